@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+
+#include "sluice/driver/engine.hpp"
+
+namespace sluice {
+
+/// The non-temporal stores that a CPU may have, worst first.
+enum class StoreKind : std::uint8_t { Movnti, Avx2, Avx512 };
+
+[[nodiscard]] std::string to_string(StoreKind kind);
+
+/// The best store that this CPU has.
+[[nodiscard]] StoreKind best_store();
+[[nodiscard]] bool has_store(StoreKind kind);
+
+/// Fills `memory` past the caches. Not ordered against other stores: call store_fence() before telling anybody.
+void fill_nontemporal(StoreKind kind, MemorySpan memory, std::uint64_t pattern);
+void store_fence();
+
+/// Writes one chunk of a job; false: the memory did not take it.
+using FillFunction = std::function<bool(MemorySpan, std::uint64_t pattern)>;
+
+struct CpuOptions {
+  std::uint32_t max_jobs = 256;              ///< In flight at once; 1 to 65,536.
+  std::uint32_t threads = 1;                 ///< Workers; 1 to 64.
+  ByteCount chunk{64 * 1024};                ///< A cancel is noticed after at most so many bytes.
+  ByteCount publish_bytes{256 * 1024};       ///< One fence and one publication for so many bytes of small jobs.
+  std::chrono::nanoseconds stall_timeout{10'000'000'000};  ///< No chunk finished for so long: the engine failed.
+  FillFunction fill;                         ///< Empty: fill_nontemporal with best_store().
+};
+
+/// Fills memory with worker threads of its own. All functions may be called from any thread.
+/// The destructor cancels what is in flight and waits for the workers.
+class CpuEngine final : public Engine {
+ public:
+  /// Errors: InvalidArgument, NoResources.
+  [[nodiscard]] static Result<std::unique_ptr<CpuEngine>> create(const CpuOptions& options,
+                                                                 std::span<const MemorySpan> windows);
+  ~CpuEngine() override;
+
+  [[nodiscard]] const EngineCapabilities& capabilities() const noexcept override;
+  [[nodiscard]] Result<std::size_t> submit(std::span<const ScrubJob> jobs, std::span<JobId> ids) override;
+  CancelResult cancel(JobId id) override;
+  std::size_t poll(std::span<Completion> out) override;
+  [[nodiscard]] int completion_fd() const noexcept override;
+  [[nodiscard]] std::optional<Error> fault() const override;
+  [[nodiscard]] std::chrono::nanoseconds now() const override;
+
+ private:
+  class Workers;
+  explicit CpuEngine(std::unique_ptr<Workers> workers);
+  std::unique_ptr<Workers> workers_;
+};
+
+}  // namespace sluice

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sluice/driver/engine.hpp"
+
+namespace sluice {
+
+std::string to_string(Outcome outcome) {
+  switch (outcome) {
+    case Outcome::Zeroed:
+      return "zeroed";
+    case Outcome::Cancelled:
+      return "cancelled";
+    case Outcome::Failed:
+      return "failed";
+  }
+  return "unknown";
+}
+
+std::string to_string(FailureCause cause) {
+  switch (cause) {
+    case FailureCause::None:
+      return "none";
+    case FailureCause::BadDescriptor:
+      return "bad descriptor";
+    case FailureCause::OutsideWindow:
+      return "outside the window";
+    case FailureCause::SlaveError:
+      return "slave error";
+    case FailureCause::DecodeError:
+      return "decode error";
+    case FailureCause::Timeout:
+      return "timeout";
+    case FailureCause::EngineFault:
+      return "engine fault";
+  }
+  return "unknown";
+}
+
+}  // namespace sluice

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <span>
+
+#include "sluice/driver/engine.hpp"
+
+namespace sluice {
+
+/// The memory that an engine may write, with the device's address of each piece.
+class Windows {
+ public:
+  /// Errors: InvalidArgument for an empty or overlapping window.
+  [[nodiscard]] Result<void> add(MemorySpan memory, Iova iova);
+
+  /// The device's address of `memory`, which must lie in one window.
+  [[nodiscard]] std::optional<Iova> find(MemorySpan memory) const;
+
+  /// Errors: InvalidArgument (empty, longer than max_length), OutsideWindow; they name the job.
+  [[nodiscard]] Result<void> check(std::span<const ScrubJob> jobs, ByteCount max_length) const;
+
+ private:
+  struct Window {
+    MemorySpan memory;
+    Iova iova;
+  };
+  std::map<const std::byte*, Window> windows_;
+};
+
+}  // namespace sluice

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engines.hpp"
+
+#include <atomic>
+#include <stdexcept>
+#include <thread>
+
+#include "sluice/driver/cpu_engine.hpp"
+#include "sluice/driver/ring_engine.hpp"
+#include "sluice/sim/simulated_device.hpp"
+
+namespace sluice::test {
+namespace {
+
+template <class T>
+T value_or_throw(Result<T> result) {
+  if (!result) throw std::runtime_error(result.error().message);
+  return std::move(*result);
+}
+
+class CpuUnderTest final : public EngineUnderTest {
+ public:
+  CpuUnderTest(std::uint32_t threads, std::optional<StoreKind> store) : threads_(threads), store_(store) {}
+  ~CpuUnderTest() override { open_gate(); }
+
+  std::unique_ptr<Engine> make(const EngineWish& wish) override {
+    CpuOptions options;
+    options.max_jobs = wish.max_jobs;
+    options.threads = threads_;
+    if (wish.stalls) options.stall_timeout = std::chrono::milliseconds(50);
+    allowed_ = wish.gated ? 0 : (wish.stalls ? 2 : kEverything);
+    started_ = 0;
+    options.fill = [this, bad = wish.bad_range, kind = store_.value_or(best_store())](MemorySpan memory,
+                                                                                     std::uint64_t pattern) {
+      const std::uint64_t mine = started_.fetch_add(1);
+      while (mine >= allowed_.load()) std::this_thread::yield();
+      if (memory.data() < bad.data() + bad.size() && bad.data() < memory.data() + memory.size()) return false;
+      fill_nontemporal(kind, memory, pattern);
+      finished_.fetch_add(1);
+      return true;
+    };
+    const MemorySpan windows[] = {wish.window};
+    return value_or_throw(CpuEngine::create(options, windows));
+  }
+
+  void let_work(Engine& /*engine*/) override {
+    const std::uint64_t before = finished_;
+    allowed_ = started_ + 2;
+    while (finished_ == before) std::this_thread::yield();
+  }
+  void open_gate() override { allowed_ = kEverything; }
+
+ private:
+  static constexpr std::uint64_t kEverything = ~0ULL;
+  std::uint32_t threads_;
+  std::optional<StoreKind> store_;
+  std::atomic<std::uint64_t> allowed_{kEverything};
+  std::atomic<std::uint64_t> started_{0};
+  std::atomic<std::uint64_t> finished_{0};
+};
+
+/// A simulated engine works only while it is polled, so it needs no gate.
+class RingUnderTest final : public EngineUnderTest {
+ public:
+  RingUnderTest(std::uint32_t data_width, sim::BusTiming timing) : data_width_(data_width), timing_(timing) {}
+
+  std::unique_ptr<Engine> make(const EngineWish& wish) override {
+    sim::SimOptions options;
+    options.data_width = data_width_;
+    options.seed = wish.seed;
+    options.timing = timing_;
+    options.faults.slave_error_range = wish.bad_range;
+    if (wish.stalls) options.faults.hang_after_bursts = 2;
+    auto device = value_or_throw(sim::SimulatedDevice::create(options));
+    device_ = device.get();
+    RingOptions ring;
+    ring.ring_entries = wish.max_jobs;
+    ring.stall_timeout = std::chrono::microseconds(100);
+    const MemorySpan windows[] = {wish.window};
+    return value_or_throw(RingEngine::create(std::move(device), ring, windows));
+  }
+
+  void let_work(Engine& /*engine*/) override { device_->run_cycles(400); }
+  void open_gate() override {}
+
+ private:
+  std::uint32_t data_width_;
+  sim::BusTiming timing_;
+  sim::SimulatedDevice* device_ = nullptr;
+};
+
+EngineKind cpu(const std::string& name, std::uint32_t threads, std::optional<StoreKind> store) {
+  return {name, [=] { return std::make_unique<CpuUnderTest>(threads, store); }};
+}
+
+EngineKind ring(const std::string& name, std::uint32_t data_width, sim::BusTiming timing) {
+  return {name, [=] { return std::make_unique<RingUnderTest>(data_width, timing); }};
+}
+
+}  // namespace
+
+std::vector<EngineKind> all_engines() {
+  const sim::BusTiming calm;
+  const sim::BusTiming rough{{0, 200}, {0, 200}, 0.6};
+  std::vector<EngineKind> kinds = {
+      cpu("Cpu", 1, {}),
+      cpu("CpuThreeThreads", 3, {}),
+      ring("Ring64", 64, calm),
+      ring("Ring128", 128, calm),
+      ring("Ring256", 256, rough),
+      ring("Ring512", 512, calm),
+      ring("Ring512Rough", 512, rough),
+      ring("Ring1024", 1024, calm),
+  };
+  for (const StoreKind kind : {StoreKind::Movnti, StoreKind::Avx2, StoreKind::Avx512}) {
+    if (has_store(kind)) kinds.push_back(cpu("Cpu_" + to_string(kind), 1, kind));
+  }
+  return kinds;
+}
+
+}  // namespace sluice::test
