@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "sluice/driver/units.hpp"
+#include "sluice/host/error.hpp"
+
+namespace sluice {
+
+inline constexpr ByteCount kPageSize{4096};
+
+/// A contiguous piece of the pool. Memory of one brick can be handed to another process by its descriptor.
+struct Brick {
+  MemorySpan memory;
+  int fd = -1;  ///< The inode whose offset 0 is memory[0]; -1: the memory has none.
+};
+
+/// Where the pool's memory comes from. Bricks stay mapped, in the same place, as long as this lives.
+class BackingMemory {
+ public:
+  BackingMemory() = default;
+  BackingMemory(const BackingMemory&) = delete;
+  BackingMemory& operator=(const BackingMemory&) = delete;
+  virtual ~BackingMemory() = default;
+
+  [[nodiscard]] virtual std::span<const Brick> bricks() const = 0;
+};
+
+enum class PageKind : std::uint8_t { Small, Huge2MiB, Huge1GiB };
+
+/// Bricks of one memfd each, closed on exec. Huge pages must have been reserved (vm.nr_hugepages).
+class MemfdMemory final : public BackingMemory {
+ public:
+  /// `brick_length` is a multiple of the page size of `pages`. All memory is populated at once.
+  /// Errors: InvalidArgument, NoResources.
+  [[nodiscard]] static Result<std::unique_ptr<MemfdMemory>> create(ByteCount brick_length, std::uint32_t brick_count,
+                                                                   PageKind pages = PageKind::Small);
+  ~MemfdMemory() override;
+
+  [[nodiscard]] std::span<const Brick> bricks() const override { return bricks_; }
+
+ private:
+  MemfdMemory() = default;
+  [[nodiscard]] Result<void> add_brick(ByteCount length, unsigned memfd_flags);
+  std::vector<Brick> bricks_;
+};
+
+/// Memory that the embedding program owns and keeps alive. Page aligned.
+class ForeignMemory final : public BackingMemory {
+ public:
+  /// Errors: InvalidArgument for a piece that is empty or not page aligned.
+  [[nodiscard]] static Result<std::unique_ptr<ForeignMemory>> create(std::span<const MemorySpan> pieces);
+
+  [[nodiscard]] std::span<const Brick> bricks() const override { return bricks_; }
+
+ private:
+  ForeignMemory() = default;
+  std::vector<Brick> bricks_;
+};
+
+}  // namespace sluice

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "sluice/host/backing_memory.hpp"
+#include "sluice/host/error.hpp"
+#include "sluice/host/extent_table.hpp"
+#include "sluice/host/scrubber.hpp"
+#include "sluice/host/statistics.hpp"
+
+namespace sluice {
+
+/// What a VM is, from its creation on. Pool and group are of the VM's own customer.
+struct VmProfile {
+  VmId vm;
+  CustomerId customer;
+  DedicatedPoolId pool;  ///< Unset: the shared pool.
+  TrustGroupId group;    ///< Unset: none.
+  RecycleSettings allowed;
+};
+
+/// One run of granted memory.
+struct GrantedRange {
+  MemorySpan memory;
+  int fd = -1;                  ///< The brick's inode; -1: none.
+  std::uint64_t fd_offset = 0;  ///< bytes
+  bool recycled = false;        ///< Handed over as it was. Otherwise all its bytes are zero.
+  Reason reason = Reason::UnknownOwner;  ///< Why it was recycled; meaningful only if it was.
+};
+
+struct Grant {
+  ClaimId claim;
+  VmId vm;
+  std::vector<GrantedRange> ranges;
+  bool waited = false;  ///< For a scrub, or for a cancel to be answered.
+};
+
+using GrantHandler = std::function<void(Result<Grant>)>;
+using PoolHandler = std::function<void(Result<void>)>;
+
+/// Gives memory to VMs and takes it back; scrubs what changes hands and skips what does not.
+///
+/// Sans-I/O: it has no thread and no clock; work happens in the calls, completions are handled in poll(). Handlers are
+/// called from poll() only, never from inside the call that took them. Not thread-safe: use it from one executor
+/// (AsyncMemoryManager does). The engine, the memory and the manager are destroyed in the order manager, engine, memory.
+/// All lengths are multiples of kPageSize. A call that returns an error has changed nothing.
+class MemoryManager {
+ public:
+  MemoryManager(const BackingMemory& memory, Engine& engine, const ScrubberConfig& config = {});
+
+  /// A group that recycles memory between its VMs. Errors: InvalidArgument, IdUsedBefore.
+  [[nodiscard]] Result<void> create_trust_group(TrustGroupId group, CustomerId customer);
+  /// Memory set apart for some VMs of one customer, scrubbed before it joins. The pool can be used when the handler was
+  /// called. Errors: InvalidArgument, IdUsedBefore, OutOfMemory.
+  [[nodiscard]] Result<ClaimId> create_dedicated_pool(DedicatedPoolId pool, CustomerId customer, ByteCount length,
+                                                      PoolHandler handler);
+  /// Gives a pool without VMs back to the shared pool. Errors: UnknownId, WrongState.
+  [[nodiscard]] Result<void> destroy_dedicated_pool(DedicatedPoolId pool);
+
+  /// Errors: InvalidArgument, IdUsedBefore, UnknownId, ForeignCustomer, WrongState.
+  [[nodiscard]] Result<void> create_vm(const VmProfile& profile);
+  /// Moves a VM to another group (unset: to none). Memory written before, by any member of either group, is scrubbed
+  /// before it crosses over. Errors: UnknownId, ForeignCustomer, WrongState (a claim is pending).
+  [[nodiscard]] Result<void> change_trust_group(VmId vm, TrustGroupId group);
+
+  /// More memory for a running VM. The handler gets the Grant, or OutOfMemory, ScrubUnavailable, Abandoned.
+  /// Errors: UnknownId, InvalidArgument, WrongState, OutOfMemory, ScrubUnavailable.
+  [[nodiscard]] Result<ClaimId> allocate(VmId vm, ByteCount length, GrantHandler handler);
+  /// A running VM gives memory back (balloon). Errors: UnknownId, InvalidArgument, NotHeld, WrongState.
+  [[nodiscard]] Result<void> release(VmId vm, MemorySpan memory);
+  /// The VM goes down to come back: its memory is reserved for it. Errors: UnknownId, WrongState.
+  [[nodiscard]] Result<void> begin_reboot(VmId vm);
+  /// The VM comes back with `length` bytes, its own first. What it does not need any more is released. Errors as
+  /// allocate().
+  [[nodiscard]] Result<ClaimId> finish_reboot(VmId vm, ByteCount length, GrantHandler handler);
+  /// The VM is gone for good. Errors: UnknownId, WrongState (a claim is pending).
+  [[nodiscard]] Result<void> terminate(VmId vm);
+
+  /// Gives up a pending claim; its handler gets Abandoned. False: no such claim is pending.
+  bool abandon(ClaimId claim);
+
+  /// Submits scrubs, handles completions, calls handlers. Call it while has_work().
+  void poll();
+  [[nodiscard]] bool has_work() const;
+
+  /// The end: nothing more is scrubbed or granted. What an engine works on is Quarantined, pending claims get
+  /// ScrubUnavailable at the next poll(). Returns the bytes that were in flight.
+  ByteCount stop();
+
+  /// Why nothing can be scrubbed any more, if so.
+  [[nodiscard]] std::optional<Error> fault() const { return scrubber_.fault(); }
+  [[nodiscard]] const ExtentTable& extents() const { return table_; }
+  [[nodiscard]] const Statistics& statistics() const { return statistics_; }
+  void reset_statistics() { statistics_ = {}; }
+  [[nodiscard]] std::size_t jobs_in_flight() const { return scrubber_.jobs_in_flight(); }
+  /// All memory that this VM could be granted now, besides what it holds. bytes
+  [[nodiscard]] ByteCount available_to(VmId vm) const;
+
+ private:
+  enum class VmPhase : std::uint8_t { Running, Rebooting };
+  struct Vm {
+    VmProfile profile;
+    VmPhase phase = VmPhase::Running;
+    std::uint32_t claims = 0;
+  };
+  struct Group {
+    CustomerId customer;
+    std::uint64_t epoch = 1;
+  };
+  struct Pool {
+    CustomerId customer;
+    std::uint32_t vms = 0;
+    bool ready = false;
+  };
+  /// A part of a claim: an earmarked extent, and why it had to be scrubbed for it, if it had.
+  struct Part {
+    Extent* extent;
+    std::optional<Reason> scrubbed_because;
+    bool was_queued = false;  ///< Dirty when it was chosen: its background scrub had not started.
+  };
+  struct Pending {
+    ClaimId id;
+    Claim claim;
+    GrantHandler grant_handler;
+    PoolHandler pool_handler;
+    std::vector<Part> parts;
+    std::size_t unsettled = 0;  ///< Parts that an engine works on.
+    bool waited = false;
+  };
+  struct Finished {
+    GrantHandler grant_handler;
+    PoolHandler pool_handler;
+    Result<Grant> result;
+  };
+
+  [[nodiscard]] Result<Vm*> find_vm(VmId vm);
+  [[nodiscard]] Claim claim_for(const Vm& vm, ClaimKind kind, ByteCount length) const;
+  [[nodiscard]] ByteCount available_for(const Claim& claim) const;
+  [[nodiscard]] Result<ClaimId> start_claim(const Claim& claim, GrantHandler grant_handler, PoolHandler pool_handler);
+  [[nodiscard]] bool choose_missing(Pending& pending);
+  void take(Pending& pending, Extent& extent, ByteCount& missing);
+  [[nodiscard]] static Error scrub_unavailable(const Error& fault);
+  void advance(Pending& pending);
+  [[nodiscard]] bool prepare(Pending& pending, Part& part);
+  void grant(Pending& pending);
+  [[nodiscard]] GrantedRange hand_over(const Pending& pending, const Part& part);
+  void settle(Extent& extent);
+  void finish(ClaimId id, Result<Grant> result);
+  void let_go(Pending& pending);
+  void release_extent(Extent& extent);
+
+  Statistics statistics_;
+  ExtentTable table_;
+  Scrubber scrubber_;
+  std::unordered_map<VmId, Vm> vms_;
+  std::unordered_map<TrustGroupId, Group> groups_;
+  std::unordered_map<DedicatedPoolId, Pool> pools_;
+  std::unordered_set<VmId> ended_vms_;
+  std::unordered_set<DedicatedPoolId> ended_pools_;
+  std::map<ClaimId, Pending> pending_;
+  std::deque<Finished> finished_;
+  std::uint64_t next_claim_ = 1;
+};
+
+}  // namespace sluice

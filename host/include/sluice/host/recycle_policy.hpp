@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <string_view>
+
+#include "sluice/host/owner.hpp"
+
+namespace sluice {
+
+/// Why memory is handed over as it is, or why it is not.
+enum class Reason : std::uint8_t {
+  SameVmAfterReboot,  ///< recycle
+  SameVm,             ///< recycle: the VM gave it back (balloon) and gets it again
+  DedicatedPool,      ///< recycle
+  TrustGroup,         ///< recycle
+  UnknownOwner,       ///< scrub: nobody knows what is in it
+  Forbidden,          ///< scrub: it could be recycled, but the VM's settings forbid it
+  GroupChanged,       ///< scrub: the trust group's membership has changed since it was written
+  OtherDomain,        ///< scrub
+};
+inline constexpr std::size_t kReasons = 8;
+inline constexpr std::array<Reason, 4> kRecycleReasons = {Reason::SameVmAfterReboot, Reason::SameVm,
+                                                          Reason::DedicatedPool, Reason::TrustGroup};
+
+[[nodiscard]] std::string_view to_string(Reason reason);
+
+struct Decision {
+  bool recycle = false;
+  Reason reason = Reason::UnknownOwner;
+  bool operator==(const Decision&) const = default;
+};
+
+/// The one place that decides whether memory may cross over without a scrub. Pure.
+struct RecyclePolicy {
+  [[nodiscard]] static Decision decide(const Owner& owner, const Claim& claim);
+};
+
+}  // namespace sluice

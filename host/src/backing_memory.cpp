@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sluice/host/backing_memory.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/memfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+namespace sluice {
+namespace {
+
+ByteCount page_bytes(PageKind kind) {
+  switch (kind) {
+    case PageKind::Small:
+      return kPageSize;
+    case PageKind::Huge2MiB:
+      return ByteCount(2ULL << 20);
+    case PageKind::Huge1GiB:
+      return kGiB;
+  }
+  return kPageSize;
+}
+
+unsigned memfd_flags(PageKind kind) {
+  switch (kind) {
+    case PageKind::Small:
+      return MFD_CLOEXEC;
+    case PageKind::Huge2MiB:
+      return MFD_CLOEXEC | MFD_HUGETLB | MFD_HUGE_2MB;
+    case PageKind::Huge1GiB:
+      return MFD_CLOEXEC | MFD_HUGETLB | MFD_HUGE_1GB;
+  }
+  return MFD_CLOEXEC;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<MemfdMemory>> MemfdMemory::create(ByteCount brick_length, std::uint32_t brick_count,
+                                                         PageKind pages) {
+  const ByteCount page = page_bytes(pages);
+  if (brick_length == ByteCount(0) || brick_length.value() % page.value() != 0 || brick_count == 0) {
+    return Error{HostErrc::InvalidArgument,
+                 fmt::format("{} bricks of {} bytes: give at least one, each a multiple of the page size of {} bytes",
+                             brick_count, brick_length.value(), page.value())};
+  }
+  std::unique_ptr<MemfdMemory> memory(new MemfdMemory);
+  for (std::uint32_t index = 0; index < brick_count; ++index) {
+    if (auto added = memory->add_brick(brick_length, memfd_flags(pages)); !added) return added.error();
+  }
+  return memory;
+}
+
+Result<void> MemfdMemory::add_brick(ByteCount length, unsigned memfd_flags) {
+  const auto refused = [length](const char* call) {
+    return Error{HostErrc::NoResources,
+                 fmt::format("{} of a brick of {} bytes failed: {}; ask for less memory, or reserve more (for huge pages: "
+                             "vm.nr_hugepages)",
+                             call, length.value(), std::strerror(errno))};
+  };
+  const int fd = ::memfd_create("sluice-brick", memfd_flags);
+  if (fd < 0) return refused("memfd_create");
+  bricks_.push_back({{}, fd});  // from here on the destructor closes it
+  if (::ftruncate(fd, static_cast<off_t>(length.value())) != 0) return refused("ftruncate");
+  // Huge pages that are not there must be an error here, not a signal later.
+  if (::fallocate(fd, 0, 0, static_cast<off_t>(length.value())) != 0) return refused("fallocate");
+  void* const base = ::mmap(nullptr, length.value(), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
+  if (base == MAP_FAILED) return refused("mmap");
+  bricks_.back().memory = MemorySpan(static_cast<std::byte*>(base), length.value());
+  return {};
+}
+
+MemfdMemory::~MemfdMemory() {
+  for (const Brick& brick : bricks_) {
+    if (!brick.memory.empty()) ::munmap(brick.memory.data(), brick.memory.size());
+    ::close(brick.fd);
+  }
+}
+
+Result<std::unique_ptr<ForeignMemory>> ForeignMemory::create(std::span<const MemorySpan> pieces) {
+  std::unique_ptr<ForeignMemory> memory(new ForeignMemory);
+  for (const MemorySpan piece : pieces) {
+    const auto address = reinterpret_cast<std::uintptr_t>(piece.data());
+    if (piece.empty() || address % kPageSize.value() != 0 || piece.size() % kPageSize.value() != 0) {
+      return Error{HostErrc::InvalidArgument,
+                   fmt::format("memory at {:#x} of {} bytes: give page-aligned memory, a multiple of {} bytes", address,
+                               piece.size(), kPageSize.value())};
+    }
+    memory->bricks_.push_back({piece, -1});
+  }
+  return memory;
+}
+
+}  // namespace sluice

@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: Apache-2.0
+// How a claim becomes a grant: choose memory, earmark it, wait until an engine has let go of each part, hand all over.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "enforce.hpp"
+#include "memory_choice.hpp"
+#include "sluice/host/memory_manager.hpp"
+
+namespace sluice {
+namespace {
+
+Error out_of_memory(ByteCount wanted, ByteCount available) {
+  return {HostErrc::OutOfMemory, fmt::format("{} bytes were asked for and {} could be granted: release memory, or make "
+                                             "the pool larger",
+                                             wanted.value(), available.value())};
+}
+
+Result<void> check_length(ByteCount length) {
+  if (length > ByteCount(0) && length.value() % kPageSize.value() == 0) return {};
+  return Error{HostErrc::InvalidArgument,
+               fmt::format("a length of {} bytes: give a multiple of {} bytes", length.value(), kPageSize.value())};
+}
+
+}  // namespace
+
+Error MemoryManager::scrub_unavailable(const Error& fault) {
+  return {HostErrc::ScrubUnavailable, "the claim needs a scrub and " + fault.message};
+}
+
+Claim MemoryManager::claim_for(const Vm& vm, ClaimKind kind, ByteCount length) const {
+  Claim claim;
+  claim.kind = kind;
+  claim.vm = vm.profile.vm;
+  claim.pool = vm.profile.pool;
+  claim.customer = vm.profile.customer;
+  claim.group = vm.profile.group;
+  if (claim.group.is_set()) claim.group_epoch = groups_.at(claim.group).epoch;
+  claim.allowed = vm.profile.allowed;
+  claim.length = length;
+  return claim;
+}
+
+ByteCount MemoryManager::available_for(const Claim& claim) const {
+  ByteCount available = table_.free_bytes({});
+  if (claim.kind != ClaimKind::Pool && claim.pool.is_set()) available += table_.free_bytes(claim.pool);
+  if (claim.kind == ClaimKind::Reboot) {
+    // Its own memory, or what takes its place once that is released.
+    for (const Extent* extent : table_.held_by(claim.vm)) available += extent->length();
+  }
+  return available;
+}
+
+ByteCount MemoryManager::available_to(VmId vm) const {
+  const auto found = vms_.find(vm);
+  if (found == vms_.end()) return {};
+  const ClaimKind kind = found->second.phase == VmPhase::Rebooting ? ClaimKind::Reboot : ClaimKind::Grow;
+  return available_for(claim_for(found->second, kind, {}));
+}
+
+Result<ClaimId> MemoryManager::allocate(VmId vm, ByteCount length, GrantHandler handler) {
+  auto found = find_vm(vm);
+  if (!found) return found.error();
+  if ((*found)->phase != VmPhase::Running) {
+    return Error{HostErrc::WrongState, fmt::format("VM {} reboots: finish that first", vm.value())};
+  }
+  return start_claim(claim_for(**found, ClaimKind::Grow, length), std::move(handler), {});
+}
+
+Result<ClaimId> MemoryManager::finish_reboot(VmId vm, ByteCount length, GrantHandler handler) {
+  auto found = find_vm(vm);
+  if (!found) return found.error();
+  if ((*found)->phase != VmPhase::Rebooting || (*found)->claims > 0) {
+    return Error{HostErrc::WrongState, fmt::format("VM {} does not wait for its memory: begin a reboot first",
+                                                   vm.value())};
+  }
+  if (auto checked = check_length(length); !checked) return checked.error();
+  const Claim claim = claim_for(**found, ClaimKind::Reboot, length);
+  if (!claim.allowed.after_reboot) {
+    // Its old memory is as good as anybody's: released, and scrubbed if it comes back.
+    if (const ByteCount available = available_for(claim); available < length) return out_of_memory(length, available);
+    while (!table_.held_by(vm).empty()) release_extent(**table_.held_by(vm).begin());
+  }
+  auto started = start_claim(claim, std::move(handler), {});
+  if (!started) return started;
+  const ExtentTable::Set held = table_.held_by(vm);
+  for (Extent* extent : held) {
+    if (extent->state == ExtentState::Reserved && !extent->earmark.is_set()) release_extent(*extent);
+  }
+  (*found)->phase = VmPhase::Running;
+  return started;
+}
+
+Result<ClaimId> MemoryManager::start_claim(const Claim& claim, GrantHandler grant_handler, PoolHandler pool_handler) {
+  if (auto checked = check_length(claim.length); !checked) return checked.error();
+  if (const ByteCount available = available_for(claim); available < claim.length) {
+    return out_of_memory(claim.length, available);
+  }
+  const ClaimId id(next_claim_++);
+  Pending& pending = pending_[id];
+  pending.id = id;
+  pending.claim = claim;
+  pending.grant_handler = std::move(grant_handler);
+  pending.pool_handler = std::move(pool_handler);
+  if (claim.vm.is_set()) ++vms_.at(claim.vm).claims;
+  enforce(choose_missing(pending), "what is available can be chosen");
+  advance(pending);
+  scrubber_.pump();
+  return id;
+}
+
+/// Earmarks memory for what the claim lacks. False: there is not enough; nothing more was earmarked then.
+bool MemoryManager::choose_missing(Pending& pending) {
+  ByteCount missing = pending.claim.length;
+  for (const Part& part : pending.parts) missing -= std::min(missing, part.extent->length());
+  if (missing == ByteCount(0)) return true;
+  const std::vector<Extent*> chosen = choose_memory(table_, pending.claim, missing);
+  ByteCount found;
+  for (const Extent* extent : chosen) found += extent->length();
+  if (found < missing) return false;
+  for (Extent* extent : chosen) take(pending, *extent, missing);
+  return true;
+}
+
+void MemoryManager::take(Pending& pending, Extent& extent, ByteCount& missing) {
+  // What an engine works on is cut when it has let go.
+  if (extent.state != ExtentState::Scrubbing && extent.length() > missing) table_.split(extent, missing);
+  missing -= std::min(missing, extent.length());
+  table_.earmark(extent, pending.id);
+  pending.parts.push_back({&extent, std::nullopt, extent.state == ExtentState::Dirty});
+}
+
+/// Does what each part needs next, and grants when no part needs anything any more.
+void MemoryManager::advance(Pending& pending) {
+  if (pending.unsettled > 0) return;
+  if (pending.claim.group.is_set()) pending.claim.group_epoch = groups_.at(pending.claim.group).epoch;
+  bool ready = true;
+  for (Part& part : pending.parts) ready &= prepare(pending, part);
+  if (ready) {
+    grant(pending);
+    return;
+  }
+  pending.waited = true;
+  if (const auto fault = scrubber_.fault()) finish(pending.id, scrub_unavailable(*fault));
+}
+
+/// Whether this part can be handed over. If not, the engine has been asked for what is missing.
+bool MemoryManager::prepare(Pending& pending, Part& part) {
+  Extent& extent = *part.extent;
+  const Decision decision = RecyclePolicy::decide(extent.owner, pending.claim);
+  switch (extent.state) {
+    case ExtentState::Clean:
+      return true;
+    case ExtentState::Reserved:
+    case ExtentState::Dirty:
+      if (decision.recycle) return true;
+      enforce(extent.state == ExtentState::Dirty, "memory is reserved only for the VM that may have it back");
+      part.scrubbed_because = decision.reason;
+      ++pending.unsettled;
+      scrubber_.request_urgent(extent);
+      return false;
+    case ExtentState::Scrubbing:
+      ++pending.unsettled;
+      if (decision.recycle) {
+        scrubber_.cancel(extent);
+      } else {
+        part.scrubbed_because = decision.reason;
+      }
+      return false;
+    case ExtentState::Owned:
+    case ExtentState::Cancelling:
+    case ExtentState::Quarantined:
+      break;
+  }
+  enforce(false, "a claim waits only for memory that it can get");
+  return false;
+}
+
+/// An engine has let go of an extent.
+void MemoryManager::settle(Extent& extent) {
+  if (!extent.earmark.is_set()) {
+    table_.coalesce(extent);
+    return;
+  }
+  Pending& pending = pending_.at(extent.earmark);
+  --pending.unsettled;
+  if (extent.state == ExtentState::Quarantined) {
+    std::erase_if(pending.parts, [&](const Part& part) { return part.extent == &extent; });
+    table_.earmark(extent, {});
+    if (!choose_missing(pending)) {
+      finish(pending.id, out_of_memory(pending.claim.length, available_for(pending.claim)));
+      return;
+    }
+  }
+  advance(pending);
+}
+
+void MemoryManager::grant(Pending& pending) {
+  Grant grant{pending.id, pending.claim.vm, {}, pending.waited};
+  ByteCount missing = pending.claim.length;
+  for (const Part& part : pending.parts) {
+    Extent& extent = *part.extent;
+    if (extent.length() > missing) {
+      Extent& rest = table_.split(extent, missing);
+      table_.earmark(rest, {});
+      table_.coalesce(rest);
+    }
+    missing -= extent.length();
+    if (pending.claim.kind == ClaimKind::Pool) {
+      enforce(extent.state == ExtentState::Clean, "only clean memory joins a pool");
+      table_.move_to_pool(extent, pending.claim.pool);
+      table_.earmark(extent, {});
+    } else {
+      grant.ranges.push_back(hand_over(pending, part));
+    }
+  }
+  enforce(missing == ByteCount(0), "a grant is as long as its claim");
+  if (pending.claim.kind == ClaimKind::Pool) pools_.at(pending.claim.pool).ready = true;
+  pending.parts.clear();
+  finish(pending.id, std::move(grant));
+}
+
+/// The one place where memory changes hands.
+GrantedRange MemoryManager::hand_over(const Pending& pending, const Part& part) {
+  Extent& extent = *part.extent;
+  const Claim& claim = pending.claim;
+  const Decision decision = RecyclePolicy::decide(extent.owner, claim);
+  const bool clean = extent.state == ExtentState::Clean;
+  enforce(clean || decision.recycle, "only clean memory crosses from one trust domain to another");
+  if (clean && part.scrubbed_because) {
+    statistics_.scrubbed_for_claim[static_cast<std::size_t>(*part.scrubbed_because)] += extent.length();
+  } else if (clean) {
+    statistics_.granted_clean += extent.length();
+  } else {
+    statistics_.recycled[static_cast<std::size_t>(decision.reason)] += extent.length();
+    if (part.was_queued) statistics_.taken_from_queue += extent.length();
+  }
+  const Owner owner = clean ? Owner::of(claim) : extent.owner.passed_on_to(claim);
+  table_.transition(extent, ExtentEvent::Grant, [&](Extent& changed) {
+    changed.owner = owner;
+    changed.holder = claim.vm;
+    changed.earmark = {};
+  });
+  const Brick& brick = table_.bricks()[extent.brick];
+  return {extent.memory, brick.fd, static_cast<std::uint64_t>(extent.memory.data() - brick.memory.data()), !clean,
+          decision.reason};
+}
+
+bool MemoryManager::abandon(ClaimId claim) {
+  const auto found = pending_.find(claim);
+  if (found == pending_.end()) return false;
+  finish(claim, Error{HostErrc::Abandoned, fmt::format("claim {} was abandoned", claim.value())});
+  return true;
+}
+
+/// Ends a pending claim; its handler is called by the next poll().
+void MemoryManager::finish(ClaimId id, Result<Grant> result) {
+  const auto found = pending_.find(id);
+  Pending& pending = found->second;
+  let_go(pending);
+  if (pending.claim.vm.is_set()) --vms_.at(pending.claim.vm).claims;
+  if (!result && pending.claim.kind == ClaimKind::Pool) {
+    pools_.erase(pending.claim.pool);
+    ended_pools_.insert(pending.claim.pool);
+  }
+  finished_.push_back({std::move(pending.grant_handler), std::move(pending.pool_handler), std::move(result)});
+  pending_.erase(found);
+}
+
+/// Gives back what was earmarked and not granted. Scrubs that run go on; cancels that were asked for stand.
+void MemoryManager::let_go(Pending& pending) {
+  for (const Part& part : pending.parts) {
+    Extent& extent = *part.extent;
+    scrubber_.withdraw(extent);
+    table_.earmark(extent, {});
+    if (extent.state == ExtentState::Reserved) {
+      release_extent(extent);
+    } else if (extent.state != ExtentState::Scrubbing && extent.state != ExtentState::Cancelling) {
+      table_.coalesce(extent);
+    }
+  }
+  pending.parts.clear();
+}
+
+}  // namespace sluice

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+
+namespace sluice {
+
+/// Progress of long work on stderr: a bar on a terminal, else a line every ten seconds.
+class Progress {
+ public:
+  explicit Progress(std::size_t total);
+  void update(std::size_t done);
+  /// Ends the bar's line.
+  void finish();
+
+ private:
+  void print(std::size_t done) const;
+
+  std::size_t total_;
+  bool terminal_;
+  bool printed_ = false;
+  std::chrono::steady_clock::time_point start_;
+  std::chrono::steady_clock::time_point last_;
+};
+
+}  // namespace sluice

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <boost/json/object.hpp>
+#include <optional>
+#include <string>
+
+#include "replay.hpp"
+#include "sluice/driver/ring_engine.hpp"
+
+namespace sluice {
+
+/// What a run was, for its report.
+struct RunDescription {
+  std::string engine;          ///< EngineCapabilities::name
+  bool simulated_time = false;  ///< Times are cycles of a simulated clock, not of this machine.
+  double clock_mhz = 0.0;      ///< of the simulated clock
+  std::optional<RingCounters> initial_counters;  ///< of the initial scrub
+  std::optional<RingCounters> counters;          ///< of the whole run
+  std::uint32_t data_bus_bytes = 0;
+  ByteCount pool;
+  ByteCount peak;
+  std::uint64_t memory_scale = 1;
+  std::uint64_t seed = 0;
+  std::size_t vms = 0;
+  std::chrono::nanoseconds wall_time{0};
+};
+
+[[nodiscard]] boost::json::object report_json(const Trace& trace, const RunDescription& run,
+                                              const ReplayResult& result);
+[[nodiscard]] std::string report_text(const Trace& trace, const RunDescription& run, const ReplayResult& result);
+
+/// "12.3 MiB" and the like.
+[[nodiscard]] std::string human_bytes(ByteCount bytes);
+
+}  // namespace sluice
