@@ -218,7 +218,7 @@ void AxiMemory::finish_write() {
   while (!open_.empty() && open_.front().addressed && open_.front().complete) {
     Write& write = open_.front();
     require(write.received == write.beats, cycle_, "WLAST is not on the last beat");
-    write.due = cycle_ + 1 + latency(timing_.write_latency);
+    write.due = cycle_ + 1 + latency(write.id == 0 ? timing_.write_latency : timing_.completion_latency);
     answered_[write.id].push_back(std::move(write));
     open_.pop_front();
   }

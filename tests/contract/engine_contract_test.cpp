@@ -111,7 +111,7 @@ TEST_P(EngineContract, TakesBatchesAndCompletesEachJobOnce) {
 }
 
 TEST_P(EngineContract, FullRingGivesBusyAndTakesMoreOnceCollected) {
-  auto engine = make({.window = {}, .max_jobs = 4, .bad_range = {}, .gated = true});
+  auto engine = make({.max_jobs = 4, .gated = true});
   std::vector<ScrubJob> jobs(6);
   for (std::size_t index = 0; index < jobs.size(); ++index) jobs[index] = {memory_.part(index * 4096, 4096)};
   std::vector<JobId> ids(jobs.size());
@@ -131,7 +131,7 @@ TEST_P(EngineContract, FullRingGivesBusyAndTakesMoreOnceCollected) {
 }
 
 TEST_P(EngineContract, CancelBeforeStartWritesNothing) {
-  auto engine = make({.window = {}, .bad_range = {}, .gated = true});
+  auto engine = make({.gated = true});
   std::vector<ScrubJob> jobs;
   for (std::size_t index = 0; index < 4; ++index) {
     jobs.push_back({memory_.part(index << 20, 1 << 20), 0, Urgency::Background, index});
@@ -148,7 +148,7 @@ TEST_P(EngineContract, CancelBeforeStartWritesNothing) {
 }
 
 TEST_P(EngineContract, CancelInTheMiddleLeavesAnExactPrefix) {
-  auto engine = make({.window = {}, .bad_range = {}, .gated = true});
+  auto engine = make({.gated = true});
   const MemorySpan target = memory_.part(100, 4 << 20);
   const JobId id = submit_one(*engine, {target, kPattern});
   under_test_->let_work(*engine);
@@ -173,7 +173,7 @@ TEST_P(EngineContract, CancelAfterTheEndChangesNothing) {
 }
 
 TEST_P(EngineContract, CancelTwiceGivesOneCompletion) {
-  auto engine = make({.window = {}, .bad_range = {}, .gated = true});
+  auto engine = make({.gated = true});
   const JobId id = submit_one(*engine, {memory_.part(0, 4 << 20)});
   EXPECT_EQ(engine->cancel(id), CancelResult::Requested);
   EXPECT_EQ(engine->cancel(id), CancelResult::Requested);
@@ -194,7 +194,7 @@ TEST_P(EngineContract, CancelOfAnUnknownJobIsRefused) {
 }
 
 TEST_P(EngineContract, LateCancelDoesNotHitTheNextJobOfItsSlot) {
-  auto engine = make({.window = {}, .max_jobs = 2, .bad_range = {}});
+  auto engine = make({.max_jobs = 2});
   std::vector<JobId> old;
   for (int round = 0; round < 10; ++round) {
     const JobId id = submit_one(*engine, {memory_.part(0, 64 * 1024), kPattern});
@@ -205,7 +205,7 @@ TEST_P(EngineContract, LateCancelDoesNotHitTheNextJobOfItsSlot) {
 }
 
 TEST_P(EngineContract, MemoryIsNeverTouchedAfterItsCancelledCompletion) {
-  auto engine = make({.window = {}, .bad_range = {}, .gated = true});
+  auto engine = make({.gated = true});
   const MemorySpan target = memory_.part(0, 2 << 20);
   const JobId id = submit_one(*engine, {target, kPattern});
   submit_one(*engine, {memory_.part(4 << 20, 2 << 20), 0});
@@ -234,7 +234,7 @@ TEST_P(EngineContract, EveryJobOfARandomMixCompletesOnceWithAnExactPrefix) {
   for (std::uint64_t seed = 1; seed <= 4; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     memory_.fill(kUntouched);
-    auto engine = make({.window = {}, .max_jobs = 16, .bad_range = {}, .seed = seed});
+    auto engine = make({.max_jobs = 16, .seed = seed});
     std::mt19937_64 random(seed);
     constexpr std::size_t kJobs = 120;
     constexpr std::size_t kShare = (8 << 20) / kJobs / 8 * 8;
@@ -285,7 +285,7 @@ TEST_P(EngineContract, EveryJobOfARandomMixCompletesOnceWithAnExactPrefix) {
 
 TEST_P(EngineContract, ErrorCompletesWithThePrefixBeforeItAndTheNextJobRuns) {
   const MemorySpan bad = memory_.part((1 << 20) + 300'000, 64);
-  auto engine = make({.window = {}, .bad_range = bad});
+  auto engine = make({.bad_range = bad});
   const MemorySpan target = memory_.part(1 << 20, 1 << 20);
   submit_one(*engine, {target, kPattern, Urgency::Background, 1});
   submit_one(*engine, {memory_.part(0, 4096), kPattern, Urgency::Background, 2});
@@ -306,7 +306,7 @@ TEST_P(EngineContract, ErrorCompletesWithThePrefixBeforeItAndTheNextJobRuns) {
 }
 
 TEST_P(EngineContract, EngineThatStopsAnsweringFailsEverythingAndTakesNoMore) {
-  auto engine = make({.window = {}, .bad_range = {}, .stalls = true});
+  auto engine = make({.stalls = true});
   for (std::size_t index = 0; index < 3; ++index) {
     submit_one(*engine, {memory_.part(index << 20, 1 << 20), 0, Urgency::Background, index});
   }
@@ -326,7 +326,7 @@ TEST_P(EngineContract, EngineThatStopsAnsweringFailsEverythingAndTakesNoMore) {
 }
 
 TEST_P(EngineContract, DestructionWithWorkInFlightLeavesTheMemoryAlone) {
-  auto engine = make({.window = {}, .bad_range = {}, .gated = true});
+  auto engine = make({.gated = true});
   for (std::size_t index = 0; index < 8; ++index) submit_one(*engine, {memory_.part(index << 20, 1 << 20), kPattern});
   under_test_->let_work(*engine);
   under_test_->open_gate();
@@ -337,7 +337,7 @@ TEST_P(EngineContract, DestructionWithWorkInFlightLeavesTheMemoryAlone) {
 }
 
 TEST_P(EngineContract, ManyThreadsLoseNothing) {
-  auto engine = make({.window = {}, .max_jobs = 32, .bad_range = {}});
+  auto engine = make({.max_jobs = 32});
   std::mutex one_at_a_time;  // only where the engine asks for it
   const auto guarded = [&](auto call) {
     std::unique_lock lock(one_at_a_time, std::defer_lock);
@@ -378,7 +378,7 @@ TEST_P(EngineContract, ManyThreadsLoseNothing) {
 }
 
 TEST_P(EngineContract, RefusesWhatItMustNotWriteAndSaysWhy) {
-  auto engine = make({.window = memory_.part(4096, 4096), .bad_range = {}});
+  auto engine = make({.window = memory_.part(4096, 4096)});
   const auto refusal = [&](MemorySpan target) {
     const ScrubJob jobs[] = {{memory_.part(4096, 64)}, {target}};
     std::array<JobId, 2> ids;

@@ -8,6 +8,7 @@
 #include "sluice/driver/cpu_engine.hpp"
 #include "sluice/driver/ring_engine.hpp"
 #include "sluice/sim/simulated_device.hpp"
+#include "support/wave.hpp"
 
 namespace sluice::test {
 namespace {
@@ -68,6 +69,7 @@ class RingUnderTest final : public EngineUnderTest {
     sim::SimOptions options;
     options.data_width = data_width_;
     options.seed = wish.seed;
+    options.wave_file = wave_file();
     options.timing = timing_;
     options.faults.slave_error_range = wish.bad_range;
     if (wish.stalls) options.faults.hang_after_bursts = 2;
@@ -101,7 +103,7 @@ EngineKind ring(const std::string& name, std::uint32_t data_width, sim::BusTimin
 
 std::vector<EngineKind> all_engines() {
   const sim::BusTiming calm;
-  const sim::BusTiming rough{{0, 200}, {0, 200}, 0.6};
+  const sim::BusTiming rough{{0, 200}, {0, 200}, {0, 5}, 0.6};
   std::vector<EngineKind> kinds = {
       cpu("Cpu", 1, {}),
       cpu("CpuThreeThreads", 3, {}),

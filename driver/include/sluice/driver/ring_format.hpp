@@ -49,39 +49,35 @@ inline constexpr std::uint32_t kIdValue = 0x534C4345;
 inline constexpr std::uint32_t kVersionValue = 0x00010000;
 
 /// Registers of the engine, offsets in bytes. 64-bit counters: low half first, it latches the high half.
-enum Register : std::uint32_t {
-  kRegCtrl = 0x000,
-  kRegGie = 0x004,
-  kRegIer = 0x008,
-  kRegIsr = 0x00C,
-  kRegId = 0x010,
-  kRegVersion = 0x014,
-  kRegCapabilities = 0x018,
-  kRegCycles = 0x020,
-  kRegDataBeats = 0x028,
-  kRegJobs = 0x030,
-  kRegJobsCancelled = 0x038,
-  kRegQueues = 0x800,
-};
+inline constexpr std::uint32_t kRegCtrl = 0x000;
+inline constexpr std::uint32_t kRegGie = 0x004;
+inline constexpr std::uint32_t kRegIer = 0x008;
+inline constexpr std::uint32_t kRegIsr = 0x00C;
+inline constexpr std::uint32_t kRegId = 0x010;
+inline constexpr std::uint32_t kRegVersion = 0x014;
+inline constexpr std::uint32_t kRegCapabilities = 0x018;
+inline constexpr std::uint32_t kRegCycles = 0x020;
+inline constexpr std::uint32_t kRegDataBeats = 0x028;
+inline constexpr std::uint32_t kRegJobs = 0x030;
+inline constexpr std::uint32_t kRegJobsCancelled = 0x038;
+inline constexpr std::uint32_t kRegQueues = 0x800;
 
 inline constexpr std::uint32_t kQueueStride = 0x080;
 
 /// Registers of one queue, from kRegQueues + queue * kQueueStride.
-enum QueueRegister : std::uint32_t {
-  kQueueCtrl = 0x00,
-  kQueueStatus = 0x04,
-  kQueueRingLog2 = 0x08,
-  kQueueSqTail = 0x0C,
-  kQueueSqBase = 0x10,
-  kQueueCqBase = 0x18,
-  kQueueWindowBase = 0x20,
-  kQueueWindowLimit = 0x28,
-  kQueueSqHead = 0x30,
-  kQueueCqTail = 0x34,
-  kQueueCqHead = 0x38,
-  kQueueCancelGeneration = 0x40,
-  kQueueCancelSlot = 0x44,
-};
+inline constexpr std::uint32_t kQueueCtrl = 0x00;
+inline constexpr std::uint32_t kQueueStatus = 0x04;
+inline constexpr std::uint32_t kQueueRingLog2 = 0x08;
+inline constexpr std::uint32_t kQueueSqTail = 0x0C;
+inline constexpr std::uint32_t kQueueSqBase = 0x10;
+inline constexpr std::uint32_t kQueueCqBase = 0x18;
+inline constexpr std::uint32_t kQueueWindowBase = 0x20;
+inline constexpr std::uint32_t kQueueWindowLimit = 0x28;
+inline constexpr std::uint32_t kQueueSqHead = 0x30;
+inline constexpr std::uint32_t kQueueCqTail = 0x34;
+inline constexpr std::uint32_t kQueueCqHead = 0x38;
+inline constexpr std::uint32_t kQueueCancelGeneration = 0x40;
+inline constexpr std::uint32_t kQueueCancelSlot = 0x44;
 
 inline constexpr std::uint32_t kStatusIdle = 1U << 0;
 inline constexpr std::uint32_t kStatusFetchFault = 1U << 1;

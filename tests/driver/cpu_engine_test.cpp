@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the CPU engine does beyond the contract.
+#include "sluice/driver/cpu_engine.hpp"
+
+#include <gtest/gtest.h>
+#include <poll.h>
+
+#include <array>
+#include <atomic>
+#include <thread>
+
+#include "support/memory.hpp"
+
+namespace sluice {
+namespace {
+
+using test::Memory;
+
+TEST(CpuEngine, RefusesOptionsThatCannotWork) {
+  Memory memory(4096);
+  const MemorySpan windows[] = {memory.all()};
+  for (const CpuOptions& options : {CpuOptions{.max_jobs = 0}, CpuOptions{.max_jobs = 70'000}, CpuOptions{.threads = 0},
+                                    CpuOptions{.threads = 65}, CpuOptions{.chunk = ByteCount(0)}}) {
+    const auto engine = CpuEngine::create(options, windows);
+    ASSERT_FALSE(engine);
+    EXPECT_EQ(engine.error().code, DriverErrc::InvalidArgument);
+  }
+}
+
+TEST(CpuEngine, UsesTheBestStoreThatTheCpuHas) {
+  EXPECT_TRUE(has_store(best_store()));
+  for (const StoreKind kind : {StoreKind::Movnti, StoreKind::Avx2, StoreKind::Avx512}) {
+    EXPECT_TRUE(!has_store(kind) || kind <= best_store());
+  }
+  Memory memory(4096);
+  const MemorySpan windows[] = {memory.all()};
+  const auto engine = CpuEngine::create({}, windows);
+  ASSERT_TRUE(engine);
+  EXPECT_EQ((*engine)->capabilities().name, "cpu/" + to_string(best_store()));
+}
+
+TEST(CpuEngine, NoticesACancelAfterOneChunk) {
+  Memory memory(1 << 20);
+  const MemorySpan windows[] = {memory.all()};
+  std::atomic<int> chunks{0};
+  std::atomic<bool> go{false};
+  CpuOptions options;
+  options.fill = [&](MemorySpan chunk, std::uint64_t /*pattern*/) {
+    EXPECT_LE(chunk.size(), 64U << 10);
+    ++chunks;
+    while (!go) std::this_thread::yield();
+    return true;
+  };
+  auto engine = CpuEngine::create(options, windows);
+  ASSERT_TRUE(engine);
+  const ScrubJob job{memory.all()};
+  JobId id;
+  ASSERT_TRUE((*engine)->submit({&job, 1}, {&id, 1}));
+  while (chunks == 0) std::this_thread::yield();
+  (*engine)->cancel(id);
+  go = true;
+  std::array<Completion, 1> completion;
+  while ((*engine)->poll(completion) == 0) std::this_thread::yield();
+  EXPECT_EQ(completion[0].outcome, Outcome::Cancelled);
+  EXPECT_EQ(completion[0].bytes_zeroed, ByteCount(64 << 10));
+  EXPECT_EQ(chunks, 1);
+}
+
+TEST(CpuEngine, DoesUrgentJobsFirst) {
+  Memory memory(64 << 10);
+  const MemorySpan windows[] = {memory.all()};
+  std::atomic<bool> go{false};
+  CpuOptions options;
+  options.fill = [&](MemorySpan /*chunk*/, std::uint64_t /*pattern*/) {
+    while (!go) std::this_thread::yield();
+    return true;
+  };
+  auto engine = CpuEngine::create(options, windows);
+  ASSERT_TRUE(engine);
+  std::vector<ScrubJob> jobs;
+  for (std::uint64_t index = 0; index < 6; ++index) {
+    jobs.push_back({memory.part(index * 4096, 4096), 0, index >= 4 ? Urgency::Urgent : Urgency::Background, index});
+  }
+  std::vector<JobId> ids(jobs.size());
+  // The worker may have taken the first job before the urgent ones are there.
+  ASSERT_TRUE((*engine)->submit(std::span(jobs).first(1), ids));
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  ASSERT_TRUE((*engine)->submit(std::span(jobs).subspan(1), ids));
+  go = true;
+  std::vector<std::uint64_t> order;
+  std::array<Completion, 8> some;
+  while (order.size() < jobs.size()) {
+    const std::size_t got = (*engine)->poll(some);
+    for (std::size_t index = 0; index < got; ++index) order.push_back(some[index].cookie);
+  }
+  EXPECT_EQ(order, (std::vector<std::uint64_t>{0, 4, 5, 1, 2, 3}));
+}
+
+TEST(CpuEngine, WakesAPollerThroughItsDescriptor) {
+  Memory memory(4096);
+  const MemorySpan windows[] = {memory.all()};
+  auto engine = CpuEngine::create({}, windows);
+  ASSERT_TRUE(engine);
+  pollfd descriptor{(*engine)->completion_fd(), POLLIN, 0};
+  ASSERT_GE(descriptor.fd, 0);
+  EXPECT_EQ(::poll(&descriptor, 1, 0), 0) << "nothing has happened";
+  const ScrubJob job{memory.all()};
+  JobId id;
+  ASSERT_TRUE((*engine)->submit({&job, 1}, {&id, 1}));
+  EXPECT_EQ(::poll(&descriptor, 1, 10'000), 1);
+  std::array<Completion, 4> some;
+  EXPECT_EQ((*engine)->poll(some), 1U);
+  EXPECT_EQ(::poll(&descriptor, 1, 0), 0) << "all was collected";
+}
+
+}  // namespace
+}  // namespace sluice
