@@ -9,6 +9,9 @@
 
 #include <cerrno>
 #include <cstring>
+#include <fstream>
+#include <optional>
+#include <string>
 
 namespace sluice {
 namespace {
@@ -23,6 +26,18 @@ ByteCount page_bytes(PageKind kind) {
       return kGiB;
   }
   return kPageSize;
+}
+
+/// What the kernel could give without swapping; nullopt: it does not say.
+std::optional<ByteCount> available_memory() {
+  std::ifstream meminfo("/proc/meminfo");
+  std::string name;
+  std::uint64_t kibibytes = 0;
+  std::string rest;
+  while (meminfo >> name >> kibibytes && std::getline(meminfo, rest)) {
+    if (name == "MemAvailable:") return ByteCount(kibibytes << 10);
+  }
+  return std::nullopt;
 }
 
 unsigned memfd_flags(PageKind kind) {
@@ -46,6 +61,13 @@ Result<std::unique_ptr<MemfdMemory>> MemfdMemory::create(ByteCount brick_length,
     return Error{HostErrc::InvalidArgument,
                  fmt::format("{} bricks of {} bytes: give at least one, each a multiple of the page size of {} bytes",
                              brick_count, brick_length.value(), page.value())};
+  }
+  // Small pages are refused here: the kernel would rather kill somebody than say no.
+  const auto available = available_memory();
+  if (pages == PageKind::Small && available && brick_length.value() > available->value() / brick_count) {
+    return Error{HostErrc::NoResources,
+                 fmt::format("{} bricks of {} bytes were asked for and the machine has {} bytes left: ask for less",
+                             brick_count, brick_length.value(), available->value())};
   }
   std::unique_ptr<MemfdMemory> memory(new MemfdMemory);
   for (std::uint32_t index = 0; index < brick_count; ++index) {

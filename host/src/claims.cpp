@@ -94,7 +94,7 @@ Result<ClaimId> MemoryManager::finish_reboot(VmId vm, ByteCount length, GrantHan
 
 Result<ClaimId> MemoryManager::start_claim(const Claim& claim, GrantHandler grant_handler, PoolHandler pool_handler) {
   if (auto checked = check_length(claim.length); !checked) return checked.error();
-  if (const ByteCount available = available_for(claim); available < claim.length) {
+  if (const ByteCount available = available_for(claim); available + coming_back() < claim.length) {
     return out_of_memory(claim.length, available);
   }
   const ClaimId id(next_claim_++);
@@ -104,10 +104,51 @@ Result<ClaimId> MemoryManager::start_claim(const Claim& claim, GrantHandler gran
   pending.grant_handler = std::move(grant_handler);
   pending.pool_handler = std::move(pool_handler);
   if (claim.vm.is_set()) ++vms_.at(claim.vm).claims;
-  enforce(choose_missing(pending), "what is available can be chosen");
-  advance(pending);
+  choose_or_wait(pending);
   scrubber_.pump();
   return id;
+}
+
+/// Memory that is free as soon as an engine lets go of it: what claims have earmarked with it and do not need, and what
+/// an abandoned claim had asked to cancel.
+ByteCount MemoryManager::coming_back() const {
+  ByteCount coming = table_.bytes(ExtentState::Cancelling);
+  for (const auto& [id, pending] : pending_) {
+    ByteCount needed = pending.claim.length;
+    for (const Part& part : pending.parts) {
+      const ByteCount used = std::min(needed, part.extent->length());
+      needed -= used;
+      // A part that is being cancelled was counted above, all of it.
+      if (part.extent->state == ExtentState::Cancelling) {
+        coming -= used;
+      } else {
+        coming += part.extent->length() - used;
+      }
+    }
+  }
+  return coming;
+}
+
+void MemoryManager::choose_or_wait(Pending& pending) {
+  pending.lacks_memory = !choose_missing(pending);
+  if (!pending.lacks_memory) {
+    advance(pending);
+    return;
+  }
+  pending.waited = true;
+  ByteCount held;
+  for (const Part& part : pending.parts) held += part.extent->length();
+  const ByteCount available = held + available_for(pending.claim);
+  if (available + coming_back() < pending.claim.length) finish(pending.id, out_of_memory(pending.claim.length, available));
+}
+
+/// Claims that lack memory, oldest first, look again.
+void MemoryManager::retry_waiting() {
+  std::vector<ClaimId> waiting;
+  for (const auto& [id, pending] : pending_) {
+    if (pending.lacks_memory) waiting.push_back(id);
+  }
+  for (const ClaimId id : waiting) choose_or_wait(pending_.at(id));
 }
 
 /// Earmarks memory for what the claim lacks. False: there is not enough; nothing more was earmarked then.
@@ -133,7 +174,7 @@ void MemoryManager::take(Pending& pending, Extent& extent, ByteCount& missing) {
 
 /// Does what each part needs next, and grants when no part needs anything any more.
 void MemoryManager::advance(Pending& pending) {
-  if (pending.unsettled > 0) return;
+  if (pending.unsettled > 0 || pending.lacks_memory) return;
   if (pending.claim.group.is_set()) pending.claim.group_epoch = groups_.at(pending.claim.group).epoch;
   bool ready = true;
   for (Part& part : pending.parts) ready &= prepare(pending, part);
@@ -188,10 +229,8 @@ void MemoryManager::settle(Extent& extent) {
   if (extent.state == ExtentState::Quarantined) {
     std::erase_if(pending.parts, [&](const Part& part) { return part.extent == &extent; });
     table_.earmark(extent, {});
-    if (!choose_missing(pending)) {
-      finish(pending.id, out_of_memory(pending.claim.length, available_for(pending.claim)));
-      return;
-    }
+    choose_or_wait(pending);
+    return;
   }
   advance(pending);
 }

@@ -204,6 +204,7 @@ bool MemoryManager::has_work() const { return !finished_.empty() || !pending_.em
 void MemoryManager::poll() {
   scrubber_.pump();
   scrubber_.collect([this](Extent& extent) { settle(extent); });
+  retry_waiting();
   scrubber_.pump();
   if (const auto fault = scrubber_.fault(); fault && scrubber_.jobs_in_flight() == 0) {
     while (!pending_.empty()) finish(pending_.begin()->first, scrub_unavailable(*fault));

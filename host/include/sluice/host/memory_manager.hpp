@@ -132,6 +132,7 @@ class MemoryManager {
     std::vector<Part> parts;
     std::size_t unsettled = 0;  ///< Parts that an engine works on.
     bool waited = false;
+    bool lacks_memory = false;  ///< It waits for memory that others have earmarked and will not need.
   };
   struct Finished {
     GrantHandler grant_handler;
@@ -143,7 +144,10 @@ class MemoryManager {
   [[nodiscard]] Claim claim_for(const Vm& vm, ClaimKind kind, ByteCount length) const;
   [[nodiscard]] ByteCount available_for(const Claim& claim) const;
   [[nodiscard]] Result<ClaimId> start_claim(const Claim& claim, GrantHandler grant_handler, PoolHandler pool_handler);
+  [[nodiscard]] ByteCount coming_back() const;
   [[nodiscard]] bool choose_missing(Pending& pending);
+  void choose_or_wait(Pending& pending);
+  void retry_waiting();
   void take(Pending& pending, Extent& extent, ByteCount& missing);
   [[nodiscard]] static Error scrub_unavailable(const Error& fault);
   void advance(Pending& pending);

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <deque>
+#include <vector>
+
+#include "sluice/driver/engine.hpp"
+
+namespace sluice::test {
+
+/// An engine whose test decides when a job ends, and how. It really fills the memory.
+class ManualEngine final : public Engine {
+ public:
+  struct Job {
+    JobId id;
+    ScrubJob job;
+    bool cancel_requested = false;
+  };
+
+  explicit ManualEngine(std::size_t max_jobs = 32) : capabilities_{"manual", max_jobs, ByteCount(1ULL << 40), false} {}
+
+  [[nodiscard]] const EngineCapabilities& capabilities() const noexcept override { return capabilities_; }
+
+  [[nodiscard]] Result<std::size_t> submit(std::span<const ScrubJob> jobs, std::span<JobId> ids) override {
+    if (fault_) return *fault_;
+    const std::size_t count = std::min(jobs.size(), capabilities_.max_jobs_in_flight - running_.size());
+    if (count == 0) return Error{DriverErrc::Busy, "full"};
+    for (std::size_t index = 0; index < count; ++index) {
+      ids[index] = {0, ++next_};
+      running_.push_back({ids[index], jobs[index]});
+    }
+    return count;
+  }
+
+  CancelResult cancel(JobId id) override {
+    for (Job& job : running_) {
+      if (job.id != id) continue;
+      job.cancel_requested = true;
+      return CancelResult::Requested;
+    }
+    return CancelResult::AlreadyFinished;
+  }
+
+  std::size_t poll(std::span<Completion> out) override {
+    const std::size_t count = std::min(out.size(), completions_.size());
+    std::copy_n(completions_.begin(), count, out.begin());
+    completions_.erase(completions_.begin(), completions_.begin() + static_cast<std::ptrdiff_t>(count));
+    return count;
+  }
+
+  [[nodiscard]] std::optional<Error> fault() const override { return fault_; }
+  [[nodiscard]] std::chrono::nanoseconds now() const override { return {}; }
+
+  [[nodiscard]] const std::deque<Job>& running() const { return running_; }
+
+  /// Ends the index-th running job. A prefix of `bytes` is really written.
+  void end(std::size_t index, Outcome outcome, std::uint64_t bytes, FailureCause cause = FailureCause::None) {
+    const Job job = running_.at(index);
+    running_.erase(running_.begin() + static_cast<std::ptrdiff_t>(index));
+    std::fill_n(job.job.memory.begin(), bytes, std::byte{0});
+    completions_.push_back({job.id, job.job.cookie, outcome, cause, ByteCount(bytes)});
+  }
+  /// Ends every running job: Cancelled with nothing written if it was asked to stop, else Zeroed.
+  void end_all() {
+    while (!running_.empty()) {
+      if (running_.front().cancel_requested) {
+        end(0, Outcome::Cancelled, 0);
+      } else {
+        end(0, Outcome::Zeroed, running_.front().job.memory.size());
+      }
+    }
+  }
+  /// The engine stops: everything that runs fails.
+  void break_down() {
+    fault_ = Error{DriverErrc::EngineFailed, "the engine broke down"};
+    while (!running_.empty()) end(0, Outcome::Failed, 0, FailureCause::Timeout);
+  }
+
+ private:
+  EngineCapabilities capabilities_;
+  std::deque<Job> running_;
+  std::vector<Completion> completions_;
+  std::optional<Error> fault_;
+  std::uint32_t next_ = 0;
+};
+
+}  // namespace sluice::test
