@@ -9,7 +9,7 @@ Replay::Replay(const Trace& trace, const BackingMemory& memory, Engine& engine, 
     : trace_(trace),
       options_(options),
       engine_(engine, options.scrub_rate / static_cast<double>(options.memory_scale)),
-      manager_(memory, engine_) {}
+      manager_(memory, engine_, {.background_job_length = options.job_length}) {}
 
 ReplayResult Replay::run(const std::atomic<bool>& stop, const std::function<void(std::size_t)>& progress) {
   scrub_everything(stop);

@@ -69,6 +69,7 @@ class RunCommand final : public Command {
   std::string report_path_;
   ReplayOptions replay_;
   std::uint64_t scrub_rate_ = 4ULL << 30;
+  std::uint64_t job_bytes_ = 1ULL << 20;
   EngineChoice engine_;
   std::uint64_t hang_after_ = 0;
   std::uint64_t stall_us_ = 1000;
@@ -94,6 +95,8 @@ RunCommand::RunCommand(CLI::App& app) : command_(app.add_subcommand("run", "Repl
                        "Scrubbing speed by the trace's clock, a second, before scaling: the same decisions whatever the "
                        "engine's speed")
       ->transform(CLI::AsSizeValue(false))->check(CLI::PositiveNumber)->type_name("SIZE")->default_str("4GiB");
+  command_->add_option("--job-size", job_bytes_, "Longest background scrub job; a failed job is quarantined whole")
+      ->transform(CLI::AsSizeValue(false))->check(CLI::PositiveNumber)->type_name("SIZE")->default_str("1MiB");
   command_->add_option("--seed", engine_.sim.seed, "Seed of all draws and of the simulated bus")->capture_default_str();
   command_->add_flag("--json", json_, "Print the report as JSON");
   command_->add_option("--report", report_path_, "Also write the report as JSON to this file");
@@ -168,6 +171,11 @@ int RunCommand::run() {
   if (!(engine_.sim.faults.slave_error_probability < 1.0)) {
     return refuse({HostErrc::InvalidArgument, "--bus-error-rate 1 lets no byte through: give less than 1"}, kExitUsage);
   }
+  if (job_bytes_ % kPageSize.value() != 0) {
+    return refuse({HostErrc::InvalidArgument, fmt::format("--job-size of {} bytes: give a multiple of {} bytes",
+                                                          job_bytes_, kPageSize.value())},
+                  kExitUsage);
+  }
   auto trace = read_trace();
   if (!trace) return refuse(trace.error(), kExitBadInput);
   TraceChecker needs(replay_.memory_scale);
@@ -194,6 +202,7 @@ int RunCommand::run() {
 
 int RunCommand::replay(const Trace& trace, const TraceChecker& needs, const BackingMemory& memory) {
   replay_.scrub_rate = static_cast<double>(scrub_rate_);
+  replay_.job_length = ByteCount(job_bytes_);
   if (hang_after_ > 0) engine_.sim.faults.hang_after_bursts = hang_after_;
   engine_.stall_timeout = std::chrono::microseconds(stall_us_);
   auto chosen = make_engine(engine_, memory);

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+// The program `sluice` as its user meets it: options, messages, exit codes, files.
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <boost/json.hpp>
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <thread>
+
+#include "exit_code.hpp"
+
+namespace sluice {
+namespace {
+
+struct Outcome {
+  int exit_code = -1;
+  std::string output;  ///< of both streams
+};
+
+class CommandLine : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::string name = std::filesystem::temp_directory_path() / "sluice-cli-XXXXXX";
+    folder_ = ::mkdtemp(name.data());
+    trace_ = (folder_ / "trace.csv").string();
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+
+  static Outcome sluice(const std::string& arguments) {
+    const std::string command = std::string(SLUICE_PROGRAM) + " " + arguments + " 2>&1";
+    std::FILE* const pipe = ::popen(command.c_str(), "r");
+    Outcome outcome;
+    std::array<char, 4096> buffer;
+    while (const std::size_t got = std::fread(buffer.data(), 1, buffer.size(), pipe)) {
+      outcome.output.append(buffer.data(), got);
+    }
+    const int status = ::pclose(pipe);
+    outcome.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+    return outcome;
+  }
+
+  void generate(const std::string& options = "--vms 60") const {
+    const Outcome made = sluice("trace generate -o " + trace_ + " " + options);
+    ASSERT_EQ(made.exit_code, kExitOk) << made.output;
+  }
+  [[nodiscard]] std::string run(const std::string& options) const {
+    return "run --trace " + trace_ + " --memory-scale 16384 --pool 32MiB " + options;
+  }
+  [[nodiscard]] std::string read(const std::string& file) const {
+    std::ifstream in(folder_ / file);
+    std::stringstream text;
+    text << in.rdbuf();
+    return text.str();
+  }
+
+  std::filesystem::path folder_;
+  std::string trace_;
+};
+
+TEST_F(CommandLine, RunsBothEnginesToAReport) {
+  generate();
+  for (const std::string engine : {"cpu", "rtl"}) {
+    const Outcome outcome = sluice(run("--engine " + engine));
+    EXPECT_EQ(outcome.exit_code, kExitOk) << outcome.output;
+    EXPECT_NE(outcome.output.find("leaks found                    0"), std::string::npos) << outcome.output;
+  }
+}
+
+TEST_F(CommandLine, PrintsAndWritesJson) {
+  generate();
+  const Outcome outcome = sluice(run("--engine rtl --json --report " + (folder_ / "report.json").string()));
+  ASSERT_EQ(outcome.exit_code, kExitOk) << outcome.output;
+  const auto printed = boost::json::parse(outcome.output);
+  const auto written = boost::json::parse(read("report.json"));
+  EXPECT_EQ(printed, written);
+  EXPECT_GT(printed.at("engine").at("cycles").to_number<std::uint64_t>(), 0U);
+  EXPECT_GT(printed.at("engine").at("initial_scrub_beats_per_cycle").as_double(), 0.5);
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "report.json.part"));
+}
+
+TEST_F(CommandLine, RefusesBadOptionsWithExitCode2) {
+  generate();
+  for (const std::string options : {"--no-such-option", "--engine gpu", "--pool lots", "--data-width 100", "--bricks 0",
+                                    "--read-latency 5", "--read-latency 9:5", "--ready 0", "--bus-error-rate 1",
+                                    "--memory-scale 0", "--clock-mhz 0", "--job-size 5000"}) {
+    const Outcome outcome = sluice(run(options));
+    EXPECT_EQ(outcome.exit_code, kExitUsage) << options << ": " << outcome.output;
+    EXPECT_NE(outcome.output.find(options.substr(0, options.find(' '))), std::string::npos) << outcome.output;
+  }
+  EXPECT_EQ(sluice("").exit_code, kExitUsage);
+  EXPECT_EQ(sluice("run").exit_code, kExitUsage);
+  EXPECT_EQ(sluice("trace").exit_code, kExitUsage);
+}
+
+TEST_F(CommandLine, RefusesMissingAndMalformedTraces) {
+  Outcome outcome = sluice(run("--engine cpu"));
+  EXPECT_EQ(outcome.exit_code, kExitBadInput);
+  EXPECT_NE(outcome.output.find("No such file"), std::string::npos) << outcome.output;
+  generate();
+  std::ofstream(trace_, std::ios::app) << "zzz,create,999,1,,,4096\n";
+  outcome = sluice(run("--engine cpu"));
+  EXPECT_EQ(outcome.exit_code, kExitBadInput);
+  EXPECT_NE(outcome.output.find(":1: 'zzz'"), std::string::npos) << outcome.output;
+}
+
+TEST_F(CommandLine, RefusesAPoolThatIsTooSmallOrTooLarge) {
+  generate();
+  Outcome outcome = sluice("run --trace " + trace_ + " --engine cpu --pool 1MiB");
+  EXPECT_EQ(outcome.exit_code, kExitBadInput);
+  EXPECT_NE(outcome.output.find("1048576 bytes"), std::string::npos) << outcome.output;
+  EXPECT_NE(outcome.output.find("--pool"), std::string::npos);
+  outcome = sluice("run --trace " + trace_ + " --engine cpu --pool 1000TiB");
+  EXPECT_EQ(outcome.exit_code, kExitBadInput) << outcome.output;
+  EXPECT_NE(outcome.output.find("ask for less"), std::string::npos) << outcome.output;
+}
+
+TEST_F(CommandLine, EngineThatFailsEndsWithExitCode4AndNoReport) {
+  generate();
+  const std::string report = (folder_ / "report.json").string();
+  const Outcome outcome =
+      sluice(run("--engine rtl --bus-hang-after 9000 --stall-timeout-us 50 --report " + report));
+  EXPECT_EQ(outcome.exit_code, kExitEngine) << outcome.output;
+  EXPECT_NE(outcome.output.find("quarantined"), std::string::npos) << outcome.output;
+  EXPECT_EQ(outcome.output.find("leaks found"), std::string::npos);
+  EXPECT_FALSE(std::filesystem::exists(report));
+  EXPECT_FALSE(std::filesystem::exists(report + ".part"));
+}
+
+TEST_F(CommandLine, BusErrorsEndWithAReportAndExitCode5) {
+  generate();
+  const Outcome outcome = sluice(run("--engine rtl --bus-error-rate 0.0003 --seed 5"));
+  EXPECT_EQ(outcome.exit_code, kExitQuarantined) << outcome.output;
+  EXPECT_NE(outcome.output.find("leaks found                    0"), std::string::npos) << outcome.output;
+}
+
+TEST_F(CommandLine, WithoutScrubbingTheOracleFailsAtOnce) {
+  generate();
+  const Outcome outcome = sluice(run("--engine cpu --test-skip-scrub"));
+  EXPECT_EQ(outcome.exit_code, kExitLeak) << outcome.output;
+  EXPECT_NE(outcome.output.find("LEAK: byte 0 of"), std::string::npos) << outcome.output;
+}
+
+TEST_F(CommandLine, ReportThatCannotBeWrittenIsAnError) {
+  generate();
+  const Outcome outcome = sluice(run("--engine cpu --report /no/such/folder/report.json"));
+  EXPECT_EQ(outcome.exit_code, kExitBadInput) << outcome.output;
+  EXPECT_NE(outcome.output.find("/no/such/folder/report.json"), std::string::npos);
+}
+
+TEST_F(CommandLine, WritesAWave) {
+  generate("--vms 2 --reboots-per-day 0 --balloons-per-day 0");
+  const std::string wave = (folder_ / "wave.fst").string();
+  const Outcome outcome = sluice("run --trace " + trace_ + " --memory-scale 262144 --pool 256KiB --engine rtl --wave " + wave);
+  EXPECT_EQ(outcome.exit_code, kExitOk) << outcome.output;
+  EXPECT_GT(std::filesystem::file_size(wave), 1000U);
+}
+
+TEST_F(CommandLine, InterruptEndsWithExitCode130AndNoReport) {
+  generate("--vms 3000");
+  const std::string report = (folder_ / "report.json").string();
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    const std::string errors = (folder_ / "errors").string();
+    if (std::freopen(errors.c_str(), "w", stderr) == nullptr) ::_exit(99);
+    ::execl(SLUICE_PROGRAM, "sluice", "run", "--trace", trace_.c_str(), "--memory-scale", "65536", "--pool", "256MiB",
+            "--engine", "rtl", "--report", report.c_str(), nullptr);
+    ::_exit(99);
+  }
+  std::this_thread::sleep_for(std::chrono::milliseconds(1500));
+  ::kill(child, SIGINT);
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  EXPECT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), kExitInterrupted) << read("errors");
+  EXPECT_NE(read("errors").find("interrupted after"), std::string::npos) << read("errors");
+  EXPECT_FALSE(std::filesystem::exists(report));
+}
+
+}  // namespace
+}  // namespace sluice

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+// Traces through manager, ring and engine to clean memory, with the oracle reading along.
+#include "replay.hpp"
+
+#include <gtest/gtest.h>
+
+#include "engine_choice.hpp"
+#include "report.hpp"
+#include "trace_generator.hpp"
+
+namespace sluice {
+namespace {
+
+constexpr std::uint64_t kScale = 16'384;
+
+Trace small_trace(std::uint64_t seed) {
+  GeneratorOptions options;
+  options.vms = 150;
+  options.population.seed = seed;
+  return *generate_trace(options);
+}
+
+ReplayResult replay(const Trace& trace, const EngineChoice& choice, std::uint64_t spare_bytes = 64 << 10,
+                    double scrub_rate = 128.0 * 1024 * 1024) {
+  TraceChecker checker(kScale);
+  for (const TraceEvent& event : trace.events) EXPECT_FALSE(checker.add(event));
+  const auto memory = MemfdMemory::create(checker.peak() + ByteCount(spare_bytes), 1);
+  EXPECT_TRUE(memory);
+  auto engine = make_engine(choice, **memory);
+  EXPECT_TRUE(engine) << engine.error().message;
+  const std::atomic<bool> stop{false};
+  return Replay(trace, **memory, *engine->engine, {kScale, scrub_rate, ByteCount(256 << 10)})
+      .run(stop, [](std::size_t) {});
+}
+
+EngineChoice engine_of(const std::string& kind, std::uint64_t seed = 1) {
+  EngineChoice choice;
+  choice.kind = kind;
+  choice.sim.seed = seed;
+  return choice;
+}
+
+TEST(Replay, FindsNoLeakAndUsesEveryWayOfGettingMemory) {
+  ByteCount scrubbed_first;
+  Statistics sum;
+  for (std::uint64_t seed = 1; seed <= 4; ++seed) {
+    const ReplayResult result = replay(small_trace(seed), engine_of("cpu"));
+    EXPECT_EQ(result.end, ReplayEnd::Finished) << result.message;
+    EXPECT_EQ(result.leaks, 0U);
+    for (std::size_t reason = 0; reason < kReasons; ++reason) {
+      sum.recycled[reason] += result.statistics.recycled[reason];
+      scrubbed_first += result.statistics.scrubbed_for_claim[reason];
+    }
+    sum.granted_clean += result.statistics.granted_clean;
+    sum.scrubs_cancelled += result.statistics.scrubs_cancelled;
+    sum.taken_from_queue += result.statistics.taken_from_queue;
+  }
+  for (const Reason reason : kRecycleReasons) EXPECT_GT(sum.recycled_for(reason), ByteCount(0)) << to_string(reason);
+  EXPECT_GT(sum.granted_clean, ByteCount(0));
+  EXPECT_GT(scrubbed_first, ByteCount(0));
+  EXPECT_GT(sum.scrubs_cancelled, 0U);
+  EXPECT_GT(sum.taken_from_queue, ByteCount(0));
+}
+
+TEST(Replay, TakesTheSameDecisionsWithTheRtlAndTheCpu) {
+  for (std::uint64_t seed = 1; seed <= 3; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    const Trace trace = small_trace(seed);
+    const ReplayResult cpu = replay(trace, engine_of("cpu"));
+    EngineChoice rough = engine_of("rtl", seed);
+    rough.sim.timing = {{0, 100}, {0, 100}, {0, 100}, 0.7};
+    const ReplayResult rtl = replay(trace, rough);
+    ASSERT_EQ(cpu.end, ReplayEnd::Finished) << cpu.message;
+    ASSERT_EQ(rtl.end, ReplayEnd::Finished) << rtl.message;
+    EXPECT_EQ(cpu.statistics.recycled, rtl.statistics.recycled);
+    EXPECT_EQ(cpu.statistics.scrubbed_for_claim, rtl.statistics.scrubbed_for_claim);
+    EXPECT_EQ(cpu.statistics.granted_clean, rtl.statistics.granted_clean);
+    EXPECT_EQ(cpu.statistics.scrubbed, rtl.statistics.scrubbed);
+    EXPECT_EQ(cpu.statistics.scrub_jobs, rtl.statistics.scrub_jobs);
+    EXPECT_EQ(cpu.statistics.scrubs_cancelled, rtl.statistics.scrubs_cancelled);
+    EXPECT_EQ(cpu.statistics.taken_from_queue, rtl.statistics.taken_from_queue);
+    for (std::size_t kind = 0; kind < kGrantKinds; ++kind) {
+      EXPECT_EQ(cpu.latencies[kind].size(), rtl.latencies[kind].size());
+    }
+  }
+}
+
+TEST(Replay, OracleFailsAtOnceWhenNothingIsScrubbed) {
+  EngineChoice choice = engine_of("cpu");
+  choice.skip_writes = true;
+  const ReplayResult result = replay(small_trace(1), choice);
+  EXPECT_EQ(result.end, ReplayEnd::Leak);
+  EXPECT_EQ(result.leaks, 1U);
+  EXPECT_NE(result.message.find("holds data of VM"), std::string::npos) << result.message;
+}
+
+TEST(Replay, BusErrorsQuarantineAndLeakNothing) {
+  EngineChoice choice = engine_of("rtl", 3);
+  choice.sim.faults.slave_error_probability = 0.0005;
+  const ReplayResult result = replay(small_trace(1), choice, 16 << 20);
+  EXPECT_EQ(result.end, ReplayEnd::Finished) << result.message;
+  EXPECT_EQ(result.leaks, 0U);
+  EXPECT_GT(result.statistics.quarantined + result.quarantined_at_start, ByteCount(0));
+}
+
+TEST(Replay, BusThatStopsAnsweringEndsTheRun) {
+  EngineChoice choice = engine_of("rtl");
+  choice.sim.faults.hang_after_bursts = 3'500;
+  choice.stall_timeout = std::chrono::microseconds(50);
+  const ReplayResult result = replay(small_trace(1), choice);
+  EXPECT_EQ(result.end, ReplayEnd::EngineFailed);
+  EXPECT_NE(result.message.find("moved nothing"), std::string::npos) << result.message;
+  EXPECT_EQ(result.leaks, 0U);
+}
+
+TEST(Replay, CanBeInterrupted) {
+  const Trace trace = small_trace(1);
+  const auto memory = MemfdMemory::create(ByteCount(64 << 20), 1);
+  auto engine = make_engine(engine_of("cpu"), **memory);
+  std::atomic<bool> stop{false};
+  const ReplayResult result = Replay(trace, **memory, *engine->engine, {.memory_scale = kScale}).run(stop, [&](std::size_t done) {
+    if (done == 30) stop = true;
+  });
+  EXPECT_EQ(result.end, ReplayEnd::Interrupted);
+  EXPECT_EQ(result.events_done, 30U);
+  EXPECT_NE(result.message.find("30 of"), std::string::npos);
+}
+
+TEST(Report, NamesEveryFigureWithItsUnit) {
+  const Trace trace = small_trace(1);
+  const ReplayResult result = replay(trace, engine_of("cpu"));
+  RunDescription run;
+  run.engine = "cpu/x";
+  run.pool = ByteCount(1 << 20);
+  const std::string text = report_text(trace, run, result);
+  for (const char* name : {"same VM after reboot", "dedicated pool", "trust group", "bytes scrubbed", "cancelled",
+                           "saved", "p50", "p99", "max", "with a skip", "without", "throughput", "GiB/s",
+                           "leaks found", "drawn", "quarantined"}) {
+    EXPECT_NE(text.find(name), std::string::npos) << name;
+  }
+  const auto json = report_json(trace, run, result);
+  EXPECT_EQ(json.at("oracle").at("leaks").as_uint64(), 0U);
+  EXPECT_GT(json.at("granted_bytes").at("skipped").at("trust_group").as_uint64(), 0U);
+}
+
+TEST(Report, WritesBytesForPeople) {
+  EXPECT_EQ(human_bytes(ByteCount(0)), "0 B");
+  EXPECT_EQ(human_bytes(ByteCount(1023)), "1023 B");
+  EXPECT_EQ(human_bytes(ByteCount(1536)), "1.5 KiB");
+  EXPECT_EQ(human_bytes(ByteCount(64ULL << 30)), "64.0 GiB");
+}
+
+}  // namespace
+}  // namespace sluice
