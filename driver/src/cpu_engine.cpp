@@ -167,10 +167,11 @@ void CpuEngine::Workers::watch() {
     return;
   }
   if (now - last_progress_ < options_.stall_timeout) return;
-  fault_ = Error{DriverErrc::EngineFailed,
-                 fmt::format("no worker has finished a chunk for {} ms with {} jobs in flight; the engine is out of use, "
-                             "its memory in flight must stay quarantined",
-                             options_.stall_timeout.count() / 1'000'000, slots_.held_count())};
+  fault_ =
+      Error{DriverErrc::EngineFailed,
+            fmt::format("no worker has finished a chunk for {} ms with {} jobs in flight; the engine is out of use, "
+                        "its memory in flight must stay quarantined",
+                        options_.stall_timeout.count() / 1'000'000, slots_.held_count())};
   urgent_.clear();
   background_.clear();
   for (std::uint32_t slot = 0; slot < slots_.capacity(); ++slot) {
@@ -256,10 +257,11 @@ void CpuEngine::Workers::publish(std::vector<Completion>& batch) {
 Result<std::unique_ptr<CpuEngine>> CpuEngine::create(const CpuOptions& options, std::span<const MemorySpan> windows) {
   if (options.max_jobs < 1 || options.max_jobs > 65'536 || options.threads < 1 || options.threads > 64 ||
       options.chunk == ByteCount(0)) {
-    return Error{DriverErrc::InvalidArgument,
-                 fmt::format("{} jobs, {} threads, chunks of {} bytes: give 1 to 65536 jobs, 1 to 64 threads and chunks "
-                             "of at least 1 byte",
-                             options.max_jobs, options.threads, options.chunk.value())};
+    return Error{
+        DriverErrc::InvalidArgument,
+        fmt::format("{} jobs, {} threads, chunks of {} bytes: give 1 to 65536 jobs, 1 to 64 threads and chunks "
+                    "of at least 1 byte",
+                    options.max_jobs, options.threads, options.chunk.value())};
   }
   Windows opened;
   for (const MemorySpan window : windows) {
@@ -269,15 +271,15 @@ Result<std::unique_ptr<CpuEngine>> CpuEngine::create(const CpuOptions& options, 
   }
   const int event_fd = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (event_fd < 0) {
-    return Error{DriverErrc::NoResources, fmt::format("eventfd failed: {}; raise the limit of open files (ulimit -n)",
-                                                      std::strerror(errno))};
+    return Error{DriverErrc::NoResources,
+                 fmt::format("eventfd failed: {}; raise the limit of open files (ulimit -n)", std::strerror(errno))};
   }
   auto workers = std::make_unique<Workers>(options, std::move(opened), event_fd);
   try {
     workers->start();
   } catch (const std::system_error& error) {
-    return Error{DriverErrc::NoResources, fmt::format("cannot start {} worker threads: {}; ask for fewer",
-                                                      options.threads, error.what())};
+    return Error{DriverErrc::NoResources,
+                 fmt::format("cannot start {} worker threads: {}; ask for fewer", options.threads, error.what())};
   }
   return std::unique_ptr<CpuEngine>(new CpuEngine(std::move(workers)));
 }

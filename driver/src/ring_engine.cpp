@@ -17,8 +17,8 @@ constexpr std::uint32_t kQueue0 = ring::kRegQueues;
 /// Outcome and cause of a completion entry, if they are ones that a device may post.
 bool plausible(std::uint8_t outcome, std::uint8_t cause) {
   const bool failed = outcome == static_cast<std::uint8_t>(Outcome::Failed);
-  const bool known_outcome = outcome >= static_cast<std::uint8_t>(Outcome::Zeroed) &&
-                             outcome <= static_cast<std::uint8_t>(Outcome::Failed);
+  const bool known_outcome =
+      outcome >= static_cast<std::uint8_t>(Outcome::Zeroed) && outcome <= static_cast<std::uint8_t>(Outcome::Failed);
   const bool known_cause = cause <= static_cast<std::uint8_t>(FailureCause::DecodeError);
   return known_outcome && known_cause && (failed == (cause != static_cast<std::uint8_t>(FailureCause::None)));
 }
@@ -28,8 +28,7 @@ bool plausible(std::uint8_t outcome, std::uint8_t cause) {
 RingEngine::RingEngine(std::unique_ptr<Transport> transport, const RingOptions& options)
     : transport_(std::move(transport)), options_(options), windows_(std::make_unique<Windows>()) {}
 
-Result<std::unique_ptr<RingEngine>> RingEngine::create(std::unique_ptr<Transport> transport,
-                                                       const RingOptions& options,
+Result<std::unique_ptr<RingEngine>> RingEngine::create(std::unique_ptr<Transport> transport, const RingOptions& options,
                                                        std::span<const MemorySpan> windows) {
   std::unique_ptr<RingEngine> engine(new RingEngine(std::move(transport), options));
   if (auto identified = engine->identify(); !identified) return identified.error();
@@ -50,12 +49,12 @@ Result<void> RingEngine::identify() {
   data_bus_bytes_ = 1U << (capabilities & 0xFF);
   const std::uint32_t slots = 1U << ((capabilities >> 16) & 0xFF);
   if (!std::has_single_bit(options_.ring_entries) || options_.ring_entries < 2 || options_.ring_entries > slots) {
-    return Error{DriverErrc::InvalidArgument,
-                 fmt::format("{} ring entries were asked for: give a power of two from 2 to {}", options_.ring_entries,
-                             slots)};
+    return Error{
+        DriverErrc::InvalidArgument,
+        fmt::format("{} ring entries were asked for: give a power of two from 2 to {}", options_.ring_entries, slots)};
   }
-  capabilities_ = {fmt::format("ring/{}", data_bus_bytes_ * 8), options_.ring_entries,
-                   ByteCount(ring::kMaxLengthBytes), false};
+  capabilities_ = {fmt::format("ring/{}", data_bus_bytes_ * 8), options_.ring_entries, ByteCount(ring::kMaxLengthBytes),
+                   false};
   return {};
 }
 
@@ -68,10 +67,11 @@ Result<void> RingEngine::write_checked(std::uint32_t queue_register, std::uint64
     seen |= static_cast<std::uint64_t>(transport_->read_register(offset + 4)) << 32;
   }
   if (seen == value) return {};
-  return Error{DriverErrc::DeviceMissing,
-               fmt::format("register {:#05x} holds {:#x} after {:#x} was written: the device is in use or broken; reset "
-                           "it and try again",
-                           offset, seen, value)};
+  return Error{
+      DriverErrc::DeviceMissing,
+      fmt::format("register {:#05x} holds {:#x} after {:#x} was written: the device is in use or broken; reset "
+                  "it and try again",
+                  offset, seen, value)};
 }
 
 Result<void> RingEngine::set_up(std::span<const MemorySpan> windows) {
@@ -233,9 +233,8 @@ void RingEngine::watch() {
     last_beats_ = beats;
     last_progress_ = transport_->now();
   } else if (silence >= options_.stall_timeout) {
-    fail(FailureCause::Timeout,
-         fmt::format("the device has moved nothing for {} us with {} jobs in flight", silence.count() / 1000,
-                     slots_->held_count()));
+    fail(FailureCause::Timeout, fmt::format("the device has moved nothing for {} us with {} jobs in flight",
+                                            silence.count() / 1000, slots_->held_count()));
   }
 }
 

@@ -43,8 +43,8 @@ Result<void> Windows::check(std::span<const ScrubJob> jobs, ByteCount max_length
   for (std::size_t index = 0; index < jobs.size(); ++index) {
     const MemorySpan memory = jobs[index].memory;
     if (memory.empty() || length_of(memory) > max_length) {
-      return Error{DriverErrc::InvalidArgument, fmt::format("job {} has a length of {} bytes: give 1 to {} bytes", index,
-                                                            memory.size(), max_length.value())};
+      return Error{DriverErrc::InvalidArgument, fmt::format("job {} has a length of {} bytes: give 1 to {} bytes",
+                                                            index, memory.size(), max_length.value())};
     }
     if (!find(memory)) {
       return Error{DriverErrc::OutsideWindow,

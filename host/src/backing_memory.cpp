@@ -78,10 +78,11 @@ Result<std::unique_ptr<MemfdMemory>> MemfdMemory::create(ByteCount brick_length,
 
 Result<void> MemfdMemory::add_brick(ByteCount length, unsigned memfd_flags) {
   const auto refused = [length](const char* call) {
-    return Error{HostErrc::NoResources,
-                 fmt::format("{} of a brick of {} bytes failed: {}; ask for less memory, or reserve more (for huge pages: "
-                             "vm.nr_hugepages)",
-                             call, length.value(), std::strerror(errno))};
+    return Error{
+        HostErrc::NoResources,
+        fmt::format("{} of a brick of {} bytes failed: {}; ask for less memory, or reserve more (for huge pages: "
+                    "vm.nr_hugepages)",
+                    call, length.value(), std::strerror(errno))};
   };
   const int fd = ::memfd_create("sluice-brick", memfd_flags);
   if (fd < 0) return refused("memfd_create");

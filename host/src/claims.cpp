@@ -72,8 +72,8 @@ Result<ClaimId> MemoryManager::finish_reboot(VmId vm, ByteCount length, GrantHan
   auto found = find_vm(vm);
   if (!found) return found.error();
   if ((*found)->phase != VmPhase::Rebooting || (*found)->claims > 0) {
-    return Error{HostErrc::WrongState, fmt::format("VM {} does not wait for its memory: begin a reboot first",
-                                                   vm.value())};
+    return Error{HostErrc::WrongState,
+                 fmt::format("VM {} does not wait for its memory: begin a reboot first", vm.value())};
   }
   if (auto checked = check_length(length); !checked) return checked.error();
   const Claim claim = claim_for(**found, ClaimKind::Reboot, length);
@@ -139,7 +139,8 @@ void MemoryManager::choose_or_wait(Pending& pending) {
   ByteCount held;
   for (const Part& part : pending.parts) held += part.extent->length();
   const ByteCount available = held + available_for(pending.claim);
-  if (available + coming_back() < pending.claim.length) finish(pending.id, out_of_memory(pending.claim.length, available));
+  if (available + coming_back() < pending.claim.length)
+    finish(pending.id, out_of_memory(pending.claim.length, available));
 }
 
 /// Claims that lack memory, oldest first, look again.

@@ -74,8 +74,8 @@ Result<void> MemoryManager::create_vm(const VmProfile& profile) {
   if (!profile.customer.is_set()) return unset("customer");
   if (vms_.contains(profile.vm) || ended_vms_.contains(profile.vm)) return used_before("VM", profile.vm.value());
   const auto foreign = [&](const char* kind, std::uint64_t id) {
-    return Error{HostErrc::ForeignCustomer, fmt::format("{} {} is not customer {}'s: choose one of its own", kind, id,
-                                                        profile.customer.value())};
+    return Error{HostErrc::ForeignCustomer,
+                 fmt::format("{} {} is not customer {}'s: choose one of its own", kind, id, profile.customer.value())};
   };
   if (profile.group.is_set()) {
     const auto group = groups_.find(profile.group);

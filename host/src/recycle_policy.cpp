@@ -25,9 +25,7 @@ std::string_view to_string(Reason reason) {
   return "unknown";
 }
 
-Owner Owner::of(const Claim& claim) {
-  return {claim.vm, claim.pool, claim.customer, claim.group, claim.group_epoch};
-}
+Owner Owner::of(const Claim& claim) { return {claim.vm, claim.pool, claim.customer, claim.group, claim.group_epoch}; }
 
 Owner Owner::passed_on_to(const Claim& claim) const {
   Owner owner = of(claim);

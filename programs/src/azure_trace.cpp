@@ -94,8 +94,8 @@ class AzureReader {
     for (std::size_t line = 1; std::getline(*in, text); ++line) {
       const std::size_t space = text.find(' ');
       const auto seconds = parse<std::int64_t>(std::string_view(text).substr(0, space));
-      const auto bin = space == std::string::npos ? std::nullopt
-                                                  : parse<std::uint32_t>(std::string_view(text).substr(space + 1));
+      const auto bin =
+          space == std::string::npos ? std::nullopt : parse<std::uint32_t>(std::string_view(text).substr(space + 1));
       if (!seconds || !bin) return bad(path(kIntervals), line, 1, text, "seconds bin");
       auto [interval, is_new] = intervals_.try_emplace(*bin, Interval{*seconds, *seconds});
       interval->second.end_s = *seconds + kBinMs / 1000;
@@ -142,7 +142,8 @@ class AzureReader {
       const std::size_t end = std::min(text.find(',', at), text.size());
       const std::size_t lives_end = std::min(lives.find(',', lives_at), lives.size());
       const std::string_view flavour = text.substr(at, end - at);
-      const std::string_view life = lives.substr(std::min(lives_at, lives.size()), lives_end - std::min(lives_at, lives.size()));
+      const std::string_view life =
+          lives.substr(std::min(lives_at, lives.size()), lives_end - std::min(lives_at, lives.size()));
       if (flavour == "|" && life == "|") {
         ++batch_;
       } else if (!flavour.empty()) {

@@ -65,8 +65,9 @@ std::optional<std::string> Oracle::inspect(VmId vm, MemorySpan memory, bool said
   for (const std::uint64_t* word = begin; word != end; ++word) {
     if (*word == 0) continue;
     const auto tag = static_cast<std::uint32_t>(*word >> 32);
-    const auto where = [&] { return fmt::format("{} of {} bytes given to VM {}",
-                                                (word - begin) * 8, memory.size(), vm.value()); };
+    const auto where = [&] {
+      return fmt::format("{} of {} bytes given to VM {}", (word - begin) * 8, memory.size(), vm.value());
+    };
     if (tag == 0 || tag > writers_.size() || *word != canary(tag, word)) {
       return fmt::format("byte {} holds {:#018x}, which no VM wrote there", where(), *word);
     }
@@ -76,9 +77,10 @@ std::optional<std::string> Oracle::inspect(VmId vm, MemorySpan memory, bool said
     if (tag == allowed_tag) continue;
     const Writer& writer = writers_[tag - 1];
     if (!may_see(reader, writer)) {
-      return fmt::format("byte {} (customer {}, group {}, pool {}) holds data of VM {} (customer {}, group {}, pool {})",
-                         where(), reader.customer.value(), reader.group.value(), reader.pool.value(),
-                         writer.vm.value(), writer.customer.value(), writer.group.value(), writer.pool.value());
+      return fmt::format(
+          "byte {} (customer {}, group {}, pool {}) holds data of VM {} (customer {}, group {}, pool {})", where(),
+          reader.customer.value(), reader.group.value(), reader.pool.value(), writer.vm.value(),
+          writer.customer.value(), writer.group.value(), writer.pool.value());
     }
     allowed_tag = tag;
   }

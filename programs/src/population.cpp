@@ -122,7 +122,8 @@ std::vector<TraceEvent> populate(const std::vector<Arrival>& arrivals, std::int6
 
 std::string describe(const PopulationOptions& options) {
   return fmt::format(
-      "the customer of each batch (of {}), trust groups ({:.0f}% of customers), dedicated pools ({:.0f}% of batches of 2 "
+      "the customer of each batch (of {}), trust groups ({:.0f}% of customers), dedicated pools ({:.0f}% of batches of "
+      "2 "
       "or more VMs), and for each VM and day {} reboots, {} balloons, {} group changes; seed {}",
       options.customers, options.group_share * 100, options.pool_share * 100, options.reboots_per_day,
       options.balloons_per_day, options.group_changes_per_day, options.seed);

@@ -10,10 +10,7 @@
 namespace sluice {
 
 Progress::Progress(std::size_t total)
-    : total_(total),
-      terminal_(::isatty(STDERR_FILENO) == 1),
-      start_(std::chrono::steady_clock::now()),
-      last_(start_) {}
+    : total_(total), terminal_(::isatty(STDERR_FILENO) == 1), start_(std::chrono::steady_clock::now()), last_(start_) {}
 
 void Progress::update(std::size_t done) {
   const auto now = std::chrono::steady_clock::now();

@@ -127,11 +127,11 @@ void Replay::handle(const TraceEvent& event) {
 
 void Replay::handle_create_pool(const TraceEvent& event) {
   bool done = false;
-  const auto claim = manager_.create_dedicated_pool(event.pool, event.customer,
-                                                    scaled(event.bytes, options_.memory_scale), [&](Result<void> made) {
-                                                      if (!made) fail(made.error());
-                                                      done = true;
-                                                    });
+  const auto claim = manager_.create_dedicated_pool(
+      event.pool, event.customer, scaled(event.bytes, options_.memory_scale), [&](const Result<void>& made) {
+        if (!made) fail(made.error());
+        done = true;
+      });
   if (!claim) {
     fail(claim.error());
     return;

@@ -17,9 +17,9 @@
 namespace sluice {
 
 struct ReplayOptions {
-  std::uint64_t memory_scale = 1024;            ///< Sizes of the trace are divided by it, and so is scrub_rate.
+  std::uint64_t memory_scale = 1024;             ///< Sizes of the trace are divided by it, and so is scrub_rate.
   double scrub_rate = 4.0 * 1024 * 1024 * 1024;  ///< Bytes a second of trace time, before scaling.
-  ByteCount job_length = kMiB;                  ///< Longest background scrub, in the pool.
+  ByteCount job_length = kMiB;                   ///< Longest background scrub, in the pool.
 };
 
 /// How a replay ended.

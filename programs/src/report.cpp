@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <boost/json.hpp>
+#include <cmath>
 
 namespace sluice {
 namespace {
@@ -23,7 +24,7 @@ Distribution distribution(std::vector<std::chrono::nanoseconds> values) {
   if (values.empty()) return result;
   std::sort(values.begin(), values.end());
   const auto at = [&](double share) {
-    const auto index = static_cast<std::size_t>(share * static_cast<double>(values.size() - 1) + 0.5);
+    const auto index = static_cast<std::size_t>(std::lround(share * static_cast<double>(values.size() - 1)));
     return static_cast<double>(values[index].count()) / 1e3;
   };
   result.p50_us = at(0.50);
@@ -105,8 +106,12 @@ boost::json::object report_json(const Trace& trace, const RunDescription& run, c
     engine["initial_scrub_beats_per_cycle"] = beats_per_cycle(*run.initial_counters);
   }
   json::object out;
-  out["trace"] = {{"source", trace.source}, {"taken", trace.taken}, {"drawn", trace.drawn},
-                  {"vms", run.vms}, {"events", result.events_done}, {"seed", run.seed},
+  out["trace"] = {{"source", trace.source},
+                  {"taken", trace.taken},
+                  {"drawn", trace.drawn},
+                  {"vms", run.vms},
+                  {"events", result.events_done},
+                  {"seed", run.seed},
                   {"memory_scale", run.memory_scale}};
   out["pool_bytes"] = run.pool.value();
   out["peak_demand_bytes"] = run.peak.value();
@@ -145,8 +150,8 @@ std::string report_text(const Trace& trace, const RunDescription& run, const Rep
   line("source", trace.source);
   line("taken from it", trace.taken);
   line("drawn", trace.drawn.empty() ? "nothing" : trace.drawn);
-  line("replayed", fmt::format("{} VMs, {} events, sizes / {}, seed {}", run.vms, result.events_done, run.memory_scale,
-                               run.seed));
+  line("replayed",
+       fmt::format("{} VMs, {} events, sizes / {}, seed {}", run.vms, result.events_done, run.memory_scale, run.seed));
   line("pool", fmt::format("{}, peak demand {}", human_bytes(run.pool), human_bytes(run.peak)));
   out += "memory granted\n";
   share("all", granted);
@@ -160,9 +165,9 @@ std::string report_text(const Trace& trace, const RunDescription& run, const Rep
   }
   out += "scrubs\n";
   line("bytes scrubbed", fmt::format("{} by {} jobs", human_bytes(statistics.scrubbed), statistics.scrub_jobs));
-  line("cancelled", fmt::format("{} jobs, {} saved, {} had been written", statistics.scrubs_cancelled,
-                                human_bytes(statistics.saved_by_cancel),
-                                human_bytes(statistics.scrubbed_before_cancel)));
+  line("cancelled",
+       fmt::format("{} jobs, {} saved, {} had been written", statistics.scrubs_cancelled,
+                   human_bytes(statistics.saved_by_cancel), human_bytes(statistics.scrubbed_before_cancel)));
   line("recycled before their scrub", human_bytes(statistics.taken_from_queue));
   line("failed", fmt::format("{} jobs, {} quarantined", statistics.scrubs_failed,
                              human_bytes(statistics.quarantined + result.quarantined_at_start)));
@@ -182,7 +187,8 @@ std::string report_text(const Trace& trace, const RunDescription& run, const Rep
     line("beats per cycle, whole pool", fmt::format("{:.3f}", beats_per_cycle(*run.initial_counters)));
   }
   out += "oracle\n";
-  line("read and written", fmt::format("{} and {}", human_bytes(result.oracle_read), human_bytes(result.oracle_written)));
+  line("read and written",
+       fmt::format("{} and {}", human_bytes(result.oracle_read), human_bytes(result.oracle_written)));
   line("leaks found", fmt::format("{}", result.leaks));
   return out;
 }

@@ -12,9 +12,9 @@ namespace sluice {
 
 /// What a run was, for its report.
 struct RunDescription {
-  std::string engine;          ///< EngineCapabilities::name
-  bool simulated_time = false;  ///< Times are cycles of a simulated clock, not of this machine.
-  double clock_mhz = 0.0;      ///< of the simulated clock
+  std::string engine;                            ///< EngineCapabilities::name
+  bool simulated_time = false;                   ///< Times are cycles of a simulated clock, not of this machine.
+  double clock_mhz = 0.0;                        ///< of the simulated clock
   std::optional<RingCounters> initial_counters;  ///< of the initial scrub
   std::optional<RingCounters> counters;          ///< of the whole run
   std::uint32_t data_bus_bytes = 0;

@@ -36,8 +36,9 @@ CLI::Option* add_range(CLI::App& app, const std::string& name, sim::CycleRange& 
           [&range, name](const std::string& value) {
             const std::size_t colon = value.find(':');
             sim::CycleRange parsed;
-            const bool good = colon != std::string::npos && CLI::detail::lexical_cast(value.substr(0, colon), parsed.min) &&
-                              CLI::detail::lexical_cast(value.substr(colon + 1), parsed.max) && parsed.min <= parsed.max;
+            const bool good =
+                colon != std::string::npos && CLI::detail::lexical_cast(value.substr(0, colon), parsed.min) &&
+                CLI::detail::lexical_cast(value.substr(colon + 1), parsed.max) && parsed.min <= parsed.max;
             if (!good) throw CLI::ValidationError(name, "'" + value + "': give MIN:MAX in cycles, for example 10:30");
             range = parsed;
           },
@@ -77,26 +78,39 @@ class RunCommand final : public Command {
   std::uint64_t max_vms_ = 0;
 };
 
-RunCommand::RunCommand(CLI::App& app) : command_(app.add_subcommand("run", "Replay a trace of VM life on real memory")) {
+RunCommand::RunCommand(CLI::App& app)
+    : command_(app.add_subcommand("run", "Replay a trace of VM life on real memory")) {
   command_->add_option("--trace", trace_path_, "A CSV file (docs/TRACES.md), or the folder of the Azure trace")
       ->required();
   command_->add_option("--engine", engine_.kind, "Who zeroes: the simulated engine in RTL, or the CPU")
       ->check(CLI::IsMember({"rtl", "cpu"}))
       ->capture_default_str();
-  command_->add_option("--pool", pool_bytes_, "Size of the pool")->transform(CLI::AsSizeValue(false))->type_name("SIZE")
+  command_->add_option("--pool", pool_bytes_, "Size of the pool")
+      ->transform(CLI::AsSizeValue(false))
+      ->type_name("SIZE")
       ->default_str("64MiB");
-  command_->add_option("--bricks", bricks_, "Memory files that the pool is made of")->check(CLI::Range(1, 1024))
+  command_->add_option("--bricks", bricks_, "Memory files that the pool is made of")
+      ->check(CLI::Range(1, 1024))
       ->capture_default_str();
-  command_->add_option("--pages", pages_, "Page size of the pool's memory")->check(CLI::IsMember({"4K", "2M", "1G"}))
+  command_->add_option("--pages", pages_, "Page size of the pool's memory")
+      ->check(CLI::IsMember({"4K", "2M", "1G"}))
       ->capture_default_str();
   command_->add_option("--memory-scale", replay_.memory_scale, "Divide the trace's memory sizes by this")
-      ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 30))->capture_default_str();
-  command_->add_option("--scrub-rate", scrub_rate_,
-                       "Scrubbing speed by the trace's clock, a second, before scaling: the same decisions whatever the "
-                       "engine's speed")
-      ->transform(CLI::AsSizeValue(false))->check(CLI::PositiveNumber)->type_name("SIZE")->default_str("4GiB");
+      ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 30))
+      ->capture_default_str();
+  command_
+      ->add_option("--scrub-rate", scrub_rate_,
+                   "Scrubbing speed by the trace's clock, a second, before scaling: the same decisions whatever the "
+                   "engine's speed")
+      ->transform(CLI::AsSizeValue(false))
+      ->check(CLI::PositiveNumber)
+      ->type_name("SIZE")
+      ->default_str("4GiB");
   command_->add_option("--job-size", job_bytes_, "Longest background scrub job; a failed job is quarantined whole")
-      ->transform(CLI::AsSizeValue(false))->check(CLI::PositiveNumber)->type_name("SIZE")->default_str("1MiB");
+      ->transform(CLI::AsSizeValue(false))
+      ->check(CLI::PositiveNumber)
+      ->type_name("SIZE")
+      ->default_str("1MiB");
   command_->add_option("--seed", engine_.sim.seed, "Seed of all draws and of the simulated bus")->capture_default_str();
   command_->add_flag("--json", json_, "Print the report as JSON");
   command_->add_option("--report", report_path_, "Also write the report as JSON to this file");
@@ -107,25 +121,33 @@ RunCommand::RunCommand(CLI::App& app) : command_(app.add_subcommand("run", "Repl
 void RunCommand::add_engine_options() {
   CLI::App& group = *command_->add_option_group("Simulated engine (--engine rtl)");
   group.add_option("--data-width", engine_.sim.data_width, "AXI data width in bits")
-      ->check(CLI::IsMember({64, 128, 256, 512, 1024}))->capture_default_str();
+      ->check(CLI::IsMember({64, 128, 256, 512, 1024}))
+      ->capture_default_str();
   group.add_option("--clock-mhz", engine_.sim.clock_mhz, "Clock to which cycles are projected")
-      ->check(CLI::Range(1.0, 10'000.0))->capture_default_str();
+      ->check(CLI::Range(1.0, 10'000.0))
+      ->capture_default_str();
   add_range(group, "--read-latency", engine_.sim.timing.read_latency, "Cycles from a read to its data")
       ->default_str("20:40");
   add_range(group, "--write-latency", engine_.sim.timing.write_latency, "Cycles from a write to its response")
       ->default_str("10:30");
   group.add_option("--ready", engine_.sim.timing.ready_probability, "Probability of each ready signal in each cycle")
-      ->check(CLI::Range(0.001, 1.0))->capture_default_str();
-  group.add_option("--bus-error-rate", engine_.sim.faults.slave_error_probability,
-                   "Share of data bursts that get SLVERR")
-      ->check(CLI::Range(0.0, 1.0))->capture_default_str();
+      ->check(CLI::Range(0.001, 1.0))
+      ->capture_default_str();
+  group
+      .add_option("--bus-error-rate", engine_.sim.faults.slave_error_probability,
+                  "Share of data bursts that get SLVERR")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
   group.add_option("--bus-hang-after", hang_after_, "The bus stops answering after so many data bursts; 0: never")
       ->capture_default_str();
   group.add_option("--stall-timeout-us", stall_us_, "Simulated time without a beat after which the engine has failed")
-      ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1'000'000'000}))->capture_default_str();
+      ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1'000'000'000}))
+      ->capture_default_str();
   group.add_option("--wave", engine_.sim.wave_file, "Write all signals to this FST file");
   CLI::App& cpu = *command_->add_option_group("CPU engine (--engine cpu)");
-  cpu.add_option("--cpu-threads", engine_.cpu_threads, "Worker threads")->check(CLI::Range(1, 64))->capture_default_str();
+  cpu.add_option("--cpu-threads", engine_.cpu_threads, "Worker threads")
+      ->check(CLI::Range(1, 64))
+      ->capture_default_str();
   // For tests, and not in the help: nothing is written, so that the oracle can show that it notices.
   command_->add_flag("--test-skip-scrub", engine_.skip_writes)->group("");
 }
@@ -153,8 +175,7 @@ Result<Trace> RunCommand::read_trace() const {
 }
 
 Result<std::unique_ptr<MemfdMemory>> RunCommand::make_memory() const {
-  const PageKind kind =
-      pages_ == "2M" ? PageKind::Huge2MiB : (pages_ == "1G" ? PageKind::Huge1GiB : PageKind::Small);
+  const PageKind kind = pages_ == "2M" ? PageKind::Huge2MiB : (pages_ == "1G" ? PageKind::Huge1GiB : PageKind::Small);
   if (pool_bytes_ % bricks_ != 0) {
     return Error{HostErrc::InvalidArgument, fmt::format("a pool of {} bytes does not divide into {} bricks: choose "
                                                         "another --pool or --bricks",
@@ -172,8 +193,8 @@ int RunCommand::run() {
     return refuse({HostErrc::InvalidArgument, "--bus-error-rate 1 lets no byte through: give less than 1"}, kExitUsage);
   }
   if (job_bytes_ % kPageSize.value() != 0) {
-    return refuse({HostErrc::InvalidArgument, fmt::format("--job-size of {} bytes: give a multiple of {} bytes",
-                                                          job_bytes_, kPageSize.value())},
+    return refuse({HostErrc::InvalidArgument,
+                   fmt::format("--job-size of {} bytes: give a multiple of {} bytes", job_bytes_, kPageSize.value())},
                   kExitUsage);
   }
   auto trace = read_trace();
@@ -181,19 +202,20 @@ int RunCommand::run() {
   TraceChecker needs(replay_.memory_scale);
   for (const TraceEvent& event : trace->events) {
     if (const auto problem = needs.add(event)) {
-      return refuse({HostErrc::InvalidArgument, fmt::format("{}: an event at {} ms has a bad {}: expected {}",
-                                                            trace->source, event.time_ms, problem->column,
-                                                            problem->expected)},
-                    kExitBadInput);
+      return refuse(
+          {HostErrc::InvalidArgument, fmt::format("{}: an event at {} ms has a bad {}: expected {}", trace->source,
+                                                  event.time_ms, problem->column, problem->expected)},
+          kExitBadInput);
     }
   }
   if (needs.peak() > ByteCount(pool_bytes_)) {
-    return refuse({HostErrc::OutOfMemory,
-                   fmt::format("the trace needs up to {} ({} bytes) at once and the pool has {} ({} bytes): give a larger "
-                               "--pool, or a --memory-scale above {}",
-                               human_bytes(needs.peak()), needs.peak().value(), human_bytes(ByteCount(pool_bytes_)),
-                               pool_bytes_, replay_.memory_scale)},
-                  kExitBadInput);
+    return refuse(
+        {HostErrc::OutOfMemory,
+         fmt::format("the trace needs up to {} ({} bytes) at once and the pool has {} ({} bytes): give a larger "
+                     "--pool, or a --memory-scale above {}",
+                     human_bytes(needs.peak()), needs.peak().value(), human_bytes(ByteCount(pool_bytes_)), pool_bytes_,
+                     replay_.memory_scale)},
+        kExitBadInput);
   }
   auto memory = make_memory();
   if (!memory) return refuse(memory.error(), kExitBadInput);
@@ -283,7 +305,8 @@ Result<void> RunCommand::write_report(const std::string& json) const {
   if (out) std::filesystem::rename(temporary, report_path_, error);
   if (out && !error) return {};
   std::filesystem::remove(temporary, error);
-  return Error{HostErrc::NoResources, fmt::format("cannot write the report to {}: choose another --report", report_path_)};
+  return Error{HostErrc::NoResources,
+               fmt::format("cannot write the report to {}: choose another --report", report_path_)};
 }
 
 }  // namespace

@@ -94,8 +94,8 @@ std::optional<TraceProblem> TraceChecker::check_group(TrustGroupId group, Custom
   if (!group.is_set()) return std::nullopt;
   const CustomerId owner = groups_.emplace(group, customer).first->second;
   if (owner == customer) return std::nullopt;
-  return TraceProblem{"group", fmt::format("a trust group of customer {}, this one is customer {}'s", customer.value(),
-                                           owner.value())};
+  return TraceProblem{
+      "group", fmt::format("a trust group of customer {}, this one is customer {}'s", customer.value(), owner.value())};
 }
 
 std::optional<TraceProblem> TraceChecker::add_create(const TraceEvent& event) {

@@ -24,8 +24,8 @@ struct Field {
 using Fields = std::array<Field, kColumns.size()>;
 
 Error bad_line(const std::string& name, std::size_t line, const Field& field, std::string_view expected) {
-  return {HostErrc::InvalidArgument, fmt::format("{}:{}:{}: '{}': expected {}; nothing was run", name, line,
-                                                 field.column, field.text, expected)};
+  return {HostErrc::InvalidArgument,
+          fmt::format("{}:{}:{}: '{}': expected {}; nothing was run", name, line, field.column, field.text, expected)};
 }
 
 /// Cuts a line at its commas; nullopt: not as many fields as columns.
@@ -126,8 +126,8 @@ Result<Trace> read_csv(std::istream& in, const std::string& name) {
     return Error{HostErrc::NoResources, fmt::format("{}: reading failed after line {}; nothing was run", name, line)};
   }
   if (trace.events.empty()) {
-    return Error{HostErrc::InvalidArgument, fmt::format("{}: no events: expected the header {} and at least one line",
-                                                        name, kHeader)};
+    return Error{HostErrc::InvalidArgument,
+                 fmt::format("{}: no events: expected the header {} and at least one line", name, kHeader)};
   }
   return trace;
 }

@@ -24,9 +24,11 @@ class TraceGenerateCommand final : public Command {
     command_ = trace->add_subcommand("generate", "Write a trace in the shape of published data (docs/TRACES.md)");
     command_->add_option("-o,--output", output_, "The CSV file; '-': standard output")->capture_default_str();
     command_->add_option("--vms", options_.vms, "VMs that start")->check(CLI::PositiveNumber)->capture_default_str();
-    command_->add_option("--hours", options_.hours, "Length of the trace")->check(CLI::PositiveNumber)
+    command_->add_option("--hours", options_.hours, "Length of the trace")
+        ->check(CLI::PositiveNumber)
         ->capture_default_str();
-    command_->add_option("--seed", options_.population.seed, "The same seed gives the same trace")->capture_default_str();
+    command_->add_option("--seed", options_.population.seed, "The same seed gives the same trace")
+        ->capture_default_str();
     add_population_options(*command_, options_.population);
   }
 

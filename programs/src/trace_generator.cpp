@@ -17,8 +17,7 @@ struct Share {
   double up_to;  ///< cumulative
   std::uint64_t mebibytes;
 };
-constexpr std::array<Share, 5> kSizes = {
-    {{0.60, 1792}, {0.79, 3584}, {0.89, 7168}, {0.98, 14336}, {1.00, 768}}};
+constexpr std::array<Share, 5> kSizes = {{{0.60, 1792}, {0.79, 3584}, {0.89, 7168}, {0.98, 14336}, {1.00, 768}}};
 constexpr double kMedianLifetimeMs = 20.0 * 60'000.0;
 constexpr double kLifetimeSpread = 1.3;  // of the logarithm
 constexpr double kBatchGoesOn = 0.6;     // geometric: 2.5 VMs a batch
@@ -51,7 +50,8 @@ Result<Trace> generate_trace(const GeneratorOptions& options) {
   std::vector<Arrival> arrivals;
   for (std::size_t batch = 0; batch < batch_sizes.size(); ++batch) {
     const double size_draw = random.uniform();
-    const Share& share = *std::find_if(kSizes.begin(), kSizes.end(), [&](const Share& s) { return size_draw < s.up_to; });
+    const Share& share =
+        *std::find_if(kSizes.begin(), kSizes.end(), [&](const Share& s) { return size_draw < s.up_to; });
     for (std::uint64_t vm = 0; vm < batch_sizes[batch]; ++vm) {
       const double lifetime_ms = kMedianLifetimeMs * std::exp(kLifetimeSpread * normal(random));
       arrivals.push_back({static_cast<std::int64_t>(batch_times[batch]), batch, ByteCount(share.mebibytes << 20),

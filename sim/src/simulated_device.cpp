@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sluice/sim/simulated_device.hpp"
 
-#include <fmt/format.h>
-#include <sys/mman.h>
-
 #include <Vscrub1024.h>
 #include <Vscrub128.h>
 #include <Vscrub256.h>
 #include <Vscrub512.h>
 #include <Vscrub512NoQuiescence.h>
 #include <Vscrub64.h>
+#include <fmt/format.h>
+#include <sys/mman.h>
+
 #include <cerrno>
 
 #include "rtl_model.hpp"
@@ -28,7 +28,8 @@ constexpr std::uint32_t kResetCycles = 8;
 std::unique_ptr<RtlModel> make_model(const SimOptions& options) {
   const std::string wave = options.wave_file.string();
   if (options.variant == RtlVariant::WithoutQuiescence) {
-    if (options.data_width == 512) return std::make_unique<VerilatedModel<Vscrub512NoQuiescence>>(wave, options.assertions);
+    if (options.data_width == 512)
+      return std::make_unique<VerilatedModel<Vscrub512NoQuiescence>>(wave, options.assertions);
     return nullptr;
   }
   switch (options.data_width) {
@@ -95,7 +96,8 @@ class Device final : public SimulatedDevice {
   Result<Iova> map(MemorySpan memory) override { return memory_.add_window(memory, false); }
   void advance() override { run_cycles(options_.cycles_per_advance); }
   [[nodiscard]] std::chrono::nanoseconds now() const override {
-    return std::chrono::nanoseconds(static_cast<std::int64_t>(static_cast<double>(cycles_) * 1000.0 / options_.clock_mhz));
+    return std::chrono::nanoseconds(
+        static_cast<std::int64_t>(static_cast<double>(cycles_) * 1000.0 / options_.clock_mhz));
   }
 
   [[nodiscard]] std::uint64_t cycles() const override { return cycles_; }

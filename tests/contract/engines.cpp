@@ -32,7 +32,7 @@ class CpuUnderTest final : public EngineUnderTest {
     allowed_ = wish.gated ? 0 : (wish.stalls ? 2 : kEverything);
     started_ = 0;
     options.fill = [this, bad = wish.bad_range, kind = store_.value_or(best_store())](MemorySpan memory,
-                                                                                     std::uint64_t pattern) {
+                                                                                      std::uint64_t pattern) {
       const std::uint64_t mine = started_.fetch_add(1);
       while (mine >= allowed_.load()) std::this_thread::yield();
       if (memory.data() < bad.data() + bad.size() && bad.data() < memory.data() + memory.size()) return false;

@@ -31,8 +31,8 @@ class ScriptedTransport final : public Transport {
               std::uint8_t cause, std::uint64_t bytes) {
       ring::CompletionEntry entry;
       entry.slot_and_bytes = bytes | static_cast<std::uint64_t>(slot) << 48;
-      entry.status = generation | static_cast<std::uint64_t>(outcome) << 32 | static_cast<std::uint64_t>(cause) << 40 |
-                     1ULL << 63;
+      entry.status =
+          generation | static_cast<std::uint64_t>(outcome) << 32 | static_cast<std::uint64_t>(cause) << 40 | 1ULL << 63;
       std::memcpy(rings.at(1)->all().data() + index * sizeof entry, &entry, sizeof entry);
     }
   };
@@ -142,9 +142,8 @@ TEST_F(RingEngineOnScript, FailureWithoutACauseIsAFault) {
   expect_protocol_fault([](auto& device) { device.post(0, 0, 1, 3, 0, 0); });
 }
 TEST_F(RingEngineOnScript, FaultThatTheDeviceReportsFailsItsJobs) {
-  expect_protocol_fault([](auto& device) {
-    device.registers[ring::kRegQueues + ring::kQueueStatus] = ring::kStatusFetchFault;
-  });
+  expect_protocol_fault(
+      [](auto& device) { device.registers[ring::kRegQueues + ring::kQueueStatus] = ring::kStatusFetchFault; });
 }
 
 TEST_F(RingEngineOnScript, SecondCompletionOfAJobIsAFault) {

@@ -99,10 +99,9 @@ TEST_F(AsyncMemoryManagerTest, CancellationSlotGivesTheClaimUp) {
   leave_everything_dirty();
   asio::cancellation_signal signal;
   boost::system::error_code seen;
-  async_.async_allocate(kB, length(4), asio::bind_cancellation_slot(signal.slot(),
-                                                                    [&](boost::system::error_code code, const Grant&) {
-                                                                      seen = code;
-                                                                    }));
+  async_.async_allocate(
+      kB, length(4),
+      asio::bind_cancellation_slot(signal.slot(), [&](boost::system::error_code code, const Grant&) { seen = code; }));
   signal.emit(asio::cancellation_type::terminal);
   io_.run_for(std::chrono::milliseconds(20));
   EXPECT_EQ(seen, asio::error::operation_aborted);

@@ -17,7 +17,8 @@ TEST(MemfdMemory, HandsOutTheSameMemoryByDescriptor) {
   MemoryManager manager(**memory, engine);
   ASSERT_TRUE(manager.create_vm({VmId(1), CustomerId(1), {}, {}, {}}));
   std::optional<Result<Grant>> result;
-  ASSERT_TRUE(manager.allocate(VmId(1), ByteCount(5 << 19), [&](Result<Grant> grant) { result.emplace(std::move(grant)); }));
+  ASSERT_TRUE(
+      manager.allocate(VmId(1), ByteCount(5 << 19), [&](Result<Grant> grant) { result.emplace(std::move(grant)); }));
   while (!result) {
     manager.poll();
     engine.end_all();
@@ -26,8 +27,8 @@ TEST(MemfdMemory, HandsOutTheSameMemoryByDescriptor) {
   ASSERT_GE((*result)->ranges.size(), 3U) << "a range lies in one brick";
   for (const GrantedRange& range : (*result)->ranges) {
     // As a hypervisor would: map the descriptor, and see what is written here.
-    void* const mapped = ::mmap(nullptr, range.memory.size(), PROT_READ, MAP_SHARED, range.fd,
-                                static_cast<off_t>(range.fd_offset));
+    void* const mapped =
+        ::mmap(nullptr, range.memory.size(), PROT_READ, MAP_SHARED, range.fd, static_cast<off_t>(range.fd_offset));
     ASSERT_NE(mapped, MAP_FAILED);
     range.memory.front() = std::byte{0x11};
     range.memory.back() = std::byte{0x22};

@@ -288,9 +288,8 @@ TEST_F(MemoryManagerTest, DedicatedPoolIsScrubbedBeforeItIsFilled) {
   take(kA, 64);
   ASSERT_TRUE(manager_.terminate(kA));
   bool ready = false;
-  ASSERT_TRUE(manager_.create_dedicated_pool(kPool, kCustomer, length(16), [&](Result<void> made) {
-    ready = made.has_value();
-  }));
+  ASSERT_TRUE(manager_.create_dedicated_pool(kPool, kCustomer, length(16),
+                                             [&](Result<void> made) { ready = made.has_value(); }));
   EXPECT_EQ(manager_.create_vm({kB, kCustomer, kPool, {}, {}}).error().code, HostErrc::WrongState);
   settle();
   EXPECT_TRUE(ready);
@@ -317,7 +316,8 @@ TEST_F(MemoryManagerTest, FailedScrubQuarantinesAndTheClaimGetsOtherMemory) {
   EXPECT_EQ(result->error().code, HostErrc::OutOfMemory);
   const Grant rest = take(kB, 32);
   for (const GrantedRange& range : rest.ranges) {
-    const bool overlaps = range.memory.data() < bad.data() + bad.size() && bad.data() < range.memory.data() + range.memory.size();
+    const bool overlaps =
+        range.memory.data() < bad.data() + bad.size() && bad.data() < range.memory.data() + range.memory.size();
     EXPECT_FALSE(overlaps) << "quarantined memory is never granted";
   }
 }
@@ -385,7 +385,9 @@ TEST_F(MemoryManagerTest, HandlersMayCallTheManager) {
 
 TEST_F(MemoryManagerTest, RefusesWhatMakesNoSenseAndChangesNothing) {
   const GrantHandler ignore = [](const Result<Grant>&) {};
-  const auto code = [](const auto& result) { return result.has_value() ? boost::system::error_code() : result.error().code; };
+  const auto code = [](const auto& result) {
+    return result.has_value() ? boost::system::error_code() : result.error().code;
+  };
   ASSERT_TRUE(manager_.create_trust_group(kGroup, kCustomer));
   ASSERT_TRUE(manager_.create_trust_group(kOtherGroup, kOtherCustomer));
   EXPECT_EQ(code(manager_.create_trust_group(kGroup, kCustomer)), HostErrc::IdUsedBefore);

@@ -67,8 +67,7 @@ TEST(RecyclePolicy, NoGroupIsNotAGroup) {
 TEST(RecyclePolicy, SkipsWithinDedicatedPool) {
   const Claim writer = in_pool(claim_of(kVm));
   EXPECT_EQ(decide(writer, in_pool(claim_of(kOtherVm))), (Decision{true, Reason::DedicatedPool}));
-  EXPECT_EQ(decide(writer, in_pool(claim_of(kOtherVm), DedicatedPoolId(1001))),
-            (Decision{false, Reason::OtherDomain}));
+  EXPECT_EQ(decide(writer, in_pool(claim_of(kOtherVm), DedicatedPoolId(1001))), (Decision{false, Reason::OtherDomain}));
   EXPECT_EQ(decide(writer, claim_of(kOtherVm)), (Decision{false, Reason::OtherDomain}));
 }
 

@@ -123,8 +123,7 @@ TEST_F(CommandLine, RefusesAPoolThatIsTooSmallOrTooLarge) {
 TEST_F(CommandLine, EngineThatFailsEndsWithExitCode4AndNoReport) {
   generate();
   const std::string report = (folder_ / "report.json").string();
-  const Outcome outcome =
-      sluice(run("--engine rtl --bus-hang-after 9000 --stall-timeout-us 50 --report " + report));
+  const Outcome outcome = sluice(run("--engine rtl --bus-hang-after 9000 --stall-timeout-us 50 --report " + report));
   EXPECT_EQ(outcome.exit_code, kExitEngine) << outcome.output;
   EXPECT_NE(outcome.output.find("quarantined"), std::string::npos) << outcome.output;
   EXPECT_EQ(outcome.output.find("leaks found"), std::string::npos);
@@ -156,7 +155,8 @@ TEST_F(CommandLine, ReportThatCannotBeWrittenIsAnError) {
 TEST_F(CommandLine, WritesAWave) {
   generate("--vms 2 --reboots-per-day 0 --balloons-per-day 0");
   const std::string wave = (folder_ / "wave.fst").string();
-  const Outcome outcome = sluice("run --trace " + trace_ + " --memory-scale 262144 --pool 256KiB --engine rtl --wave " + wave);
+  const Outcome outcome =
+      sluice("run --trace " + trace_ + " --memory-scale 262144 --pool 256KiB --engine rtl --wave " + wave);
   EXPECT_EQ(outcome.exit_code, kExitOk) << outcome.output;
   EXPECT_GT(std::filesystem::file_size(wave), 1000U);
 }

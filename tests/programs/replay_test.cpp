@@ -118,9 +118,10 @@ TEST(Replay, CanBeInterrupted) {
   const auto memory = MemfdMemory::create(ByteCount(64 << 20), 1);
   auto engine = make_engine(engine_of("cpu"), **memory);
   std::atomic<bool> stop{false};
-  const ReplayResult result = Replay(trace, **memory, *engine->engine, {.memory_scale = kScale}).run(stop, [&](std::size_t done) {
-    if (done == 30) stop = true;
-  });
+  const ReplayResult result =
+      Replay(trace, **memory, *engine->engine, {.memory_scale = kScale}).run(stop, [&](std::size_t done) {
+        if (done == 30) stop = true;
+      });
   EXPECT_EQ(result.end, ReplayEnd::Interrupted);
   EXPECT_EQ(result.events_done, 30U);
   EXPECT_NE(result.message.find("30 of"), std::string::npos);
@@ -133,9 +134,9 @@ TEST(Report, NamesEveryFigureWithItsUnit) {
   run.engine = "cpu/x";
   run.pool = ByteCount(1 << 20);
   const std::string text = report_text(trace, run, result);
-  for (const char* name : {"same VM after reboot", "dedicated pool", "trust group", "bytes scrubbed", "cancelled",
-                           "saved", "p50", "p99", "max", "with a skip", "without", "throughput", "GiB/s",
-                           "leaks found", "drawn", "quarantined"}) {
+  for (const char* name :
+       {"same VM after reboot", "dedicated pool", "trust group", "bytes scrubbed", "cancelled", "saved", "p50", "p99",
+        "max", "with a skip", "without", "throughput", "GiB/s", "leaks found", "drawn", "quarantined"}) {
     EXPECT_NE(text.find(name), std::string::npos) << name;
   }
   const auto json = report_json(trace, run, result);

@@ -88,8 +88,9 @@ class RawEngine {
     std::memcpy(&entry, completion_.memory.data() + (head_ % kEntries) * sizeof entry, sizeof entry);
     if (ring::CompletionEntry::phase(entry.status) != ((head_ / kEntries) % 2 == 0)) return std::nullopt;
     ++head_;
-    return Completion{ring::CompletionEntry::slot(entry.slot_and_bytes), ring::CompletionEntry::generation(entry.status),
-                      ring::CompletionEntry::outcome(entry.status), ring::CompletionEntry::cause(entry.status),
+    return Completion{ring::CompletionEntry::slot(entry.slot_and_bytes),
+                      ring::CompletionEntry::generation(entry.status), ring::CompletionEntry::outcome(entry.status),
+                      ring::CompletionEntry::cause(entry.status),
                       ring::CompletionEntry::bytes_zeroed(entry.slot_and_bytes)};
   }
   /// Waits for the next completion; throws if none comes.

@@ -28,12 +28,12 @@ void store_fence();
 using FillFunction = std::function<bool(MemorySpan, std::uint64_t pattern)>;
 
 struct CpuOptions {
-  std::uint32_t max_jobs = 256;              ///< In flight at once; 1 to 65,536.
-  std::uint32_t threads = 1;                 ///< Workers; 1 to 64.
-  ByteCount chunk{64 * 1024};                ///< A cancel is noticed after at most so many bytes.
-  ByteCount publish_bytes{256 * 1024};       ///< One fence and one publication for so many bytes of small jobs.
+  std::uint32_t max_jobs = 256;           ///< In flight at once; 1 to 65,536.
+  std::uint32_t threads = 1;              ///< Workers; 1 to 64.
+  ByteCount chunk{64ULL << 10};           ///< A cancel is noticed after at most so many bytes.
+  ByteCount publish_bytes{256ULL << 10};  ///< One fence and one publication for so many bytes of small jobs.
   std::chrono::nanoseconds stall_timeout{10'000'000'000};  ///< No chunk finished for so long: the engine failed.
-  FillFunction fill;                         ///< Empty: fill_nontemporal with best_store().
+  FillFunction fill;                                       ///< Empty: fill_nontemporal with best_store().
 };
 
 /// Fills memory with worker threads of its own. All functions may be called from any thread.

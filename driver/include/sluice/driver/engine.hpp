@@ -63,10 +63,10 @@ enum class CancelResult : std::uint8_t {
 };
 
 struct EngineCapabilities {
-  std::string name;                  ///< For example "cpu/avx512" or "ring/512".
-  std::size_t max_jobs_in_flight;    ///< Submitted and not yet collected.
+  std::string name;                ///< For example "cpu/avx512" or "ring/512".
+  std::size_t max_jobs_in_flight;  ///< Submitted and not yet collected.
   ByteCount max_job_length;
-  bool concurrent_calls = false;     ///< All functions may be called from any thread at once.
+  bool concurrent_calls = false;  ///< All functions may be called from any thread at once.
 };
 
 [[nodiscard]] std::string to_string(Outcome outcome);

@@ -38,7 +38,9 @@ struct alignas(16) CompletionEntry {
   [[nodiscard]] static constexpr std::uint8_t outcome(std::uint64_t word) {
     return static_cast<std::uint8_t>(word >> 32);
   }
-  [[nodiscard]] static constexpr std::uint8_t cause(std::uint64_t word) { return static_cast<std::uint8_t>(word >> 40); }
+  [[nodiscard]] static constexpr std::uint8_t cause(std::uint64_t word) {
+    return static_cast<std::uint8_t>(word >> 40);
+  }
   [[nodiscard]] static constexpr bool phase(std::uint64_t word) { return (word >> 63) != 0; }
 };
 static_assert(sizeof(CompletionEntry) == 16);

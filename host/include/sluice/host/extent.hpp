@@ -23,14 +23,14 @@ enum class ExtentState : std::uint8_t {
 inline constexpr std::size_t kExtentStates = 7;
 
 enum class ExtentEvent : std::uint8_t {
-  Grant,            ///< to a VM
-  Reserve,          ///< its VM reboots
-  Release,          ///< its VM gave it back or ended
-  StartScrub,       ///< a job was accepted by an engine
-  RequestCancel,    ///< the job was asked to stop
-  ScrubZeroed,      ///< Completion: Zeroed
-  ScrubCancelled,   ///< Completion: Cancelled
-  ScrubFailed,      ///< Completion: Failed
+  Grant,           ///< to a VM
+  Reserve,         ///< its VM reboots
+  Release,         ///< its VM gave it back or ended
+  StartScrub,      ///< a job was accepted by an engine
+  RequestCancel,   ///< the job was asked to stop
+  ScrubZeroed,     ///< Completion: Zeroed
+  ScrubCancelled,  ///< Completion: Cancelled
+  ScrubFailed,     ///< Completion: Failed
 };
 inline constexpr std::size_t kExtentEvents = 8;
 
@@ -48,10 +48,10 @@ struct Extent {
   std::uint32_t brick = 0;
   ExtentState state = ExtentState::Dirty;
   Owner owner;
-  VmId holder;           ///< Owned, Reserved
-  DedicatedPoolId pool;  ///< The pool it belongs to; unset: the shared pool.
-  ClaimId earmark;       ///< A claim that waits for it.
-  JobId job;             ///< Scrubbing, Cancelling
+  VmId holder;                    ///< Owned, Reserved
+  DedicatedPoolId pool;           ///< The pool it belongs to; unset: the shared pool.
+  ClaimId earmark;                ///< A claim that waits for it.
+  JobId job;                      ///< Scrubbing, Cancelling
   std::uint64_t dirty_since = 0;  ///< Order of release: the oldest is scrubbed first.
 
   [[nodiscard]] ByteCount length() const { return length_of(memory); }

@@ -28,9 +28,9 @@ struct VmProfile {
 /// One run of granted memory.
 struct GrantedRange {
   MemorySpan memory;
-  int fd = -1;                  ///< The brick's inode; -1: none.
-  std::uint64_t fd_offset = 0;  ///< bytes
-  bool recycled = false;        ///< Handed over as it was. Otherwise all its bytes are zero.
+  int fd = -1;                           ///< The brick's inode; -1: none.
+  std::uint64_t fd_offset = 0;           ///< bytes
+  bool recycled = false;                 ///< Handed over as it was. Otherwise all its bytes are zero.
   Reason reason = Reason::UnknownOwner;  ///< Why it was recycled; meaningful only if it was.
 };
 
@@ -48,8 +48,8 @@ using PoolHandler = std::function<void(Result<void>)>;
 ///
 /// Sans-I/O: it has no thread and no clock; work happens in the calls, completions are handled in poll(). Handlers are
 /// called from poll() only, never from inside the call that took them. Not thread-safe: use it from one executor
-/// (AsyncMemoryManager does). The engine, the memory and the manager are destroyed in the order manager, engine, memory.
-/// All lengths are multiples of kPageSize. A call that returns an error has changed nothing.
+/// (AsyncMemoryManager does). The engine, the memory and the manager are destroyed in the order manager, engine,
+/// memory. All lengths are multiples of kPageSize. A call that returns an error has changed nothing.
 class MemoryManager {
  public:
   MemoryManager(const BackingMemory& memory, Engine& engine, const ScrubberConfig& config = {});

@@ -13,10 +13,10 @@ struct Claim;
 
 /// Who wrote an extent last, frozen when the memory was granted. All ids unset: nobody knows.
 struct Owner {
-  VmId vm;                ///< Held it last, so it has seen all that is in it.
-  DedicatedPoolId pool;   ///< Everything in it was written inside this pool; unset: not so.
-  CustomerId customer;    ///< Everything in it was written by this customer; unset: not so.
-  TrustGroupId group;     ///< Everything in it was written inside this group at group_epoch; unset: not so.
+  VmId vm;               ///< Held it last, so it has seen all that is in it.
+  DedicatedPoolId pool;  ///< Everything in it was written inside this pool; unset: not so.
+  CustomerId customer;   ///< Everything in it was written by this customer; unset: not so.
+  TrustGroupId group;    ///< Everything in it was written inside this group at group_epoch; unset: not so.
   std::uint64_t group_epoch = 0;
 
   auto operator<=>(const Owner&) const = default;

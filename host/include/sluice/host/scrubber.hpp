@@ -13,13 +13,13 @@
 namespace sluice {
 
 struct ScrubberConfig {
-  std::uint32_t max_jobs_in_flight = 32;  ///< At most what the engine takes.
+  std::uint32_t max_jobs_in_flight = 32;         ///< At most what the engine takes.
   ByteCount background_job_length{64ULL << 20};  ///< Longer extents are scrubbed in pieces.
-  bool background = true;  ///< Scrub free memory that nobody has asked for yet.
+  bool background = true;                        ///< Scrub free memory that nobody has asked for yet.
 };
 
-/// Turns Dirty extents into scrub jobs, urgent ones first, and completions into states of extents. Free Dirty extents of
-/// the shared pool are its background queue: the oldest is next. Memory of dedicated pools waits for its pool.
+/// Turns Dirty extents into scrub jobs, urgent ones first, and completions into states of extents. Free Dirty extents
+/// of the shared pool are its background queue: the oldest is next. Memory of dedicated pools waits for its pool.
 class Scrubber {
  public:
   Scrubber(Engine& engine, ExtentTable& table, Statistics& statistics, const ScrubberConfig& config);

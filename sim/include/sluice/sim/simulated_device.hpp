@@ -22,7 +22,7 @@ struct BusTiming {
   CycleRange read_latency{20, 40};
   CycleRange write_latency{10, 30};       ///< of data
   CycleRange completion_latency{10, 30};  ///< of writes to the completion ring: it may lie in faster memory
-  double ready_probability = 1.0;  ///< Of each ready signal and each response, in each cycle.
+  double ready_probability = 1.0;         ///< Of each ready signal and each response, in each cycle.
 };
 
 struct BusFaults {

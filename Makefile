@@ -1,0 +1,56 @@
+# Entry points. Everything else is CMake: see CMakePresets.json.
+JOBS ?= $(shell nproc)
+SEED ?= 1
+SOAK_SECONDS ?= 600
+SAMPLE := build/sample.csv
+
+.PHONY: run test sanitize bench soak format lint setup clean
+.DEFAULT_GOAL := run
+
+setup:
+	@tools/setup
+
+# $(call build,preset[,targets])
+define build
+	@cmake --preset $(1) > build-$(1).log 2>&1 || { cat build-$(1).log; rm -f build-$(1).log; exit 1; }
+	@rm -f build-$(1).log
+	@cmake --build --preset $(1) -j $(JOBS) $(if $(2),--target $(2))
+endef
+
+# The main job: a sample trace through manager, ring and simulated RTL to clean memory, with a report.
+run: setup
+	$(call build,dev,sluice)
+	build/dev/programs/sluice trace generate --seed $(SEED) --output $(SAMPLE)
+	build/dev/programs/sluice run --trace $(SAMPLE) --engine rtl --pool 96MiB --memory-scale 4096 --scrub-rate 128MiB
+
+# All tests, the tidy ones too.
+test: setup
+	$(call build,dev)
+	ctest --preset dev -j $(JOBS)
+
+# The tests again with AddressSanitizer and UndefinedBehaviorSanitizer, then with ThreadSanitizer.
+sanitize: setup
+	$(call build,asan)
+	ctest --preset asan -j $(JOBS)
+	$(call build,tsan)
+	ctest --preset tsan -j $(JOBS)
+
+# What the engines reach, side by side, as ratios.
+bench: setup
+	$(call build,release,engine_bench)
+	build/release/tests/engine_bench
+
+# Random runs with new seeds for SOAK_SECONDS; each prints its seed when it fails.
+soak: setup
+	$(call build,release,soak)
+	build/release/tests/soak --seconds $(SOAK_SECONDS) --seed $(SEED)
+
+format: setup
+	git ls-files -co --exclude-standard '*.cpp' '*.hpp' | xargs clang-format-14 -i
+
+lint: setup
+	$(call build,dev)
+	ctest --preset dev -L tidy -j $(JOBS)
+
+clean:
+	rm -rf build

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the engines reach. Wall-clock figures are interleaved at random and shown as ratios to libc memset in the same
+// run; cycles of the simulated engine are exact.
+#include <benchmark/benchmark.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <map>
+
+#include "sluice/driver/cpu_engine.hpp"
+#include "sluice/driver/ring_engine.hpp"
+#include "sluice/sim/simulated_device.hpp"
+#include "support/memory.hpp"
+
+namespace sluice {
+namespace {
+
+constexpr std::size_t kArena = 512ULL << 20;  // larger than any cache: every pass finds cold memory
+
+MemorySpan arena() {
+  static const test::Memory memory(kArena, std::byte{1});
+  return memory.all();
+}
+
+/// Calls `fill` with one block after the other, round and round through the arena.
+template <class Fill>
+void over_cold_memory(benchmark::State& state, Fill fill) {
+  const auto block = static_cast<std::size_t>(state.range(0));
+  std::size_t at = 0;
+  for (auto _ : state) {
+    fill(arena().subspan(at, block));
+    at = at + 2 * block <= kArena ? at + block : 0;
+  }
+  state.SetBytesProcessed(static_cast<std::int64_t>(block) * state.iterations());
+}
+
+void libc_memset(benchmark::State& state) {
+  over_cold_memory(state, [](MemorySpan block) {
+    std::memset(block.data(), 0, block.size());
+    benchmark::ClobberMemory();
+  });
+}
+
+void store(benchmark::State& state, StoreKind kind) {
+  over_cold_memory(state, [kind](MemorySpan block) { fill_nontemporal(kind, block, 0); });
+  store_fence();
+}
+
+void cpu_engine(benchmark::State& state) {
+  const MemorySpan windows[] = {arena()};
+  auto engine = CpuEngine::create({}, windows);
+  std::array<Completion, 64> completions;
+  std::size_t in_flight = 0;
+  over_cold_memory(state, [&](MemorySpan block) {
+    const ScrubJob job{block};
+    JobId id;
+    while (!(*engine)->submit({&job, 1}, {&id, 1})) in_flight -= (*engine)->poll(completions);
+    ++in_flight;
+  });
+  while (in_flight > 0) in_flight -= (*engine)->poll(completions);
+}
+
+/// Prints the table of Google Benchmark, and keeps the medians for the ratios.
+class RatioReporter final : public benchmark::ConsoleReporter {
+ public:
+  void ReportRuns(const std::vector<Run>& runs) override {
+    ConsoleReporter::ReportRuns(runs);
+    for (const Run& run : runs) {
+      const auto rate = run.counters.find("bytes_per_second");
+      if (run.aggregate_name == "median" && rate != run.counters.end()) {
+        medians_[run.run_name.args][run.run_name.function_name] = rate->second;
+      }
+    }
+  }
+
+  void print_ratios() const {
+    fmt::print("\nratio to libc memset, medians of one run\n{:>12} {:>14} {:>16}\n", "block", "", "ratio");
+    for (const auto& [block, rates] : medians_) {
+      for (const auto& [name, rate] : rates) {
+        fmt::print("{:>10} B  {:<16} {:>12.2f}\n", block, name, rate / rates.at("libc_memset"));
+      }
+    }
+  }
+
+ private:
+  std::map<std::string, std::map<std::string, double>> medians_;
+};
+
+/// Beats per cycle from the first doorbell to the last completion, the memory answering after `latency` cycles.
+void print_cycles(std::uint32_t latency) {
+  fmt::print("\nsimulated engine, 512 bits, write responses after {} cycles\n{:>12} {:>6} {:>10} {:>10} {:>14}\n",
+             latency, "job", "jobs", "beats", "cycles", "beats/cycle");
+  for (const auto& [length, count] : {std::pair{4096U, 1U}, {4096U, 64U}, {65'536U, 1U}, {2U << 20, 1U}}) {
+    const test::Memory memory(4 << 20);
+    sim::SimOptions options;
+    options.timing = {{1, 1}, {latency, latency}, {latency, latency}, 1.0};
+    options.cycles_per_advance = 1;
+    auto device = sim::SimulatedDevice::create(options);
+    sim::SimulatedDevice& simulated = **device;
+    const MemorySpan windows[] = {memory.all()};
+    auto engine = RingEngine::create(std::move(*device), {}, windows);
+    std::vector<ScrubJob> jobs;
+    for (std::size_t job = 0; job < count; ++job) jobs.push_back({memory.part(job * length % (2U << 20), length)});
+    std::vector<JobId> ids(count);
+    const std::uint64_t start = simulated.cycles();
+    if (!(*engine)->submit(jobs, ids)) continue;
+    std::array<Completion, 64> completions;
+    for (std::size_t done = 0; done < count;) done += (*engine)->poll(completions);
+    const std::uint64_t cycles = simulated.cycles() - start;
+    const std::uint64_t beats = static_cast<std::uint64_t>(length) * count / 64;
+    fmt::print("{:>10} B {:>6} {:>10} {:>10} {:>14.3f}\n", length, count, beats, cycles,
+               static_cast<double>(beats) / static_cast<double>(cycles));
+  }
+}
+
+void register_all() {
+  const auto add = [](const std::string& name, auto function) {
+    benchmark::RegisterBenchmark(name.c_str(), function)->Arg(4096)->Arg(65'536)->Arg(2 << 20)->UseRealTime();
+  };
+  add("libc_memset", libc_memset);
+  for (const StoreKind kind : {StoreKind::Movnti, StoreKind::Avx2, StoreKind::Avx512}) {
+    if (has_store(kind)) add(to_string(kind), [kind](benchmark::State& state) { store(state, kind); });
+  }
+  add("cpu_engine", cpu_engine);
+}
+
+}  // namespace
+}  // namespace sluice
+
+int main(int argc, char** argv) {
+  std::vector<const char*> arguments = {argv[0], "--benchmark_enable_random_interleaving=true",
+                                        "--benchmark_repetitions=7", "--benchmark_min_time=0.1",
+                                        "--benchmark_report_aggregates_only=true"};
+  arguments.insert(arguments.end(), argv + 1, argv + argc);
+  int count = static_cast<int>(arguments.size());
+  benchmark::Initialize(&count, const_cast<char**>(arguments.data()));
+  if (benchmark::ReportUnrecognizedArguments(count, const_cast<char**>(arguments.data()))) return 2;
+  sluice::register_all();
+  sluice::RatioReporter reporter;
+  benchmark::RunSpecifiedBenchmarks(&reporter);
+  reporter.print_ratios();
+  for (const std::uint32_t latency : {1U, 100U}) sluice::print_cycles(latency);
+  return 0;
+}
