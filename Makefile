@@ -50,7 +50,7 @@ format: setup
 
 lint: setup
 	$(call build,dev)
-	ctest --preset dev -L tidy -j $(JOBS)
+	ctest --preset dev -R '^[Tt]idy' -j $(JOBS)
 
 clean:
 	rm -rf build

@@ -283,6 +283,32 @@ TEST_P(EngineContract, EveryJobOfARandomMixCompletesOnceWithAnExactPrefix) {
   }
 }
 
+/// More than 2^16: ring pointers and generations go round.
+TEST_P(EngineContract, TakesManyMoreJobsThanItsRingHas) {
+  auto engine = make({.max_jobs = 32});
+  constexpr std::uint64_t kJobs = 70'000;
+  std::vector<ScrubJob> jobs(32);
+  std::vector<JobId> ids(jobs.size());
+  std::array<Completion, 32> completions;
+  std::uint64_t submitted = 0;
+  std::uint64_t zeroed = 0;
+  while (zeroed < kJobs) {
+    const std::size_t wanted = std::min<std::uint64_t>(jobs.size(), kJobs - submitted);
+    for (std::size_t index = 0; index < wanted; ++index) {
+      jobs[index] = {memory_.part((submitted + index) * 64, 64), 0, Urgency::Background, submitted + index};
+    }
+    if (wanted > 0) {
+      if (const auto accepted = engine->submit(std::span(jobs).first(wanted), ids)) submitted += *accepted;
+    }
+    const std::size_t got = engine->poll(completions);
+    for (std::size_t index = 0; index < got; ++index) ASSERT_EQ(completions[index].outcome, Outcome::Zeroed);
+    zeroed += got;
+  }
+  expect_no_more(*engine);
+  EXPECT_EQ(first_not(memory_.part(0, kJobs * 64), std::byte{0}), std::nullopt);
+  EXPECT_EQ(first_not(memory_.all().subspan(kJobs * 64), kUntouched), std::nullopt);
+}
+
 TEST_P(EngineContract, ErrorCompletesWithThePrefixBeforeItAndTheNextJobRuns) {
   const MemorySpan bad = memory_.part((1 << 20) + 300'000, 64);
   auto engine = make({.bad_range = bad});

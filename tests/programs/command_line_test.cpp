@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The program `sluice` as its user meets it: options, messages, exit codes, files.
 #include <gtest/gtest.h>
+#include <pty.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -129,6 +130,39 @@ TEST_F(CommandLine, EngineThatFailsEndsWithExitCode4AndNoReport) {
   EXPECT_EQ(outcome.output.find("leaks found"), std::string::npos);
   EXPECT_FALSE(std::filesystem::exists(report));
   EXPECT_FALSE(std::filesystem::exists(report + ".part"));
+}
+
+TEST_F(CommandLine, EngineThatDoesNotStartEndsWithExitCode4) {
+  generate();
+  const Outcome outcome = sluice(run("--engine rtl --test-skip-scrub"));
+  EXPECT_EQ(outcome.exit_code, kExitEngine) << outcome.output;
+  EXPECT_NE(outcome.output.find("the engine did not start"), std::string::npos) << outcome.output;
+}
+
+/// On a terminal there is a bar; the other tests read a pipe.
+TEST_F(CommandLine, ShowsABarOnATerminal) {
+  generate("--vms 400");
+  int terminal = -1;
+  const pid_t child = ::forkpty(&terminal, nullptr, nullptr, nullptr);
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    ::execl(SLUICE_PROGRAM, "sluice", "run", "--trace", trace_.c_str(), "--memory-scale", "8192", "--pool", "256MiB",
+            "--engine", "rtl", nullptr);
+    ::_exit(99);
+  }
+  std::string shown;
+  std::array<char, 4096> buffer;
+  for (ssize_t got = 0; (got = ::read(terminal, buffer.data(), buffer.size())) > 0;) {
+    shown.append(buffer.data(), static_cast<std::size_t>(got));
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  ::close(terminal);
+  EXPECT_EQ(WEXITSTATUS(status), kExitOk) << shown;
+  EXPECT_NE(shown.find("\r[#"), std::string::npos) << shown;
+  EXPECT_NE(shown.find("s left"), std::string::npos) << shown;
+  generate("--vms 60");
+  EXPECT_EQ(sluice(run("--engine cpu")).output.find('\r'), std::string::npos) << "no bar in a pipe";
 }
 
 TEST_F(CommandLine, BusErrorsEndWithAReportAndExitCode5) {

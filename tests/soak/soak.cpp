@@ -68,8 +68,9 @@ ReplayResult play(const Story& story, const EngineChoice& choice) {
 }
 
 /// What went wrong with this seed; empty: nothing.
-std::string run(std::uint64_t seed) {
-  const Story story = draw(seed);
+std::string run(std::uint64_t seed, const std::string& wave_file) {
+  Story story = draw(seed);
+  story.rtl.sim.wave_file = wave_file;
   const ReplayResult rtl = play(story, story.rtl);
   if (story.faulty) {
     const bool fine = rtl.end == ReplayEnd::Finished || rtl.end == ReplayEnd::OutOfMemory;
@@ -87,14 +88,15 @@ std::string run(std::uint64_t seed) {
   return same ? "" : "rtl and cpu came to different decisions";
 }
 
-int soak(std::uint64_t seconds, std::uint64_t seed) {
+int soak(std::uint64_t seconds, std::uint64_t seed, const std::string& wave_file) {
   const auto start = std::chrono::steady_clock::now();
   const auto end = start + std::chrono::seconds(seconds);
   auto report = start;
   std::uint64_t runs = 0;
   for (; std::chrono::steady_clock::now() < end; ++seed, ++runs) {
-    if (const std::string problem = run(seed); !problem.empty()) {
-      fmt::print("seed {} failed: {}\nsee it again: soak --seconds 1 --seed {}\n", seed, problem, seed);
+    if (const std::string problem = run(seed, wave_file); !problem.empty()) {
+      fmt::print("seed {} failed: {}\nsee it again, with waves: soak --seconds 1 --seed {} --wave FILE.fst\n", seed,
+                 problem, seed);
       return 1;
     }
     const auto now = std::chrono::steady_clock::now();
@@ -117,9 +119,11 @@ int main(int argc, char** argv) {
   std::uint64_t seed = 1;
   app.add_option("--seconds", seconds, "How long")->capture_default_str();
   app.add_option("--seed", seed, "The first seed")->capture_default_str();
+  std::string wave_file;
+  app.add_option("--wave", wave_file, "Write the signals of each run to this FST file, the last run's stays");
   CLI11_PARSE(app, argc, argv);
   try {
-    return sluice::soak(seconds, seed);
+    return sluice::soak(seconds, seed, wave_file);
   } catch (const std::exception& error) {
     fmt::print(stderr, "soak: {}\n", error.what());
     return 2;
