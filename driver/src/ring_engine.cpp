@@ -149,7 +149,6 @@ Result<std::size_t> RingEngine::submit(std::span<const ScrubJob> jobs, std::span
     ids[index] = slots_->take(jobs[index]);
     place_descriptor(ids[index].slot);
   }
-  std::atomic_thread_fence(std::memory_order_release);
   transport_->write_register(kQueue0 + ring::kQueueSqTail, sq_tail_);
   return count;
 }

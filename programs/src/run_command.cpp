@@ -288,7 +288,7 @@ int RunCommand::conclude(const Trace& trace, const RunDescription& run, const Re
       return kExitBadInput;
     }
   }
-  fmt::print("{}\n", json_ ? json : report_text(trace, run, result));
+  fmt::print("{}", json_ ? json + "\n" : report_text(trace, run, result));
   const ByteCount quarantined = result.statistics.quarantined + result.quarantined_at_start;
   if (quarantined == ByteCount(0)) return kExitOk;
   spdlog::warn("engine errors have left {} quarantined", human_bytes(quarantined));

@@ -13,6 +13,8 @@ namespace {
 
 constexpr std::array<std::string_view, 7> kColumns = {"time_s", "event", "vm", "customer", "group", "pool", "bytes"};
 constexpr std::string_view kHeader = "time_s,event,vm,customer,group,pool,bytes";
+/// The generator says what it drew; who replays the trace reports it.
+constexpr std::string_view kDrawnRemark = "# drawn: ";
 constexpr std::array<TraceEventKind, 8> kKinds = {
     TraceEventKind::CreatePool,  TraceEventKind::DestroyPool, TraceEventKind::Create,      TraceEventKind::BalloonUp,
     TraceEventKind::BalloonDown, TraceEventKind::Reboot,      TraceEventKind::ChangeGroup, TraceEventKind::Terminate};
@@ -111,6 +113,7 @@ Result<Trace> read_csv(std::istream& in, const std::string& name) {
       if (text != kHeader) return bad_line(name, line, {text, 1}, fmt::format("the header {}", kHeader));
       continue;
     }
+    if (text.starts_with(kDrawnRemark)) trace.drawn = text.substr(kDrawnRemark.size());
     if (text.empty() || text.front() == '#') continue;
     const auto fields = cut(text);
     if (!fields) return bad_line(name, line, {text, 1}, fmt::format("{} fields: {}", kColumns.size(), kHeader));
@@ -135,6 +138,7 @@ Result<Trace> read_csv(std::istream& in, const std::string& name) {
 void write_csv(const Trace& trace, std::ostream& out) {
   const auto optional = [](std::uint64_t value) { return value == 0 ? std::string() : std::to_string(value); };
   fmt::print(out, "{}\n", kHeader);
+  if (!trace.drawn.empty()) fmt::print(out, "{}{}\n", kDrawnRemark, trace.drawn);
   for (const TraceEvent& event : trace.events) {
     fmt::print(out, "{}.{:03},{},{},{},{},{},{}\n", event.time_ms / 1000, event.time_ms % 1000, to_string(event.kind),
                optional(event.vm.value()), optional(event.customer.value()), optional(event.group.value()),

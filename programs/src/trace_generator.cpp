@@ -62,7 +62,7 @@ Result<Trace> generate_trace(const GeneratorOptions& options) {
   trace.events = populate(arrivals, static_cast<std::int64_t>(end_ms), options.population);
   trace.source = fmt::format("generated, {} VMs in {} hours", options.vms, options.hours);
   trace.taken = "nothing: sizes, lifetimes and batches are drawn in the shape of published data";
-  trace.drawn = describe(options.population);
+  trace.drawn = "sizes, lifetimes and batches, " + describe(options.population);
   return trace;
 }
 

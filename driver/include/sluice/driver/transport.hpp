@@ -24,7 +24,8 @@ class Transport {
   Transport& operator=(const Transport&) = delete;
   virtual ~Transport() = default;
 
-  /// 32-bit register access at a byte offset below 4096. A write that the device refuses has no effect.
+  /// 32-bit register access at a byte offset below 4096. A write that the device refuses has no effect. The device sees
+  /// everything that the caller stored to memory before a register write (like writel() in Linux).
   [[nodiscard]] virtual std::uint32_t read_register(std::uint32_t offset) = 0;
   virtual void write_register(std::uint32_t offset, std::uint32_t value) = 0;
 
