@@ -18,9 +18,10 @@ class Progress {
   void print(std::size_t done) const;
 
   std::size_t total_;
+  bool started_ = false;
   bool terminal_;
   bool printed_ = false;
-  std::chrono::steady_clock::time_point start_;
+  std::chrono::steady_clock::time_point start_;  ///< of the first event: what comes before it takes its own time
   std::chrono::steady_clock::time_point last_;
 };
 

@@ -20,7 +20,7 @@ class ManagerFixture {
   explicit ManagerFixture(std::size_t pages = 64, ScrubberConfig config = {})
       : pool_(pages * kPageSize.value(), std::byte{0xEE}),
         pieces_{pool_.all()},
-        backing_(std::move(*ForeignMemory::create(pieces_))),
+        backing_(*ForeignMemory::create(pieces_)),
         manager_(*backing_, engine_, config) {
     settle();
     manager_.reset_statistics();

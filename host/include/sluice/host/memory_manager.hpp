@@ -70,14 +70,14 @@ class MemoryManager {
   [[nodiscard]] Result<void> change_trust_group(VmId vm, TrustGroupId group);
 
   /// More memory for a running VM. The handler gets the Grant, or OutOfMemory, ScrubUnavailable, Abandoned.
-  /// Errors: UnknownId, InvalidArgument, WrongState, OutOfMemory, ScrubUnavailable.
+  /// Errors: UnknownId, InvalidArgument, WrongState, OutOfMemory.
   [[nodiscard]] Result<ClaimId> allocate(VmId vm, ByteCount length, GrantHandler handler);
   /// A running VM gives memory back (balloon). Errors: UnknownId, InvalidArgument, NotHeld, WrongState.
   [[nodiscard]] Result<void> release(VmId vm, MemorySpan memory);
   /// The VM goes down to come back: its memory is reserved for it. Errors: UnknownId, WrongState.
   [[nodiscard]] Result<void> begin_reboot(VmId vm);
-  /// The VM comes back with `length` bytes, its own first. What it does not need any more is released. Errors as
-  /// allocate().
+  /// The VM comes back with `length` bytes, its own first. What it does not need any more is released, and so is all of
+  /// it if the claim is abandoned or fails later. Errors as allocate().
   [[nodiscard]] Result<ClaimId> finish_reboot(VmId vm, ByteCount length, GrantHandler handler);
   /// The VM is gone for good. Errors: UnknownId, WrongState (a claim is pending).
   [[nodiscard]] Result<void> terminate(VmId vm);
