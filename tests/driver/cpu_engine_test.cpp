@@ -96,6 +96,29 @@ TEST(CpuEngine, DoesUrgentJobsFirst) {
   EXPECT_EQ(order, (std::vector<std::uint64_t>{0, 4, 5, 1, 2, 3}));
 }
 
+TEST(CpuEngine, PublishesAnUrgentCompletionBeforeItGoesOn) {
+  Memory memory(8192);
+  const MemorySpan windows[] = {memory.all()};
+  std::atomic<bool> go{false};
+  CpuOptions options;
+  options.fill = [&](MemorySpan chunk, std::uint64_t /*pattern*/) {
+    while (chunk.data() != memory.all().data() && !go) std::this_thread::yield();
+    return true;
+  };
+  auto engine = CpuEngine::create(options, windows);
+  ASSERT_TRUE(engine);
+  const ScrubJob jobs[] = {{memory.part(0, 4096), 0, Urgency::Urgent, 1}, {memory.part(4096, 4096)}};
+  std::array<JobId, 2> ids;
+  ASSERT_TRUE((*engine)->submit(jobs, ids));
+  std::array<Completion, 2> some;
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  std::size_t got = 0;
+  while (got == 0 && std::chrono::steady_clock::now() < deadline) got = (*engine)->poll(some);
+  EXPECT_EQ(got, 1U) << "somebody waits for it";
+  EXPECT_EQ(some[0].cookie, 1U);
+  go = true;
+}
+
 TEST(CpuEngine, WakesAPollerThroughItsDescriptor) {
   Memory memory(4096);
   const MemorySpan windows[] = {memory.all()};

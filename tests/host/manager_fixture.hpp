@@ -68,4 +68,6 @@ class ManagerFixture {
   MemoryManager manager_;
 };
 
+class MemoryManagerTest : public ManagerFixture, public ::testing::Test {};
+
 }  // namespace sluice::test
