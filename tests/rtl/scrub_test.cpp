@@ -138,7 +138,20 @@ TEST(ScrubWindow, IsNeverLeft) {
   EXPECT_EQ(outcome_of(0, 4096), kFailed);
   EXPECT_EQ(outcome_of(12'288, 1), kFailed);
   EXPECT_EQ(outcome_of(4096, 8193), kFailed);
-  EXPECT_EQ(outcome_of(-4096, ring::kMaxLengthBytes), kFailed) << "an end beyond 2^64 does not wrap around";
+  EXPECT_EQ(outcome_of(8192, 8192), kFailed);
+  EXPECT_EQ(outcome_of(4096, 12'288), kFailed);
+}
+
+/// The sum of address and length does not wrap around to a harmless end.
+TEST(ScrubWindow, EndsBeforeTheAddressSpaceDoes) {
+  RawEngine engine;
+  engine.start();
+  ring::Descriptor descriptor = engine.fill(0, 8192, 0);
+  descriptor.address = ~0ULL - 4095;
+  engine.submit(descriptor);
+  const auto completion = engine.collect();
+  EXPECT_EQ(completion.outcome, kFailed);
+  EXPECT_EQ(completion.cause, cause(FailureCause::OutsideWindow));
 }
 
 TEST(ScrubErrors, SlaveErrorGivesTheExactPrefixAndStopsTheJob) {
