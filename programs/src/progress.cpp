@@ -14,10 +14,11 @@ Progress::Progress(std::size_t total)
 
 void Progress::update(std::size_t done) {
   const auto now = std::chrono::steady_clock::now();
-  if (!started_) start_ = last_ = now;
-  started_ = true;
   const auto interval = terminal_ ? std::chrono::milliseconds(100) : std::chrono::milliseconds(10'000);
-  if (now - last_ < interval) return;
+  const bool first = !started_;
+  if (first) start_ = last_ = now;
+  started_ = true;
+  if (now - last_ < interval && !(first && terminal_)) return;
   last_ = now;
   printed_ = true;
   print(done);
