@@ -4,7 +4,7 @@ SEED ?= 1
 SOAK_SECONDS ?= 600
 SAMPLE := build/sample.csv
 
-.PHONY: run test sanitize bench soak format lint setup clean
+.PHONY: run test generate sanitize bench soak format lint setup clean
 .DEFAULT_GOAL := run
 
 setup:
@@ -27,6 +27,10 @@ run: setup
 test: setup
 	$(call build,dev)
 	ctest --preset dev -j $(JOBS)
+
+# What follows from rtl/ring.toml: the SystemVerilog package, the C++ header, the register tables.
+generate: setup
+	@tools/ring_format.py .
 
 # The tests again with AddressSanitizer and UndefinedBehaviorSanitizer, then with ThreadSanitizer.
 sanitize: setup

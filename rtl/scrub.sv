@@ -1,86 +1,131 @@
 // SPDX-License-Identifier: Apache-2.0
-// The scrub engine, with the ports of a Vitis RTL kernel (protocol user_managed): one AXI4-Lite control slave, one AXI4
-// master for rings and data, one level interrupt, active high.
+// The scrub engine, with the ports of a Vitis RTL kernel (protocol user_managed): one AXI4-Lite control slave, one level
+// interrupt, active high, and AXI4 masters: m00_axi for data, m01_axi for rings, or m00_axi for both (NUM_MASTERS = 1,
+// m01_axi is silent then). ap_rst_n resets at once and must reset the bus behind the masters too; the reset in CTRL
+// waits for the bus instead.
 module scrub #(
-    parameter int unsigned DATA_WIDTH      = 512,
-    parameter int unsigned NUM_SLOTS       = 256,
-    parameter int unsigned MAX_JOBS        = 16,
-    parameter int unsigned MAX_OUTSTANDING = 128,
-    parameter bit          WAIT_FOR_ACKS   = 1'b1
+    parameter int unsigned DATA_WIDTH      = 512,   // 64, 128, 256, 512 or 1024
+    parameter int unsigned ADDR_WIDTH      = 64,    // 40 to 64
+    parameter int unsigned NUM_QUEUES      = 4,     // 1 to 16
+    parameter int unsigned NUM_SLOTS       = 256,   // of a queue: 16 to 4096, a power of two
+    parameter int unsigned PREFETCH        = 64,    // descriptors of a queue fetched ahead: 16 to 128, a power of two
+    parameter int unsigned MAX_OUTSTANDING = 128,   // bursts of a queue under way: 16 to 1024, a power of two
+    parameter int unsigned NUM_MASTERS     = 2,     // 1 or 2
+    parameter bit          ID_PER_QUEUE    = 1'b1,  // 0: one AXI ID for data and one for rings
+    parameter bit          WAIT_FOR_ACKS   = 1'b1,  // 0 breaks a promise, for tests
+    parameter int unsigned QUEUE_W         = (NUM_QUEUES > 1) ? $clog2(NUM_QUEUES) : 1,
+    parameter int unsigned ID_WIDTH        = QUEUE_W + 1
 ) (
-    input  logic                    ap_clk,
-    input  logic                    ap_rst_n,
-    output logic                    interrupt,
+    input  logic ap_clk,
+    input  logic ap_rst_n,
+    output logic interrupt,
 
-    input  logic [11:0]             s_axi_control_awaddr,
-    input  logic                    s_axi_control_awvalid,
-    output logic                    s_axi_control_awready,
-    input  logic [31:0]             s_axi_control_wdata,
-    input  logic [3:0]              s_axi_control_wstrb,
-    input  logic                    s_axi_control_wvalid,
-    output logic                    s_axi_control_wready,
-    output logic [1:0]              s_axi_control_bresp,
-    output logic                    s_axi_control_bvalid,
-    input  logic                    s_axi_control_bready,
-    input  logic [11:0]             s_axi_control_araddr,
-    input  logic                    s_axi_control_arvalid,
-    output logic                    s_axi_control_arready,
-    output logic [31:0]             s_axi_control_rdata,
-    output logic [1:0]              s_axi_control_rresp,
-    output logic                    s_axi_control_rvalid,
-    input  logic                    s_axi_control_rready,
+    input  logic [11:0] s_axi_control_awaddr,
+    input  logic        s_axi_control_awvalid,
+    output logic        s_axi_control_awready,
+    input  logic [31:0] s_axi_control_wdata,
+    input  logic [3:0]  s_axi_control_wstrb,
+    input  logic        s_axi_control_wvalid,
+    output logic        s_axi_control_wready,
+    output logic [1:0]  s_axi_control_bresp,
+    output logic        s_axi_control_bvalid,
+    input  logic        s_axi_control_bready,
+    input  logic [11:0] s_axi_control_araddr,
+    input  logic        s_axi_control_arvalid,
+    output logic        s_axi_control_arready,
+    output logic [31:0] s_axi_control_rdata,
+    output logic [1:0]  s_axi_control_rresp,
+    output logic        s_axi_control_rvalid,
+    input  logic        s_axi_control_rready,
 
-    output logic [0:0]              m00_axi_awid,
-    output logic [63:0]             m00_axi_awaddr,
-    output logic [7:0]              m00_axi_awlen,
-    output logic [2:0]              m00_axi_awsize,
-    output logic [1:0]              m00_axi_awburst,
-    output logic                    m00_axi_awvalid,
-    input  logic                    m00_axi_awready,
-    output logic [DATA_WIDTH-1:0]   m00_axi_wdata,
+    output logic [ID_WIDTH-1:0] m00_axi_awid,
+    output logic [ADDR_WIDTH-1:0] m00_axi_awaddr,
+    output logic [7:0] m00_axi_awlen,
+    output logic [2:0] m00_axi_awsize,
+    output logic [1:0] m00_axi_awburst,
+    output logic m00_axi_awvalid,
+    input  logic m00_axi_awready,
+    output logic [DATA_WIDTH-1:0] m00_axi_wdata,
     output logic [DATA_WIDTH/8-1:0] m00_axi_wstrb,
-    output logic                    m00_axi_wlast,
-    output logic                    m00_axi_wvalid,
-    input  logic                    m00_axi_wready,
-    input  logic [0:0]              m00_axi_bid,
-    input  logic [1:0]              m00_axi_bresp,
-    input  logic                    m00_axi_bvalid,
-    output logic                    m00_axi_bready,
-    output logic [0:0]              m00_axi_arid,
-    output logic [63:0]             m00_axi_araddr,
-    output logic [7:0]              m00_axi_arlen,
-    output logic [2:0]              m00_axi_arsize,
-    output logic [1:0]              m00_axi_arburst,
-    output logic                    m00_axi_arvalid,
-    input  logic                    m00_axi_arready,
-    input  logic [DATA_WIDTH-1:0]   m00_axi_rdata,
-    input  logic [1:0]              m00_axi_rresp,
-    input  logic                    m00_axi_rlast,
-    input  logic                    m00_axi_rvalid,
-    output logic                    m00_axi_rready
+    output logic m00_axi_wlast,
+    output logic m00_axi_wvalid,
+    input  logic m00_axi_wready,
+    input  logic [ID_WIDTH-1:0] m00_axi_bid,
+    input  logic [1:0] m00_axi_bresp,
+    input  logic m00_axi_bvalid,
+    output logic m00_axi_bready,
+    output logic [ID_WIDTH-1:0] m00_axi_arid,
+    output logic [ADDR_WIDTH-1:0] m00_axi_araddr,
+    output logic [7:0] m00_axi_arlen,
+    output logic [2:0] m00_axi_arsize,
+    output logic [1:0] m00_axi_arburst,
+    output logic m00_axi_arvalid,
+    input  logic m00_axi_arready,
+    input  logic [ID_WIDTH-1:0] m00_axi_rid,
+    input  logic [DATA_WIDTH-1:0] m00_axi_rdata,
+    input  logic [1:0] m00_axi_rresp,
+    input  logic m00_axi_rlast,
+    input  logic m00_axi_rvalid,
+    output logic m00_axi_rready,
+
+    output logic [ID_WIDTH-1:0] m01_axi_awid,
+    output logic [ADDR_WIDTH-1:0] m01_axi_awaddr,
+    output logic [7:0] m01_axi_awlen,
+    output logic [2:0] m01_axi_awsize,
+    output logic [1:0] m01_axi_awburst,
+    output logic m01_axi_awvalid,
+    input  logic m01_axi_awready,
+    output logic [DATA_WIDTH-1:0] m01_axi_wdata,
+    output logic [DATA_WIDTH/8-1:0] m01_axi_wstrb,
+    output logic m01_axi_wlast,
+    output logic m01_axi_wvalid,
+    input  logic m01_axi_wready,
+    input  logic [ID_WIDTH-1:0] m01_axi_bid,
+    input  logic [1:0] m01_axi_bresp,
+    input  logic m01_axi_bvalid,
+    output logic m01_axi_bready,
+    output logic [ID_WIDTH-1:0] m01_axi_arid,
+    output logic [ADDR_WIDTH-1:0] m01_axi_araddr,
+    output logic [7:0] m01_axi_arlen,
+    output logic [2:0] m01_axi_arsize,
+    output logic [1:0] m01_axi_arburst,
+    output logic m01_axi_arvalid,
+    input  logic m01_axi_arready,
+    input  logic [ID_WIDTH-1:0] m01_axi_rid,
+    input  logic [DATA_WIDTH-1:0] m01_axi_rdata,
+    input  logic [1:0] m01_axi_rresp,
+    input  logic m01_axi_rlast,
+    input  logic m01_axi_rvalid,
+    output logic m01_axi_rready
 );
   localparam logic [1:0] BurstIncr = 2'b01;
+  localparam int unsigned LineWidth = (DATA_WIDTH < 128) ? 128 : DATA_WIDTH;
+  localparam int unsigned IndexW = $clog2((NUM_QUEUES + 1) * 8);
+  localparam bit Shared = NUM_MASTERS == 1;
+  localparam logic [31:0] Capabilities =
+      {8'(ADDR_WIDTH), 8'($clog2(NUM_SLOTS)), 8'(NUM_QUEUES), 8'($clog2(DATA_WIDTH / 8))};
+  localparam logic [31:0] Limits = {5'd0, ID_PER_QUEUE, 2'(NUM_MASTERS), 8'(PREFETCH), 16'(MAX_OUTSTANDING)};
 
-  logic write, write_error, queue_write_error, read, enable, start, cancel, idle, in_queue_write, in_queue_read;
-  logic fetch_fault, completion_fault, fault_q, written, data_beat, job_done, job_cancelled;
+  // Registers.
+  logic write, write_wait, write_error, refused, read, to_queue, engine_write_error;
+  logic enable, abort_all, clear, tick, queue_clear_n;
   logic [11:0] write_address, read_address;
-  logic [31:0] write_data, read_data, engine_read_data, queue_read_data, cancel_generation;
-  logic [15:0] sq_tail, sq_head, cq_head, cq_tail, cancel_slot;
-  sluice_pkg::queue_config_t queue_setup, queue_config;
-  sluice_pkg::burst_t data, completion;
-  logic data_valid, data_ready, data_response, completion_valid, completion_ready, completion_response;
-  logic [1:0] response_code;
+  logic [31:0] write_data, read_data, engine_read_data, queue_read_data;
+  logic [NUM_QUEUES-1:0] selected, queue_wait, queue_error, idle, cause;
+  logic [NUM_QUEUES*32-1:0] queue_data;
+  logic [63:0] counter;
+  logic [IndexW-1:0] counter_index;
+  logic [7:0] engine_events;
 
-  assign in_queue_write = write_address >= sluice_pkg::RegQueues &&
-                          write_address < sluice_pkg::RegQueues + sluice_pkg::QueueStride;
-  assign in_queue_read  = read_address >= sluice_pkg::RegQueues &&
-                          read_address < sluice_pkg::RegQueues + sluice_pkg::QueueStride;
-  assign write_error    = in_queue_write && queue_write_error;
-  assign read_data      = in_queue_read ? queue_read_data : engine_read_data;
-
+  assign to_queue    = write_address[11];
+  assign write_wait  = to_queue && (selected & queue_wait) != '0;
+  assign write_error = to_queue ? (selected & ~queue_error) == '0 : engine_write_error;
+  assign read_data   = read_address[11] ? queue_read_data : engine_read_data;
   always_comb begin
-    queue_config        = queue_setup;
-    queue_config.enable = queue_setup.enable && enable;
+    queue_read_data = '0;
+    for (int unsigned q = 0; q < NUM_QUEUES; q++) begin
+      if (read_address[10:7] == 4'(q)) queue_read_data = queue_read_data | queue_data[q*32+:32];
+    end
   end
 
   sluice_axil u_axil (
@@ -91,75 +136,309 @@ module scrub #(
       .bready_i(s_axi_control_bready), .araddr_i(s_axi_control_araddr), .arvalid_i(s_axi_control_arvalid),
       .arready_o(s_axi_control_arready), .rdata_o(s_axi_control_rdata), .rresp_o(s_axi_control_rresp),
       .rvalid_o(s_axi_control_rvalid), .rready_i(s_axi_control_rready),
-      .write_o(write), .write_address_o(write_address), .write_data_o(write_data), .write_error_i(write_error),
+      .write_o(write), .write_address_o(write_address), .write_data_o(write_data), .write_wait_i(write_wait),
+      .write_error_i(write_error), .refused_o(refused),
       .read_o(read), .read_address_o(read_address), .read_data_i(read_data)
   );
 
   sluice_regs #(
-      .DATA_WIDTH(DATA_WIDTH),
-      .NUM_SLOTS (NUM_SLOTS)
+      .NUM_QUEUES  (NUM_QUEUES),
+      .CAPABILITIES(Capabilities),
+      .LIMITS      (Limits)
   ) u_regs (
       .clk_i(ap_clk), .rst_ni(ap_rst_n),
-      .write_i(write), .write_address_i(write_address), .write_data_i(write_data[1:0]),
-      .read_i(read), .read_address_i(read_address), .read_data_o(engine_read_data),
-      .enable_o(enable), .interrupt_o(interrupt), .idle_i(idle),
-      .completion_event_i(written), .fault_event_i((fetch_fault || completion_fault) && !fault_q),
-      .data_beat_i(data_beat), .job_done_i(job_done), .job_cancelled_i(job_cancelled)
+      .write_i(write && !to_queue), .write_address_i(write_address), .write_data_i(write_data),
+      .write_error_o(engine_write_error), .refused_i(refused),
+      .read_i(read), .read_address_i(read_address), .read_data_o(engine_read_data), .counter_i(counter),
+      .enable_o(enable), .abort_all_o(abort_all), .clear_o(clear), .tick_o(tick), .interrupt_o(interrupt),
+      .idle_i(idle), .cause_i(cause)
   );
+  assign queue_clear_n = ap_rst_n && !clear;
 
-  always_ff @(posedge ap_clk) begin
-    if (!ap_rst_n) fault_q <= 1'b0;
-    else fault_q <= fetch_fault || completion_fault;
+  // Queues.
+  logic bus_stuck_q;
+  logic [NUM_QUEUES-1:0] start, burst_valid, burst_is_read, grant, limited, done_valid, done_ready;
+  logic [NUM_QUEUES-1:0] ring_full, completion_fault, unanswered, written, skipped;
+  logic [NUM_QUEUES-1:0] line_read_valid, line_read_ready, line_read_beat;
+  logic [NUM_QUEUES*64-1:0] line_read_address, cq_base;
+  logic [NUM_QUEUES*5-1:0] line_read_count;
+  logic [NUM_QUEUES*sluice_pkg::BurstBits-1:0] bursts;
+  logic [NUM_QUEUES*13-1:0] burst_bytes;
+  logic [NUM_QUEUES*128-1:0] done;
+  logic [NUM_QUEUES*16-1:0] freed, cq_tail;
+  logic [NUM_QUEUES*4-1:0] ring_log2;
+  logic [NUM_QUEUES*2-1:0] level;
+  logic [NUM_QUEUES*8-1:0] weight;
+  logic [NUM_QUEUES*24-1:0] rate;
+  logic [NUM_QUEUES*6-1:0] events;
+  logic [NUM_QUEUES*42-1:0] skipped_bytes;
+  logic [3:0] written_count;
+  logic [DATA_WIDTH-1:0] line_beat, data_beat;
+  logic [1:0] line_beat_code, data_beat_code, answer_code;
+  logic line_beat_last, data_beat_last;
+  sluice_pkg::answer_t verify_answer;
+  logic [NUM_QUEUES-1:0] write_answer_valid, verify_answer_valid;
+  logic [3:0] write_cause;
+
+  assign write_cause = !answer_code[1] ? 4'(sluice_ring_pkg::CauseNone) :
+                       answer_code[0] ? 4'(sluice_ring_pkg::CauseDecodeError) : 4'(sluice_ring_pkg::CauseSlaveError);
+
+  for (genvar q = 0; q < NUM_QUEUES; q++) begin : g_queue
+    assign selected[q] = write_address[10:7] == 4'(q);
+    sluice_queue #(
+        .DATA_WIDTH     (DATA_WIDTH),
+        .ADDR_WIDTH     (ADDR_WIDTH),
+        .NUM_SLOTS      (NUM_SLOTS),
+        .PREFETCH       (PREFETCH),
+        .MAX_OUTSTANDING(MAX_OUTSTANDING),
+        .WAIT_FOR_ACKS  (WAIT_FOR_ACKS)
+    ) u_queue (
+        .clk_i(ap_clk), .rst_ni(ap_rst_n), .clear_i(clear), .enable_i(enable), .abort_all_i(abort_all), .tick_i(tick),
+        .bus_stuck_i(bus_stuck_q), .write_i(write && to_queue && selected[q]), .write_address_i(write_address[6:0]),
+        .write_data_i(write_data), .write_wait_o(queue_wait[q]), .write_error_o(queue_error[q]),
+        .read_address_i(read_address[6:0]), .read_data_o(queue_data[q*32+:32]), .cause_o(cause[q]), .idle_o(idle[q]),
+        .start_o(start[q]), .ring_log2_o(ring_log2[q*4+:4]), .cq_base_o(cq_base[q*64+:64]), .level_o(level[q*2+:2]),
+        .weight_o(weight[q*8+:8]), .rate_o(rate[q*24+:24]), .events_o(events[q*6+:6]), .skipped_o(skipped[q]),
+        .skipped_bytes_o(skipped_bytes[q*42+:42]),
+        .read_address_o(line_read_address[q*64+:64]), .read_lines_o(line_read_count[q*5+:5]),
+        .read_valid_o(line_read_valid[q]), .read_ready_i(line_read_ready[q]), .beat_valid_i(line_read_beat[q]),
+        .beat_i(line_beat), .beat_bad_i(line_beat_code[1]), .beat_last_i(line_beat_last),
+        .burst_o(bursts[q*sluice_pkg::BurstBits+:sluice_pkg::BurstBits]), .burst_bytes_o(burst_bytes[q*13+:13]),
+        .burst_is_read_o(burst_is_read[q]), .burst_valid_o(burst_valid[q]), .burst_ready_i(grant[q]),
+        .limited_i(limited[q]), .write_answer_i(write_answer_valid[q]), .write_cause_i(write_cause),
+        .verify_answer_i(verify_answer), .verify_answer_valid_i(verify_answer_valid[q]),
+        .done_o(done[q*128+:128]), .done_valid_o(done_valid[q]), .done_ready_i(done_ready[q]),
+        .ring_full_i(ring_full[q]), .cq_tail_i(cq_tail[q*16+:16]), .freed_o(freed[q*16+:16]),
+        .completion_fault_i(completion_fault[q]), .unanswered_i(unanswered[q]), .written_i(written[q]),
+        .written_count_i(written_count)
+    );
   end
 
-  sluice_queue_regs #(
-      .NUM_SLOTS(NUM_SLOTS)
-  ) u_queue_regs (
-      .clk_i(ap_clk), .rst_ni(ap_rst_n),
-      .write_i(write && in_queue_write), .write_address_i(write_address[6:0]), .write_data_i(write_data),
-      .write_error_o(queue_write_error), .read_address_i(read_address[6:0]), .read_data_o(queue_read_data),
-      .config_o(queue_setup), .start_o(start), .sq_tail_o(sq_tail), .cq_head_o(cq_head),
-      .cancel_o(cancel), .cancel_slot_o(cancel_slot), .cancel_generation_o(cancel_generation),
-      .sq_head_i(sq_head), .cq_tail_i(cq_tail), .idle_i(idle),
-      .fetch_fault_i(fetch_fault), .completion_fault_i(completion_fault)
+  // Whose burst goes next.
+  sluice_pkg::burst_t burst;
+  logic [QUEUE_W-1:0] burst_queue;
+  logic write_room, read_room, granted_write, granted_read;
+  logic [NUM_QUEUES-1:0] verify_room;
+  sluice_arbiter #(
+      .NUM_QUEUES(NUM_QUEUES)
+  ) u_arbiter (
+      .clk_i(ap_clk), .rst_ni(queue_clear_n), .valid_i(burst_valid), .is_read_i(burst_is_read), .bytes_i(burst_bytes),
+      .level_i(level), .weight_i(weight), .rate_i(rate), .write_room_i(write_room),
+      .read_room_i(verify_room & {NUM_QUEUES{read_room}}), .grant_o(grant), .limited_o(limited)
+  );
+  always_comb begin
+    burst       = '0;
+    burst_queue = '0;
+    for (int unsigned q = 0; q < NUM_QUEUES; q++) begin
+      if (grant[q]) begin
+        burst       = burst | bursts[q*sluice_pkg::BurstBits+:sluice_pkg::BurstBits];
+        burst_queue = burst_queue | QUEUE_W'(q);
+      end
+    end
+  end
+  assign granted_write = (grant & ~burst_is_read) != '0;
+  assign granted_read  = (grant & burst_is_read) != '0;
+
+  sluice_verify #(
+      .DATA_WIDTH(DATA_WIDTH),
+      .NUM_QUEUES(NUM_QUEUES)
+  ) u_verify (
+      .clk_i(ap_clk), .rst_ni(ap_rst_n), .burst_i(burst), .burst_valid_i(grant & burst_is_read), .room_o(verify_room),
+      .beat_valid_i(data_beat_queue), .beat_i(data_beat), .beat_code_i(data_beat_code), .beat_last_i(data_beat_last),
+      .answer_o(verify_answer), .answer_valid_o(verify_answer_valid)
   );
 
-  sluice_queue #(
-      .DATA_WIDTH     (DATA_WIDTH),
-      .NUM_SLOTS      (NUM_SLOTS),
-      .MAX_JOBS       (MAX_JOBS),
-      .MAX_OUTSTANDING(MAX_OUTSTANDING),
-      .WAIT_FOR_ACKS  (WAIT_FOR_ACKS)
-  ) u_queue (
-      .clk_i(ap_clk), .rst_ni(ap_rst_n),
-      .config_i(queue_config), .start_i(start), .sq_tail_i(sq_tail), .cq_head_i(cq_head),
-      .cancel_i(cancel), .cancel_slot_i(cancel_slot), .cancel_generation_i(cancel_generation),
-      .sq_head_o(sq_head), .cq_tail_o(cq_tail), .idle_o(idle),
-      .fetch_fault_o(fetch_fault), .completion_fault_o(completion_fault), .written_o(written),
-      .job_done_o(job_done), .job_cancelled_o(job_cancelled),
-      .araddr_o(m00_axi_araddr), .arlen_o(m00_axi_arlen), .arsize_o(m00_axi_arsize), .arvalid_o(m00_axi_arvalid),
-      .arready_i(m00_axi_arready), .rdata_i(m00_axi_rdata), .rresp_i(m00_axi_rresp), .rlast_i(m00_axi_rlast),
-      .rvalid_i(m00_axi_rvalid), .rready_o(m00_axi_rready),
-      .data_o(data), .data_valid_o(data_valid), .data_ready_i(data_ready), .data_response_i(data_response),
-      .completion_o(completion), .completion_valid_o(completion_valid), .completion_ready_i(completion_ready),
-      .completion_response_i(completion_response), .response_code_i(response_code)
+  // Completions.
+  logic line_valid, line_taken, line_pop, line_answer;
+  logic [1:0] line_code;
+  logic [63:0] line_address;
+  logic [LineWidth-1:0] line_data;
+  logic [LineWidth/8-1:0] line_strobe;
+  sluice_complete #(
+      .NUM_QUEUES(NUM_QUEUES),
+      .QUEUE_W   (QUEUE_W),
+      .LINE_WIDTH(LineWidth),
+      .LINES     (Shared ? 2 : 1)
+  ) u_complete (
+      .clk_i(ap_clk), .rst_ni(queue_clear_n), .start_i(start), .ring_log2_i(ring_log2), .cq_base_i(cq_base),
+      .freed_i(freed), .cq_tail_o(cq_tail), .fault_o(completion_fault), .unanswered_o(unanswered), .full_o(ring_full),
+      .done_i(done), .done_valid_i(done_valid), .done_ready_o(done_ready),
+      .line_valid_o(line_valid), .line_address_o(line_address), .line_taken_i(line_taken), .line_data_o(line_data),
+      .line_strobe_o(line_strobe), .line_pop_i(line_pop), .answer_i(line_answer), .answer_bad_i(line_code[1]),
+      .written_o(written), .written_count_o(written_count)
   );
 
-  sluice_write #(
-      .DATA_WIDTH(DATA_WIDTH)
-  ) u_write (
-      .clk_i(ap_clk), .rst_ni(ap_rst_n),
-      .data_i(data), .data_valid_i(data_valid), .data_ready_o(data_ready), .data_response_o(data_response),
-      .completion_i(completion), .completion_valid_i(completion_valid), .completion_ready_o(completion_ready),
-      .completion_response_o(completion_response), .response_code_o(response_code), .data_beat_o(data_beat),
-      .awid_o(m00_axi_awid), .awaddr_o(m00_axi_awaddr), .awlen_o(m00_axi_awlen), .awvalid_o(m00_axi_awvalid),
-      .awready_i(m00_axi_awready), .wdata_o(m00_axi_wdata), .wstrb_o(m00_axi_wstrb), .wlast_o(m00_axi_wlast),
-      .wvalid_o(m00_axi_wvalid), .wready_i(m00_axi_wready), .bid_i(m00_axi_bid), .bresp_i(m00_axi_bresp),
-      .bvalid_i(m00_axi_bvalid), .bready_o(m00_axi_bready)
+  sluice_counters #(
+      .NUM_QUEUES(NUM_QUEUES)
+  ) u_counters (
+      .clk_i(ap_clk), .rst_ni(ap_rst_n), .engine_i(engine_events), .queue_i(events), .burst_i(grant),
+      .burst_last_beat_i(burst.last_beat), .skipped_i(skipped), .skipped_bytes_i(skipped_bytes),
+      .read_index_i(counter_index), .value_o(counter)
   );
+  assign counter_index = read_address[10] ? IndexW'(read_address[9:3])
+                                          : IndexW'(NUM_QUEUES * 8) + IndexW'(read_address[5:3]);
 
+  // The bus.
+  logic data_write_beat, line_write_beat;
+  logic [NUM_QUEUES-1:0] data_beat_queue;
+  logic [63:0] m00_awaddr, m00_araddr;
+  assign m00_axi_awaddr  = m00_awaddr[ADDR_WIDTH-1:0];
+  assign m00_axi_araddr  = m00_araddr[ADDR_WIDTH-1:0];
   assign m00_axi_awsize  = 3'($clog2(DATA_WIDTH / 8));
   assign m00_axi_awburst = BurstIncr;
-  assign m00_axi_arid    = 1'b0;
   assign m00_axi_arburst = BurstIncr;
+  assign m01_axi_awsize  = 3'($clog2(DATA_WIDTH / 8));
+  assign m01_axi_awburst = BurstIncr;
+  assign m01_axi_arburst = BurstIncr;
+
+  assign engine_events[0] = 1'b1;
+  assign engine_events[1] = data_write_beat;
+  assign engine_events[2] = data_beat_queue != '0;
+  assign engine_events[3] = line_write_beat;
+  assign engine_events[4] = m00_axi_awvalid && !m00_axi_awready;
+  assign engine_events[5] = m00_axi_wvalid && !m00_axi_wready;
+  assign engine_events[6] = m00_axi_arvalid && !m00_axi_arready;
+  assign engine_events[7] = refused;
+  always_ff @(posedge ap_clk) begin
+    if (!ap_rst_n) bus_stuck_q <= 1'b0;
+    else bus_stuck_q <= engine_events[4] || engine_events[5] || engine_events[6];
+  end
+
+  if (Shared) begin : g_shared
+    sluice_write #(
+        .DATA_WIDTH  (DATA_WIDTH),
+        .NUM_QUEUES  (NUM_QUEUES),
+        .QUEUE_W     (QUEUE_W),
+        .ID_PER_QUEUE(ID_PER_QUEUE),
+        .ORDER_DEPTH (MAX_OUTSTANDING),
+        .HAS_DATA    (1'b1),
+        .HAS_LINES   (1'b1),
+        .LINE_WIDTH  (LineWidth)
+    ) u_write (
+        .clk_i(ap_clk), .rst_ni(ap_rst_n),
+        .data_i(burst), .data_queue_i(burst_queue), .data_valid_i(granted_write), .data_room_o(write_room),
+        .data_answer_o(write_answer_valid),
+        .line_valid_i(line_valid), .line_address_i(line_address), .line_taken_o(line_taken), .line_data_i(line_data),
+        .line_strobe_i(line_strobe), .line_pop_o(line_pop), .line_answer_o(line_answer),
+        .code_o(answer_code), .data_beat_o(data_write_beat), .line_beat_o(line_write_beat),
+        .awid_o(m00_axi_awid), .awaddr_o(m00_awaddr), .awlen_o(m00_axi_awlen), .awvalid_o(m00_axi_awvalid),
+        .awready_i(m00_axi_awready), .wdata_o(m00_axi_wdata), .wstrb_o(m00_axi_wstrb), .wlast_o(m00_axi_wlast),
+        .wvalid_o(m00_axi_wvalid), .wready_i(m00_axi_wready), .bid_i(m00_axi_bid), .bresp_i(m00_axi_bresp),
+        .bvalid_i(m00_axi_bvalid), .bready_o(m00_axi_bready)
+    );
+
+    sluice_read #(
+        .DATA_WIDTH  (DATA_WIDTH),
+        .NUM_QUEUES  (NUM_QUEUES),
+        .QUEUE_W     (QUEUE_W),
+        .ID_PER_QUEUE(ID_PER_QUEUE),
+        .ORDER_DEPTH (MAX_OUTSTANDING),
+        .HAS_DATA    (1'b1),
+        .HAS_LINES   (1'b1)
+    ) u_read (
+        .clk_i(ap_clk), .rst_ni(ap_rst_n),
+        .line_address_i(line_read_address), .line_count_i(line_read_count), .line_valid_i(line_read_valid),
+        .line_ready_o(line_read_ready), .line_beat_o(line_read_beat),
+        .data_i(burst), .data_queue_i(burst_queue), .data_valid_i(granted_read), .data_room_o(read_room),
+        .data_beat_o(data_beat_queue),
+        .beat_o(data_beat), .beat_code_o(data_beat_code), .beat_last_o(data_beat_last),
+        .arid_o(m00_axi_arid), .araddr_o(m00_araddr), .arlen_o(m00_axi_arlen), .arsize_o(m00_axi_arsize),
+        .arvalid_o(m00_axi_arvalid), .arready_i(m00_axi_arready), .rid_i(m00_axi_rid), .rdata_i(m00_axi_rdata),
+        .rresp_i(m00_axi_rresp), .rlast_i(m00_axi_rlast), .rvalid_i(m00_axi_rvalid), .rready_o(m00_axi_rready)
+    );
+
+    assign line_code      = answer_code;
+    assign line_beat      = data_beat;
+    assign line_beat_code = data_beat_code;
+    assign line_beat_last = data_beat_last;
+
+    assign {m01_axi_awid, m01_axi_awaddr, m01_axi_awlen, m01_axi_awvalid, m01_axi_wdata, m01_axi_wstrb, m01_axi_wlast,
+            m01_axi_wvalid, m01_axi_arid, m01_axi_araddr, m01_axi_arlen, m01_axi_arsize, m01_axi_arvalid} = '0;
+    assign {m01_axi_bready, m01_axi_rready} = 2'b11;
+  end else begin : g_apart
+    logic [63:0] m01_awaddr, m01_araddr;
+    assign m01_axi_awaddr = m01_awaddr[ADDR_WIDTH-1:0];
+    assign m01_axi_araddr = m01_araddr[ADDR_WIDTH-1:0];
+    sluice_write #(
+        .DATA_WIDTH  (DATA_WIDTH),
+        .NUM_QUEUES  (NUM_QUEUES),
+        .QUEUE_W     (QUEUE_W),
+        .ID_PER_QUEUE(ID_PER_QUEUE),
+        .ORDER_DEPTH (MAX_OUTSTANDING),
+        .HAS_DATA    (1'b1),
+        .HAS_LINES   (1'b0),
+        .LINE_WIDTH  (LineWidth)
+    ) u_write (
+        .clk_i(ap_clk), .rst_ni(ap_rst_n),
+        .data_i(burst), .data_queue_i(burst_queue), .data_valid_i(granted_write), .data_room_o(write_room),
+        .data_answer_o(write_answer_valid),
+        .line_valid_i(1'b0), .line_address_i('0), .line_taken_o(), .line_data_i('0), .line_strobe_i('0),
+        .line_pop_o(), .line_answer_o(),
+        .code_o(answer_code), .data_beat_o(data_write_beat), .line_beat_o(),
+        .awid_o(m00_axi_awid), .awaddr_o(m00_awaddr), .awlen_o(m00_axi_awlen), .awvalid_o(m00_axi_awvalid),
+        .awready_i(m00_axi_awready), .wdata_o(m00_axi_wdata), .wstrb_o(m00_axi_wstrb), .wlast_o(m00_axi_wlast),
+        .wvalid_o(m00_axi_wvalid), .wready_i(m00_axi_wready), .bid_i(m00_axi_bid), .bresp_i(m00_axi_bresp),
+        .bvalid_i(m00_axi_bvalid), .bready_o(m00_axi_bready)
+    );
+
+    sluice_read #(
+        .DATA_WIDTH  (DATA_WIDTH),
+        .NUM_QUEUES  (NUM_QUEUES),
+        .QUEUE_W     (QUEUE_W),
+        .ID_PER_QUEUE(ID_PER_QUEUE),
+        .ORDER_DEPTH (MAX_OUTSTANDING),
+        .HAS_DATA    (1'b1),
+        .HAS_LINES   (1'b0)
+    ) u_read (
+        .clk_i(ap_clk), .rst_ni(ap_rst_n),
+        .line_address_i('0), .line_count_i('0), .line_valid_i('0), .line_ready_o(), .line_beat_o(),
+        .data_i(burst), .data_queue_i(burst_queue), .data_valid_i(granted_read), .data_room_o(read_room),
+        .data_beat_o(data_beat_queue),
+        .beat_o(data_beat), .beat_code_o(data_beat_code), .beat_last_o(data_beat_last),
+        .arid_o(m00_axi_arid), .araddr_o(m00_araddr), .arlen_o(m00_axi_arlen), .arsize_o(m00_axi_arsize),
+        .arvalid_o(m00_axi_arvalid), .arready_i(m00_axi_arready), .rid_i(m00_axi_rid), .rdata_i(m00_axi_rdata),
+        .rresp_i(m00_axi_rresp), .rlast_i(m00_axi_rlast), .rvalid_i(m00_axi_rvalid), .rready_o(m00_axi_rready)
+    );
+
+    sluice_write #(
+        .DATA_WIDTH  (DATA_WIDTH),
+        .NUM_QUEUES  (NUM_QUEUES),
+        .QUEUE_W     (QUEUE_W),
+        .ID_PER_QUEUE(ID_PER_QUEUE),
+        .ORDER_DEPTH (MAX_OUTSTANDING),
+        .HAS_DATA    (1'b0),
+        .HAS_LINES   (1'b1),
+        .LINE_WIDTH  (LineWidth)
+    ) u_ring_write (
+        .clk_i(ap_clk), .rst_ni(ap_rst_n),
+        .data_i('0), .data_queue_i('0), .data_valid_i(1'b0), .data_room_o(), .data_answer_o(),
+        .line_valid_i(line_valid), .line_address_i(line_address), .line_taken_o(line_taken), .line_data_i(line_data),
+        .line_strobe_i(line_strobe), .line_pop_o(line_pop), .line_answer_o(line_answer),
+        .code_o(line_code), .data_beat_o(), .line_beat_o(line_write_beat),
+        .awid_o(m01_axi_awid), .awaddr_o(m01_awaddr), .awlen_o(m01_axi_awlen), .awvalid_o(m01_axi_awvalid),
+        .awready_i(m01_axi_awready), .wdata_o(m01_axi_wdata), .wstrb_o(m01_axi_wstrb), .wlast_o(m01_axi_wlast),
+        .wvalid_o(m01_axi_wvalid), .wready_i(m01_axi_wready), .bid_i(m01_axi_bid), .bresp_i(m01_axi_bresp),
+        .bvalid_i(m01_axi_bvalid), .bready_o(m01_axi_bready)
+    );
+
+    sluice_read #(
+        .DATA_WIDTH  (DATA_WIDTH),
+        .NUM_QUEUES  (NUM_QUEUES),
+        .QUEUE_W     (QUEUE_W),
+        .ID_PER_QUEUE(ID_PER_QUEUE),
+        .ORDER_DEPTH (MAX_OUTSTANDING),
+        .HAS_DATA    (1'b0),
+        .HAS_LINES   (1'b1)
+    ) u_ring_read (
+        .clk_i(ap_clk), .rst_ni(ap_rst_n),
+        .line_address_i(line_read_address), .line_count_i(line_read_count), .line_valid_i(line_read_valid),
+        .line_ready_o(line_read_ready), .line_beat_o(line_read_beat),
+        .data_i('0), .data_queue_i('0), .data_valid_i(1'b0), .data_room_o(), .data_beat_o(),
+        .beat_o(line_beat), .beat_code_o(line_beat_code), .beat_last_o(line_beat_last),
+        .arid_o(m01_axi_arid), .araddr_o(m01_araddr), .arlen_o(m01_axi_arlen), .arsize_o(m01_axi_arsize),
+        .arvalid_o(m01_axi_arvalid), .arready_i(m01_axi_arready), .rid_i(m01_axi_rid), .rdata_i(m01_axi_rdata),
+        .rresp_i(m01_axi_rresp), .rlast_i(m01_axi_rlast), .rvalid_i(m01_axi_rvalid), .rready_o(m01_axi_rready)
+    );
+
+  end
 endmodule

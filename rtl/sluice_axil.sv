@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// AXI4-Lite slave: turns the five channels into one register bus. A write takes address and data together; reads
-// and writes never wait for each other. write_error_i in the cycle of write_o becomes SLVERR.
+// AXI4-Lite slave: turns the five channels into one register bus. A write takes address and data together; reads and
+// writes never wait for each other. The register side sees a write one cycle after its handshake and may hold it back
+// (write_wait_i); write_error_i in the cycle in which it is done becomes SLVERR. Read data comes one cycle after read_o.
 module sluice_axil (
     input  logic        clk_i,
     input  logic        rst_ni,
@@ -25,7 +26,9 @@ module sluice_axil (
     output logic        write_o,
     output logic [11:0] write_address_o,
     output logic [31:0] write_data_o,
+    input  logic        write_wait_i,
     input  logic        write_error_i,
+    output logic        refused_o,       // one cycle
     output logic        read_o,
     output logic [11:0] read_address_o,
     input  logic [31:0] read_data_i
@@ -33,41 +36,59 @@ module sluice_axil (
   localparam logic [1:0] RespOkay = 2'b00;
   localparam logic [1:0] RespSlverr = 2'b10;
 
-  logic take_write, take_read, partial;
+  logic take_write, take_read, pending_q, partial_q, done, reading_q;
+  logic [11:0] write_address_q, read_address_q;
+  logic [31:0] write_data_q;
 
-  assign take_write = awvalid_i && wvalid_i && !bvalid_o;
-  assign take_read  = arvalid_i && !rvalid_o;
-  assign partial    = wstrb_i != 4'hF;
+  assign take_write = awvalid_i && wvalid_i && !pending_q && !bvalid_o;
+  assign awready_o  = take_write;
+  assign wready_o   = take_write;
 
-  assign awready_o       = take_write;
-  assign wready_o        = take_write;
-  assign arready_o       = take_read;
-  assign write_o         = take_write && !partial;
-  assign write_address_o = awaddr_i;
-  assign write_data_o    = wdata_i;
-  assign read_o          = take_read;
-  assign read_address_o  = araddr_i;
-  assign rresp_o         = RespOkay;
+  assign write_o         = pending_q && !partial_q;
+  assign write_address_o = write_address_q;
+  assign write_data_o    = write_data_q;
+  assign done            = pending_q && (partial_q || !write_wait_i);
+  assign refused_o       = done && (partial_q || write_error_i);
+
+  assign take_read      = arvalid_i && !reading_q && !rvalid_o;
+  assign arready_o      = take_read;
+  assign read_o         = reading_q;
+  assign read_address_o = read_address_q;
+  assign rresp_o        = RespOkay;
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
-      bvalid_o <= 1'b0;
-      bresp_o  <= RespOkay;
-      rvalid_o <= 1'b0;
-      rdata_o  <= '0;
+      pending_q <= 1'b0;
+      partial_q <= 1'b0;
+      bvalid_o  <= 1'b0;
+      bresp_o   <= RespOkay;
+      reading_q <= 1'b0;
+      rvalid_o  <= 1'b0;
     end else begin
       if (take_write) begin
+        pending_q <= 1'b1;
+        partial_q <= wstrb_i != 4'hF || awaddr_i[1:0] != 2'b00;
+      end else if (done) begin
+        pending_q <= 1'b0;
+      end
+      if (done) begin
         bvalid_o <= 1'b1;
-        bresp_o  <= (partial || write_error_i) ? RespSlverr : RespOkay;
+        bresp_o  <= refused_o ? RespSlverr : RespOkay;
       end else if (bready_i) begin
         bvalid_o <= 1'b0;
       end
-      if (take_read) begin
-        rvalid_o <= 1'b1;
-        rdata_o  <= read_data_i;
-      end else if (rready_i) begin
-        rvalid_o <= 1'b0;
-      end
+      reading_q <= take_read;
+      if (reading_q) rvalid_o <= 1'b1;
+      else if (rready_i) rvalid_o <= 1'b0;
     end
+  end
+
+  always_ff @(posedge clk_i) begin
+    if (take_write) begin
+      write_address_q <= awaddr_i;
+      write_data_q    <= wdata_i;
+    end
+    if (take_read) read_address_q <= araddr_i;
+    if (reading_q) rdata_o <= read_data_i;
   end
 endmodule

@@ -1,32 +1,94 @@
 // SPDX-License-Identifier: Apache-2.0
-// Decides whether a descriptor may run: known operation, reserved bits zero, a length of 1 to 2^40 bytes, a slot that
-// exists, and every byte inside the queue's window [window_base, window_limit). Purely combinational.
+// Decides whether every byte of a piece lies inside the queue's window [window_base, window_limit), and works out its
+// first burst. Two stages: sums, then comparisons. On the way the piece meets the cancel table, and a cancel that comes
+// while it is here is noted.
 module sluice_check #(
-    parameter int unsigned NUM_SLOTS = 256
+    parameter int unsigned DATA_WIDTH = 512,
+    parameter int unsigned ADDR_WIDTH = 64
 ) (
-    input  logic [63:0]             window_base_i,
-    input  logic [63:0]             window_limit_i,
-    input  sluice_pkg::descriptor_t descriptor_i,
-    output sluice_pkg::job_t        job_o
-);
-  logic malformed, outside;
-  logic [64:0] end_address;
+    input  logic                  clk_i,
+    input  logic                  rst_ni,
+    input  logic [63:0]           window_base_i,
+    input  logic [63:0]           window_limit_i,
+    input  logic                  cancel_i,
+    input  logic [15:0]           cancel_slot_i,
+    input  logic [31:0]           cancel_generation_i,
+    output logic [15:0]           table_slot_o,
+    output logic [31:0]           table_generation_o,
+    input  logic                  table_hit_i,
+    output logic                  idle_o,
 
-  assign end_address = {1'b0, descriptor_i.address} + {1'b0, descriptor_i.length_bytes};
-  assign malformed = descriptor_i.operation != sluice_pkg::OpFill || descriptor_i.flags != 8'd0 ||
-                     descriptor_i.reserved != 256'd0 || descriptor_i.length_bytes == 64'd0 ||
-                     descriptor_i.length_bytes > sluice_pkg::MaxLengthBytes ||
-                     32'(descriptor_i.slot) >= NUM_SLOTS;
-  assign outside = descriptor_i.address < window_base_i || end_address > {1'b0, window_limit_i};
+    input  sluice_pkg::piece_t    piece_i,
+    input  logic                  valid_i,
+    output logic                  ready_o,
+    output sluice_pkg::checked_t  checked_o,
+    output logic                  valid_o,
+    input  logic                  ready_i
+);
+  localparam int unsigned BusBytes = DATA_WIDTH / 8;
+  // AXI4 allows 256 beats and no crossing of 4 KiB.
+  localparam int unsigned MaxBurstBytes = (BusBytes * 256 < 4096) ? BusBytes * 256 : 4096;
+  localparam int unsigned BoundaryW = $clog2(MaxBurstBytes);
+  localparam int unsigned SumW = sluice_pkg::LengthWidth + 1;
+
+  sluice_pkg::piece_t piece_q;
+  logic valid_q, moves, seen_q, direct_hit, too_high, wraps, outside, fits;
+  logic [63:0] end_q;
+  logic [SumW-1:0] sum_q;  // offset in its burst boundary + length
+  logic [64:0] end_d;
+
+  assign moves   = valid_q && ready_i;
+  assign ready_o = !valid_q || ready_i;
+  assign valid_o = valid_q;
+  assign idle_o  = !valid_q;
+  assign end_d   = {1'b0, piece_i.address} + 65'(piece_i.length_bytes);
+
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) begin
+      valid_q <= 1'b0;
+      seen_q  <= 1'b0;
+    end else begin
+      if (valid_i && ready_o) valid_q <= 1'b1;
+      else if (moves) valid_q <= 1'b0;
+      seen_q <= valid_q && !moves && (seen_q || direct_hit);
+    end
+  end
+  always_ff @(posedge clk_i) begin
+    if (valid_i && ready_o) begin
+      piece_q <= piece_i;
+      end_q   <= end_d[63:0];
+      wraps   <= end_d[64] && end_d[63:0] != 64'd0;
+      sum_q   <= SumW'(piece_i.address[BoundaryW-1:0]) + SumW'(piece_i.length_bytes);
+    end
+  end
+
+  if (ADDR_WIDTH < 64) begin : g_short
+    assign too_high = piece_q.address[63:ADDR_WIDTH] != '0;
+  end else begin : g_full
+    assign too_high = 1'b0;
+  end
+  // An end of exactly 2^64 shows as zero here and is outside: no window reaches it.
+  assign outside = piece_q.address < window_base_i || end_q > window_limit_i || end_q == 64'd0 || wraps || too_high;
+  assign fits    = sum_q <= SumW'(MaxBurstBytes);
+
+  assign direct_hit         = cancel_i && cancel_slot_i == piece_q.slot && cancel_generation_i == piece_q.generation;
+  assign table_slot_o       = piece_q.slot;
+  assign table_generation_o = piece_q.generation;
 
   always_comb begin
-    job_o.address      = descriptor_i.address;
-    job_o.length_bytes = descriptor_i.length_bytes[sluice_pkg::LengthWidth-1:0];
-    job_o.pattern      = descriptor_i.pattern;
-    job_o.slot         = descriptor_i.slot;
-    job_o.generation   = descriptor_i.generation;
-    if (malformed) job_o.cause = sluice_pkg::CauseBadDescriptor;
-    else if (outside) job_o.cause = sluice_pkg::CauseOutsideWindow;
-    else job_o.cause = sluice_pkg::CauseNone;
+    checked_o.piece = piece_q;
+    if (piece_q.kind != sluice_pkg::KindNone && piece_q.cause == 4'(sluice_ring_pkg::CauseNone) && outside) begin
+      checked_o.piece.cause = 4'(sluice_ring_pkg::CauseOutsideWindow);
+    end
+    checked_o.cancelled   = table_hit_i || direct_hit || seen_q;
+    checked_o.first_bytes = fits ? piece_q.length_bytes[sluice_pkg::BurstBytesWidth-1:0] :
+                            sluice_pkg::BurstBytesWidth'(MaxBurstBytes) -
+                            sluice_pkg::BurstBytesWidth'(piece_q.address[BoundaryW-1:0]);
+    checked_o.rest_bytes  = '0;
+    if (!fits) begin
+      checked_o.rest_bytes = {(sluice_pkg::LengthWidth-BoundaryW)'(sum_q[SumW-1:BoundaryW] - (SumW-BoundaryW)'(1)),
+                              sum_q[BoundaryW-1:0]};
+    end
+    checked_o.end_lane = 7'($clog2(BusBytes)'(end_q - 64'd1));
   end
 endmodule

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reads descriptors from the submission ring, in order, several reads ahead. Pointers count without wrapping at the
-// ring size: only their low ring_log2 bits address the ring. A read error stops the queue (fault_o) until it is
-// enabled again: which job was lost cannot be known, so software must treat all of them as failed.
+// Reads for one queue: descriptors from its submission ring, in runs of up to 16 and ahead of their use, and lines of
+// extent lists on request. Pointers count without wrapping at the ring size: only their low ring_log2 bits address the
+// ring. Answers come in order; a small FIFO remembers which kind each read was. A descriptor that cannot be read stops
+// fetching (fault_o) until the queue is enabled again.
 module sluice_fetch #(
     parameter int unsigned DATA_WIDTH = 512,
-    parameter int unsigned PREFETCH   = 16
+    parameter int unsigned ADDR_WIDTH = 64,
+    parameter int unsigned NUM_SLOTS  = 256,
+    parameter int unsigned PREFETCH   = 64
 ) (
     input  logic        clk_i,
     input  logic        rst_ni,
@@ -16,108 +19,192 @@ module sluice_fetch #(
     output logic [15:0] sq_head_o,
     output logic        fault_o,
     output logic        idle_o,
+    output logic        waiting_o,       // reads are under way
 
-    output logic [63:0]           araddr_o,
-    output logic [7:0]            arlen_o,
-    output logic [2:0]            arsize_o,
-    output logic                  arvalid_o,
-    input  logic                  arready_i,
-    input  logic [DATA_WIDTH-1:0] rdata_i,
-    input  logic [1:0]            rresp_i,
-    input  logic                  rlast_i,
-    input  logic                  rvalid_i,
-    output logic                  rready_o,
+    // to the read master: whole 64-byte lines
+    output logic [63:0]           address_o,
+    output logic [4:0]            lines_o,
+    output logic                  valid_o,
+    input  logic                  ready_i,
+    input  logic                  data_valid_i,
+    input  logic [DATA_WIDTH-1:0] data_i,
+    input  logic                  data_bad_i,
+    input  logic                  data_last_i,
 
-    output sluice_pkg::descriptor_t descriptor_o,
-    output logic                    valid_o,
-    input  logic                    ready_i
+    input  logic                  list_valid_i,   // asks for the line at list_address_i
+    input  logic [63:0]           list_address_i,
+    output logic                  list_ready_o,
+    output logic                  list_done_o,    // one cycle: list_line_o is it
+    output logic                  list_bad_o,
+    output logic [511:0]          list_line_o,
+
+    output sluice_pkg::job_t      job_o,
+    output logic                  job_valid_o,
+    input  logic                  job_ready_i
 );
-  localparam int unsigned DescriptorBits = sluice_pkg::DescriptorBytes * 8;
-  localparam int unsigned ReadBits = (DATA_WIDTH < DescriptorBits) ? DATA_WIDTH : DescriptorBits;
-  localparam int unsigned Beats = DescriptorBits / ReadBits;
-  localparam int unsigned CreditW = $clog2(PREFETCH) + 1;
+  localparam int unsigned LineBits = 512;
+  localparam int unsigned ReadBits = (DATA_WIDTH < LineBits) ? DATA_WIDTH : LineBits;
+  localparam int unsigned Beats = LineBits / ReadBits;
+  localparam int unsigned SpaceW = $clog2(PREFETCH) + 1;
+  localparam int unsigned MaxReads = 16;
 
-  logic [15:0] head_q, received_q, index, mask;
-  logic [CreditW-1:0] held_q;  // reads under way and descriptors not taken yet
-  logic fault_q, arvalid_q, take_ar, push, pop, may_read, last_good;
-  logic [63:0] araddr_q;
-  logic [DescriptorBits-1:0] assembled;
-  logic unused_ready;
+  // Ask for descriptors: first work out how many, then ask.
+  logic [15:0] head_q, available, index;
+  logic [SpaceW-1:0] space_q;
+  logic [4:0] run_q, run, to_boundary;
+  logic [63:0] address_q;
+  logic pending_q, fault_q, plan, ask, kinds_ready, kind_is_list, kind_known, ask_list, job_pop, unused_fifo_ready;
+  logic [4:0] reads_under_way;
+  logic [SpaceW-1:0] unused_count;
 
-  assign mask     = (16'd1 << ring_log2_i) - 16'd1;
-  assign index    = head_q & mask;
-  assign may_read = enable_i && !start_i && !fault_q && head_q != sq_tail_i && held_q != CreditW'(PREFETCH);
-  assign take_ar  = arvalid_q && arready_i;
+  assign available   = sq_tail_i - head_q;
+  assign to_boundary = 5'd16 - {1'b0, head_q[3:0]};
+  assign index       = head_q & ((16'd1 << ring_log2_i) - 16'd1);
+  always_comb begin
+    run = to_boundary;
+    if (space_q < SpaceW'(run)) run = 5'(space_q);
+    if (available < 16'(run)) run = available[4:0];
+    if (ring_log2_i < 4'd4 && (16'd1 << ring_log2_i) - index < 16'(run)) run = 5'((16'd1 << ring_log2_i) - index);
+  end
 
-  assign araddr_o  = araddr_q;
-  assign arlen_o   = 8'(Beats - 1);
-  assign arsize_o  = 3'($clog2(ReadBits / 8));
-  assign arvalid_o = arvalid_q;
-  assign rready_o  = 1'b1;  // a credit stands for every read
-  assign sq_head_o = head_q;
-  assign fault_o   = fault_q;
-  assign idle_o    = held_q == '0 && !arvalid_q && !may_read;
+  assign plan     = enable_i && !start_i && !fault_q && !pending_q && run != 5'd0;
+  assign ask_list = list_valid_i && kinds_ready;
+  assign ask      = pending_q && !list_valid_i && kinds_ready;
 
-  assign last_good = rvalid_i && rlast_i && rresp_i == 2'b00 && !fault_q;
-  assign push      = last_good;
-  assign pop       = valid_o && ready_i;
+  assign valid_o      = ask_list || ask;
+  assign address_o    = list_valid_i ? list_address_i : address_q;
+  assign lines_o      = list_valid_i ? 5'd1 : run_q;
+  assign list_ready_o = kinds_ready && ready_i;
+  assign job_pop      = job_valid_o && job_ready_i;
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
-      head_q     <= '0;
-      received_q <= '0;
-      held_q     <= '0;
-      fault_q    <= 1'b0;
-      arvalid_q  <= 1'b0;
-      araddr_q   <= '0;
+      head_q    <= '0;
+      space_q   <= SpaceW'(PREFETCH);
+      run_q     <= '0;
+      pending_q <= 1'b0;
+      fault_q   <= 1'b0;
     end else begin
-      if (take_ar) arvalid_q <= 1'b0;
-      if (may_read && (!arvalid_q || take_ar)) begin
-        arvalid_q <= 1'b1;
-        araddr_q  <= sq_base_i + {42'd0, index, 6'd0};
-        head_q    <= head_q + 16'd1;
+      if (plan) begin
+        pending_q <= 1'b1;
+        run_q     <= run;
+        head_q    <= head_q + 16'(run);
+      end else if (ask && ready_i) begin
+        pending_q <= 1'b0;
       end
-      if (rvalid_i && rlast_i) received_q <= received_q + 16'd1;
-      if (rvalid_i && rresp_i != 2'b00) fault_q <= 1'b1;
-      held_q <= held_q + CreditW'(may_read && (!arvalid_q || take_ar)) - CreditW'(pop) -
-                CreditW'(rvalid_i && rlast_i && !last_good);
+      space_q <= space_q - (plan ? SpaceW'(run) : '0) + SpaceW'(job_pop) + SpaceW'(line_done && !kind_is_list && line_bad);
+      if (line_done && !kind_is_list && line_bad) fault_q <= 1'b1;
       if (start_i) begin
-        head_q     <= '0;
-        received_q <= '0;
-        fault_q    <= 1'b0;
+        head_q  <= '0;
+        fault_q <= 1'b0;
       end
     end
   end
-
-  // Put the beats of one descriptor together. A bus wider than a descriptor delivers it in the lanes of its address.
-  if (Beats > 1) begin : g_narrow
-    logic [DescriptorBits-ReadBits-1:0] earlier_q;
-    always_ff @(posedge clk_i) begin
-      if (rvalid_i) earlier_q <= (DescriptorBits - ReadBits)'({rdata_i, earlier_q} >> ReadBits);
-    end
-    assign assembled = {rdata_i, earlier_q};
-  end else if (DATA_WIDTH > DescriptorBits) begin : g_wide
-    localparam int unsigned LaneW = $clog2(DATA_WIDTH / DescriptorBits);
-    logic [15:0] received_index;
-    logic [LaneW-1:0] lane;
-    assign received_index = received_q & mask;
-    assign lane      = LaneW'((sq_base_i >> 6) + {48'd0, received_index});
-    assign assembled = rdata_i[32'(lane)*DescriptorBits+:DescriptorBits];
-  end else begin : g_same
-    assign assembled = rdata_i;
+  always_ff @(posedge clk_i) begin
+    if (plan) address_q <= sq_base_i + {42'd0, index, 6'd0};
   end
 
   sluice_fifo #(
-      .WIDTH(DescriptorBits),
-      .DEPTH(PREFETCH)
-  ) u_fifo (
-      .clk_i,
-      .rst_ni,
-      .push_i (push),
-      .data_i (assembled),
-      .ready_o(unused_ready),
-      .valid_o,
-      .data_o (descriptor_o),
-      .pop_i  (pop)
+      .WIDTH(1),
+      .DEPTH(MaxReads)
+  ) u_kinds (
+      .clk_i, .rst_ni,
+      .push_i(valid_o && ready_i), .data_i(list_valid_i), .ready_o(kinds_ready),
+      .valid_o(kind_known), .data_o(kind_is_list), .pop_i(data_valid_i && data_last_i), .count_o(reads_under_way)
   );
+
+  // Put the beats of a line together. A bus wider than a line delivers it in the lanes of its address.
+  logic line_done, line_bad, beats_bad;
+  logic [LineBits-1:0] line;
+  if (Beats > 1) begin : g_narrow
+    logic [$clog2(Beats)-1:0] beat_q;
+    logic [LineBits-ReadBits-1:0] earlier_q;
+    logic bad_q;
+    assign line_done = data_valid_i && beat_q == $clog2(Beats)'(Beats - 1);
+    assign beats_bad = bad_q;
+    assign line      = {data_i, earlier_q};
+    always_ff @(posedge clk_i) begin
+      if (!rst_ni) begin
+        beat_q <= '0;
+        bad_q  <= 1'b0;
+      end else if (data_valid_i) begin
+        beat_q <= beat_q + $clog2(Beats)'(1);
+        bad_q  <= !line_done && (bad_q || data_bad_i);
+      end
+    end
+    always_ff @(posedge clk_i) begin
+      if (data_valid_i) earlier_q <= (LineBits - ReadBits)'({data_i, earlier_q} >> ReadBits);
+    end
+  end else begin : g_whole
+    assign line_done = data_valid_i;
+    assign beats_bad = 1'b0;
+    if (DATA_WIDTH > LineBits) begin : g_wide
+      // Rings are page-aligned, so a descriptor's lane is the low bit of its index; a list line's is in its address.
+      logic descriptor_lane_q, list_lane_q, lane;
+      always_ff @(posedge clk_i) begin
+        if (!rst_ni) descriptor_lane_q <= 1'b0;
+        else if (start_i) descriptor_lane_q <= 1'b0;
+        else if (line_done && !kind_is_list) descriptor_lane_q <= !descriptor_lane_q;
+      end
+      always_ff @(posedge clk_i) begin
+        if (list_valid_i && list_ready_o) list_lane_q <= list_address_i[6];
+      end
+      assign lane = kind_is_list ? list_lane_q : descriptor_lane_q;
+      assign line = lane ? data_i[DATA_WIDTH-1-:LineBits] : data_i[LineBits-1:0];
+    end else begin : g_same
+      assign line = data_i;
+    end
+  end
+  assign line_bad    = beats_bad || data_bad_i;
+  assign list_done_o = line_done && kind_is_list;
+  assign list_bad_o  = line_bad;
+  assign list_line_o = line;
+
+  // Keep what is needed of a descriptor, and whether it is well formed.
+  sluice_ring_pkg::descriptor_t descriptor;
+  sluice_pkg::job_t job;
+  logic touches, is_list, bad_length, bad_operation, bad_flags, push;
+
+  assign descriptor    = line;
+  assign touches       = descriptor.operation != sluice_ring_pkg::OpFence &&
+                         descriptor.operation != sluice_ring_pkg::OpNoop;
+  assign is_list       = descriptor.flags[0];
+  assign bad_operation = descriptor.operation == 8'd0 || descriptor.operation > sluice_ring_pkg::OpNoop;
+  assign bad_length    = touches ? (descriptor.length_bytes == 64'd0 ||
+                                    descriptor.length_bytes > sluice_ring_pkg::MaxLengthBytes)
+                                 : descriptor.length_bytes != 64'd0;
+  assign bad_flags     = descriptor.flags[7:1] != 7'd0 ||
+                         (is_list && (!touches || descriptor.address[5:0] != 6'd0 || address_too_high));
+  logic address_too_high;
+  if (ADDR_WIDTH < 64) begin : g_short
+    assign address_too_high = descriptor.address[63:ADDR_WIDTH] != '0;
+  end else begin : g_full
+    assign address_too_high = 1'b0;
+  end
+  always_comb begin
+    job.malformed    = bad_operation || bad_length || bad_flags || descriptor.reserved != 256'd0 ||
+                       32'(descriptor.slot) >= NUM_SLOTS;
+    job.is_list      = is_list;
+    job.operation    = descriptor.operation[2:0];
+    job.generation   = descriptor.generation;
+    job.slot         = descriptor.slot;
+    job.pattern      = descriptor.pattern;
+    job.length_bytes = descriptor.length_bytes[sluice_pkg::LengthWidth-1:0];
+    job.address      = descriptor.address;
+  end
+  assign push = line_done && !kind_is_list && !line_bad;
+
+  sluice_fifo #(
+      .WIDTH($bits(job)),
+      .DEPTH(PREFETCH)
+  ) u_jobs (
+      .clk_i, .rst_ni,
+      .push_i(push), .data_i(job), .ready_o(unused_fifo_ready),
+      .valid_o(job_valid_o), .data_o(job_o), .pop_i(job_pop), .count_o(unused_count)
+  );
+
+  assign sq_head_o = head_q;
+  assign fault_o   = fault_q;
+  assign waiting_o = reads_under_way != 5'd0;
+  assign idle_o    = !waiting_o && !kind_known && !pending_q && !plan && !job_valid_o;
 endmodule

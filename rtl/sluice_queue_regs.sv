@@ -1,118 +1,193 @@
 // SPDX-License-Identifier: Apache-2.0
-// The registers of one queue. Rings and window can be set only while the queue is disabled: a write to them while it
-// runs is refused (write_error_o) and changes nothing. Enabling a queue starts its pointers at zero.
+// The registers of one queue. A write that would break a running queue is refused (write_error_o) and changes nothing.
+// Enabling a queue starts its pointers at zero.
 module sluice_queue_regs #(
-    parameter int unsigned NUM_SLOTS = 256
+    parameter int unsigned ADDR_WIDTH = 64,
+    parameter int unsigned NUM_SLOTS  = 256
 ) (
     input  logic        clk_i,
-    input  logic        rst_ni,
+    input  logic        rst_ni,         // the hardware's
+    input  logic        clear_i,        // the end of an engine reset
     input  logic        write_i,
     input  logic [6:0]  write_address_i,
     input  logic [31:0] write_data_i,
+    output logic        write_wait_o,
     output logic        write_error_o,
     input  logic [6:0]  read_address_i,
     output logic [31:0] read_data_o,
 
     output sluice_pkg::queue_config_t config_o,
-    output logic                      start_o,       // one cycle: the queue has just been enabled
+    output logic                      start_o,        // one cycle: the queue has just been enabled
+    output logic                      abort_o,        // an abort is under way
     output logic [15:0]               sq_tail_o,
-    output logic [15:0]               cq_head_o,
-    output logic                      cancel_o,      // one cycle: cancel this slot and generation
+    output logic [15:0]               freed_o,        // one cycle: completion ring entries given back
+    output logic                      cancel_o,       // one cycle: cancel this slot and generation
     output logic [15:0]               cancel_slot_o,
     output logic [31:0]               cancel_generation_o,
+    input  logic                      cancel_ready_i,
+    input  logic                      abort_all_i,
     input  logic [15:0]               sq_head_i,
     input  logic [15:0]               cq_tail_i,
     input  logic                      idle_i,
     input  logic                      fetch_fault_i,
-    input  logic                      completion_fault_i
+    input  logic                      completion_fault_i,
+    input  logic                      quarantine_i,
+    output logic                      drained_o,      // one cycle
+    output logic [3:0]                cause_clear_o,
+    input  logic [3:0]                cause_i
 );
   localparam logic [3:0] MaxRingLog2 = 4'($clog2(NUM_SLOTS));
+  localparam logic [63:0] AddressMask = (ADDR_WIDTH < 64) ? (64'd1 << (ADDR_WIDTH % 64)) - 64'd1 : ~64'd0;
 
   sluice_pkg::queue_config_t config_q;
-  logic start_q, cancel_q;
-  logic [15:0] sq_tail_q, cq_head_q, cancel_slot_q;
+  logic [15:0] sq_tail_q, cq_head_q, size;
   logic [31:0] cancel_generation_q;
-  logic locked, is_setup, bad_log2;
+  logic start_q, abort_q, locked_q, draining_q;
+  logic running, bad_setup, bad_doorbell, bad_head, accepted;
+  logic [31:0] high_mask;
 
   assign config_o            = config_q;
   assign start_o             = start_q;
+  assign abort_o             = abort_q;
   assign sq_tail_o           = sq_tail_q;
-  assign cq_head_o           = cq_head_q;
-  assign cancel_o            = cancel_q;
-  assign cancel_slot_o       = cancel_slot_q;
   assign cancel_generation_o = cancel_generation_q;
+  assign cancel_slot_o       = write_data_i[15:0];
+  assign high_mask           = AddressMask[63:32];
 
-  assign locked        = config_q.enable || !idle_i;
-  assign is_setup      = write_address_i == sluice_pkg::QueueRingLog2 ||
-                         (write_address_i >= sluice_pkg::QueueSqBase && write_address_i < sluice_pkg::QueueSqHead);
-  assign bad_log2      = write_address_i == sluice_pkg::QueueRingLog2 &&
-                         (write_data_i > 32'(MaxRingLog2) || write_data_i == 32'd0);
-  assign write_error_o = (is_setup && locked) || bad_log2;
+  assign running      = config_q.enable || start_q || !idle_i;
+  assign size         = 16'd1 << config_q.ring_log2;
+  assign bad_setup    = running || (write_address_i[2:0] == 3'd4 && (write_data_i & ~high_mask) != 32'd0);
+  assign bad_doorbell = !config_q.enable || (write_data_i[15:0] - sq_head_i) > size ||
+                        (write_data_i[15:0] - sq_tail_q) > size || write_data_i[31:16] != 16'd0;
+  assign bad_head     = (write_data_i[15:0] - cq_head_q) > (cq_tail_i - cq_head_q) || write_data_i[31:16] != 16'd0;
+
+  always_comb begin
+    case (write_address_i)
+      sluice_ring_pkg::QueueCtrl:
+        write_error_o = write_data_i[31:2] != 30'd0 ||
+                        (write_data_i[0] && !config_q.enable &&
+                         (running || abort_q || write_data_i[1] || config_q.ring_log2 == 4'd0 || quarantine_i ||
+                          abort_all_i));
+      sluice_ring_pkg::QueueRingLog2:
+        write_error_o = bad_setup || write_data_i > 32'(MaxRingLog2) || write_data_i == 32'd0;
+      sluice_ring_pkg::QueueSqBase, sluice_ring_pkg::QueueCqBase:
+        write_error_o = bad_setup || write_data_i[11:0] != 12'd0;
+      sluice_ring_pkg::QueueSqBase + 7'd4, sluice_ring_pkg::QueueCqBase + 7'd4:
+        write_error_o = bad_setup;
+      sluice_ring_pkg::QueueWindowBase, sluice_ring_pkg::QueueWindowBase + 7'd4, sluice_ring_pkg::QueueWindowLimit,
+      sluice_ring_pkg::QueueWindowLimit + 7'd4:
+        write_error_o = bad_setup || locked_q;
+      sluice_ring_pkg::QueueSqTail: write_error_o = bad_doorbell;
+      sluice_ring_pkg::QueueCqHead: write_error_o = bad_head;
+      sluice_ring_pkg::QueueCancelSlot: write_error_o = write_data_i >= NUM_SLOTS;
+      sluice_ring_pkg::QueueLock, sluice_ring_pkg::QueueCancelGeneration, sluice_ring_pkg::QueueQos,
+      sluice_ring_pkg::QueueRate, sluice_ring_pkg::QueueModeration, sluice_ring_pkg::QueueCause:
+        write_error_o = 1'b0;
+      default: write_error_o = 1'b1;
+    endcase
+  end
+
+  // A request must not fall into the sweep of the cancel table.
+  assign write_wait_o  = write_address_i == sluice_ring_pkg::QueueCancelSlot && !cancel_ready_i;
+  assign accepted      = write_i && !write_wait_o && !write_error_o;
+  assign cancel_o      = accepted && write_address_i == sluice_ring_pkg::QueueCancelSlot;
+  assign cause_clear_o = (accepted && write_address_i == sluice_ring_pkg::QueueCause) ? write_data_i[3:0] : 4'd0;
+  assign drained_o     = draining_q && idle_i;
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
       config_q            <= '0;
       start_q             <= 1'b0;
-      cancel_q            <= 1'b0;
+      abort_q             <= 1'b0;
+      locked_q            <= 1'b0;
+      draining_q          <= 1'b0;
       sq_tail_q           <= '0;
       cq_head_q           <= '0;
-      cancel_slot_q       <= '0;
+      freed_o             <= '0;
       cancel_generation_q <= '0;
     end else begin
-      start_q  <= 1'b0;
-      cancel_q <= 1'b0;
-      if (write_i && !write_error_o) begin
+      start_q <= 1'b0;
+      freed_o <= '0;
+      if (abort_q && idle_i) abort_q <= 1'b0;
+      if (drained_o) draining_q <= 1'b0;
+      if (accepted) begin
         case (write_address_i)
-          sluice_pkg::QueueCtrl: begin
-            config_q.enable <= write_data_i[0];
+          sluice_ring_pkg::QueueCtrl: begin
+            config_q.enable <= write_data_i[0] && !write_data_i[1];
+            if (write_data_i[1]) abort_q <= 1'b1;
+            if (config_q.enable && (!write_data_i[0] || write_data_i[1])) draining_q <= 1'b1;
             if (write_data_i[0] && !config_q.enable) begin
-              start_q   <= 1'b1;
-              sq_tail_q <= '0;
-              cq_head_q <= '0;
+              start_q    <= 1'b1;
+              draining_q <= 1'b0;
+              sq_tail_q  <= '0;
+              cq_head_q  <= '0;
             end
           end
-          sluice_pkg::QueueRingLog2:           config_q.ring_log2 <= write_data_i[3:0];
-          sluice_pkg::QueueSqBase:             config_q.sq_base[31:0] <= write_data_i;
-          sluice_pkg::QueueSqBase + 7'd4:      config_q.sq_base[63:32] <= write_data_i;
-          sluice_pkg::QueueCqBase:             config_q.cq_base[31:0] <= write_data_i;
-          sluice_pkg::QueueCqBase + 7'd4:      config_q.cq_base[63:32] <= write_data_i;
-          sluice_pkg::QueueWindowBase:         config_q.window_base[31:0] <= write_data_i;
-          sluice_pkg::QueueWindowBase + 7'd4:  config_q.window_base[63:32] <= write_data_i;
-          sluice_pkg::QueueWindowLimit:        config_q.window_limit[31:0] <= write_data_i;
-          sluice_pkg::QueueWindowLimit + 7'd4: config_q.window_limit[63:32] <= write_data_i;
-          sluice_pkg::QueueSqTail:             sq_tail_q <= write_data_i[15:0];
-          sluice_pkg::QueueCqHead:             cq_head_q <= write_data_i[15:0];
-          sluice_pkg::QueueCancelGeneration:   cancel_generation_q <= write_data_i;
-          sluice_pkg::QueueCancelSlot: begin
-            cancel_q      <= 1'b1;
-            cancel_slot_q <= write_data_i[15:0];
+          sluice_ring_pkg::QueueRingLog2:           config_q.ring_log2 <= write_data_i[3:0];
+          sluice_ring_pkg::QueueSqBase:             config_q.sq_base[31:0] <= write_data_i;
+          sluice_ring_pkg::QueueSqBase + 7'd4:      config_q.sq_base[63:32] <= write_data_i & high_mask;
+          sluice_ring_pkg::QueueCqBase:             config_q.cq_base[31:0] <= write_data_i;
+          sluice_ring_pkg::QueueCqBase + 7'd4:      config_q.cq_base[63:32] <= write_data_i & high_mask;
+          sluice_ring_pkg::QueueWindowBase:         config_q.window_base[31:0] <= write_data_i;
+          sluice_ring_pkg::QueueWindowBase + 7'd4:  config_q.window_base[63:32] <= write_data_i & high_mask;
+          sluice_ring_pkg::QueueWindowLimit:        config_q.window_limit[31:0] <= write_data_i;
+          sluice_ring_pkg::QueueWindowLimit + 7'd4: config_q.window_limit[63:32] <= write_data_i & high_mask;
+          sluice_ring_pkg::QueueSqTail:             sq_tail_q <= write_data_i[15:0];
+          sluice_ring_pkg::QueueCqHead: begin
+            cq_head_q <= write_data_i[15:0];
+            freed_o   <= write_data_i[15:0] - cq_head_q;
+          end
+          sluice_ring_pkg::QueueLock:             locked_q <= locked_q || write_data_i[0];
+          sluice_ring_pkg::QueueCancelGeneration: cancel_generation_q <= write_data_i;
+          sluice_ring_pkg::QueueQos: begin
+            config_q.level  <= write_data_i[1:0];
+            config_q.weight <= write_data_i[15:8];
+          end
+          sluice_ring_pkg::QueueRate: config_q.rate <= write_data_i[23:0];
+          sluice_ring_pkg::QueueModeration: begin
+            config_q.moderation_count  <= write_data_i[7:0];
+            config_q.moderation_cycles <= write_data_i[31:8];
           end
           default: ;
         endcase
+      end
+      if (abort_all_i) begin
+        config_q.enable <= 1'b0;
+        abort_q         <= 1'b1;
+      end
+      if (clear_i) begin
+        abort_q    <= 1'b0;
+        draining_q <= 1'b0;
+        sq_tail_q  <= '0;
+        cq_head_q  <= '0;
       end
     end
   end
 
   always_comb begin
     case (read_address_i)
-      sluice_pkg::QueueCtrl:               read_data_o = {31'd0, config_q.enable};
-      sluice_pkg::QueueStatus:             read_data_o = {29'd0, completion_fault_i, fetch_fault_i, idle_i};
-      sluice_pkg::QueueRingLog2:           read_data_o = {28'd0, config_q.ring_log2};
-      sluice_pkg::QueueSqTail:             read_data_o = {16'd0, sq_tail_q};
-      sluice_pkg::QueueSqBase:             read_data_o = config_q.sq_base[31:0];
-      sluice_pkg::QueueSqBase + 7'd4:      read_data_o = config_q.sq_base[63:32];
-      sluice_pkg::QueueCqBase:             read_data_o = config_q.cq_base[31:0];
-      sluice_pkg::QueueCqBase + 7'd4:      read_data_o = config_q.cq_base[63:32];
-      sluice_pkg::QueueWindowBase:         read_data_o = config_q.window_base[31:0];
-      sluice_pkg::QueueWindowBase + 7'd4:  read_data_o = config_q.window_base[63:32];
-      sluice_pkg::QueueWindowLimit:        read_data_o = config_q.window_limit[31:0];
-      sluice_pkg::QueueWindowLimit + 7'd4: read_data_o = config_q.window_limit[63:32];
-      sluice_pkg::QueueSqHead:             read_data_o = {16'd0, sq_head_i};
-      sluice_pkg::QueueCqTail:             read_data_o = {16'd0, cq_tail_i};
-      sluice_pkg::QueueCqHead:             read_data_o = {16'd0, cq_head_q};
-      sluice_pkg::QueueCancelGeneration:   read_data_o = cancel_generation_q;
-      sluice_pkg::QueueCancelSlot:         read_data_o = {16'd0, cancel_slot_q};
-      default:                             read_data_o = 32'd0;
+      sluice_ring_pkg::QueueCtrl:   read_data_o = {31'd0, config_q.enable};
+      sluice_ring_pkg::QueueStatus: read_data_o = {27'd0, abort_q, quarantine_i, completion_fault_i, fetch_fault_i, idle_i};
+      sluice_ring_pkg::QueueRingLog2:           read_data_o = {28'd0, config_q.ring_log2};
+      sluice_ring_pkg::QueueSqTail:             read_data_o = {16'd0, sq_tail_q};
+      sluice_ring_pkg::QueueSqBase:             read_data_o = config_q.sq_base[31:0];
+      sluice_ring_pkg::QueueSqBase + 7'd4:      read_data_o = config_q.sq_base[63:32];
+      sluice_ring_pkg::QueueCqBase:             read_data_o = config_q.cq_base[31:0];
+      sluice_ring_pkg::QueueCqBase + 7'd4:      read_data_o = config_q.cq_base[63:32];
+      sluice_ring_pkg::QueueWindowBase:         read_data_o = config_q.window_base[31:0];
+      sluice_ring_pkg::QueueWindowBase + 7'd4:  read_data_o = config_q.window_base[63:32];
+      sluice_ring_pkg::QueueWindowLimit:        read_data_o = config_q.window_limit[31:0];
+      sluice_ring_pkg::QueueWindowLimit + 7'd4: read_data_o = config_q.window_limit[63:32];
+      sluice_ring_pkg::QueueSqHead:             read_data_o = {16'd0, sq_head_i};
+      sluice_ring_pkg::QueueCqTail:             read_data_o = {16'd0, cq_tail_i};
+      sluice_ring_pkg::QueueCqHead:             read_data_o = {16'd0, cq_head_q};
+      sluice_ring_pkg::QueueLock:               read_data_o = {31'd0, locked_q};
+      sluice_ring_pkg::QueueCancelGeneration:   read_data_o = cancel_generation_q;
+      sluice_ring_pkg::QueueQos:                read_data_o = {16'd0, config_q.weight, 6'd0, config_q.level};
+      sluice_ring_pkg::QueueRate:               read_data_o = {8'd0, config_q.rate};
+      sluice_ring_pkg::QueueModeration:         read_data_o = {config_q.moderation_cycles, config_q.moderation_count};
+      sluice_ring_pkg::QueueCause:              read_data_o = {28'd0, cause_i};
+      default:                                  read_data_o = 32'd0;
     endcase
   end
 endmodule

@@ -1,95 +1,125 @@
 // SPDX-License-Identifier: Apache-2.0
-// The engine's own registers: control and interrupt in the order of an HLS kernel (0x00-0x0C), identity and counters
-// from 0x10. Reading the low half of a counter latches its high half.
+// The engine's own registers: control and interrupt in the order of an HLS kernel (0x00-0x0C), identity, limits, the
+// watchdog's clock, and the engine reset: it aborts all queues, waits until the bus owes nothing, then clears them.
 module sluice_regs #(
-    parameter int unsigned DATA_WIDTH = 512,
-    parameter int unsigned NUM_SLOTS  = 256
+    parameter int unsigned NUM_QUEUES   = 4,
+    parameter logic [31:0] CAPABILITIES = 32'd0,
+    parameter logic [31:0] LIMITS       = 32'd0
 ) (
     input  logic        clk_i,
     input  logic        rst_ni,
     input  logic        write_i,
     input  logic [11:0] write_address_i,
-    input  logic [1:0]  write_data_i,
+    input  logic [31:0] write_data_i,
+    output logic        write_error_o,
+    input  logic        refused_i,        // one cycle: the write at write_address_i was refused
     input  logic        read_i,
     input  logic [11:0] read_address_i,
     output logic [31:0] read_data_o,
+    input  logic [63:0] counter_i,        // the one at read_address_i
 
-    output logic enable_o,
-    output logic interrupt_o,
-    input  logic idle_i,
-    input  logic completion_event_i,
-    input  logic fault_event_i,
-    input  logic data_beat_i,
-    input  logic job_done_i,
-    input  logic job_cancelled_i
+    output logic                  enable_o,
+    output logic                  abort_all_o,
+    output logic                  clear_o,        // one cycle
+    output logic                  tick_o,         // one cycle every TIMEOUT cycles
+    output logic                  interrupt_o,
+    input  logic [NUM_QUEUES-1:0] idle_i,
+    input  logic [NUM_QUEUES-1:0] cause_i
 );
-  localparam logic [31:0] Capabilities =
-      (NUM_SLOTS == 0) ? 32'd0 :
-      {8'd0, 8'($clog2(NUM_SLOTS)), 8'd1, 8'($clog2(DATA_WIDTH / 8))};
+  localparam logic [31:0] Operations = 32'b111110;
+  localparam logic [31:0] DefaultTimeout = 32'd1048576;
 
-  logic enable_q, gie_q;
-  logic [1:0] ier_q, isr_q, isr_clear;
-  logic [63:0] cycles_q, beats_q, jobs_q, cancelled_q;
-  logic [31:0] high_q;
+  logic enable_q, gie_q, resetting_q, refused_q, all_idle, is_counter;
+  logic [NUM_QUEUES-1:0] ier_q;
+  logic ier_refused_q;
+  logic [31:0] timeout_q, clock_q, high_q;
+  logic [11:0] refused_address_q;
 
+  assign all_idle    = idle_i == {NUM_QUEUES{1'b1}};
   assign enable_o    = enable_q;
-  assign interrupt_o = gie_q && ((ier_q & isr_q) != 2'b00);
-  assign isr_clear   = (write_i && write_address_i == sluice_pkg::RegIsr) ? write_data_i : 2'b00;
+  assign abort_all_o = resetting_q;
+  // Counters: those of the engine, and those of the queues.
+  assign is_counter  = read_address_i[11:6] == 6'd1 || read_address_i[11:10] == 2'b01;
+
+  always_comb begin
+    case (write_address_i)
+      sluice_ring_pkg::RegCtrl: write_error_o = write_data_i[31:2] != 30'd0 || resetting_q;
+      sluice_ring_pkg::RegGie, sluice_ring_pkg::RegIer, sluice_ring_pkg::RegIsr, sluice_ring_pkg::RegTimeout:
+        write_error_o = 1'b0;
+      default: write_error_o = 1'b1;
+    endcase
+  end
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
-      enable_q    <= 1'b0;
-      gie_q       <= 1'b0;
-      ier_q       <= '0;
-      isr_q       <= '0;
-      cycles_q    <= '0;
-      beats_q     <= '0;
-      jobs_q      <= '0;
-      cancelled_q <= '0;
-      high_q      <= '0;
+      enable_q          <= 1'b0;
+      gie_q             <= 1'b0;
+      ier_q             <= '0;
+      ier_refused_q     <= 1'b0;
+      refused_q         <= 1'b0;
+      refused_address_q <= '0;
+      resetting_q       <= 1'b0;
+      clear_o           <= 1'b0;
+      timeout_q         <= DefaultTimeout;
+      clock_q           <= '0;
+      tick_o            <= 1'b0;
+      interrupt_o       <= 1'b0;
     end else begin
-      cycles_q    <= cycles_q + 64'd1;
-      beats_q     <= beats_q + 64'(data_beat_i);
-      jobs_q      <= jobs_q + 64'(job_done_i);
-      cancelled_q <= cancelled_q + 64'(job_cancelled_i);
-      isr_q       <= (isr_q & ~isr_clear) | {fault_event_i, completion_event_i};
-      if (write_i) begin
+      clear_o <= 1'b0;
+      if (write_i && !write_error_o) begin
         case (write_address_i)
-          sluice_pkg::RegCtrl: enable_q <= write_data_i[0];
-          sluice_pkg::RegGie:  gie_q <= write_data_i[0];
-          sluice_pkg::RegIer:  ier_q <= write_data_i;
+          sluice_ring_pkg::RegCtrl: begin
+            enable_q    <= write_data_i[0] && !write_data_i[1];
+            resetting_q <= write_data_i[1];
+          end
+          sluice_ring_pkg::RegGie: gie_q <= write_data_i[0];
+          sluice_ring_pkg::RegIer: begin
+            ier_q         <= write_data_i[NUM_QUEUES-1:0];
+            ier_refused_q <= write_data_i[31];
+          end
+          sluice_ring_pkg::RegIsr: if (write_data_i[31]) refused_q <= 1'b0;
+          sluice_ring_pkg::RegTimeout: timeout_q <= write_data_i;
           default: ;
         endcase
       end
-      if (read_i) begin
-        case (read_address_i)
-          sluice_pkg::RegCycles:        high_q <= cycles_q[63:32];
-          sluice_pkg::RegDataBeats:     high_q <= beats_q[63:32];
-          sluice_pkg::RegJobs:          high_q <= jobs_q[63:32];
-          sluice_pkg::RegJobsCancelled: high_q <= cancelled_q[63:32];
-          default: ;
-        endcase
+      if (refused_i) begin
+        refused_q         <= 1'b1;
+        refused_address_q <= write_address_i;
       end
+      if (resetting_q && all_idle && !clear_o) begin
+        clear_o     <= 1'b1;
+        resetting_q <= 1'b0;
+      end
+      // The clock of the watchdogs.
+      tick_o <= 1'b0;
+      if (timeout_q == 32'd0 || clock_q >= timeout_q) begin
+        clock_q <= 32'd1;
+        tick_o  <= timeout_q != 32'd0;
+      end else begin
+        clock_q <= clock_q + 32'd1;
+      end
+      interrupt_o <= gie_q && ((ier_q & cause_i) != '0 || (ier_refused_q && refused_q));
     end
+  end
+  always_ff @(posedge clk_i) begin
+    if (read_i && is_counter && !read_address_i[2]) high_q <= counter_i[63:32];
   end
 
   always_comb begin
     case (read_address_i)
-      sluice_pkg::RegCtrl:          read_data_o = {29'd0, idle_i, 1'b0, enable_q};
-      sluice_pkg::RegGie:           read_data_o = {31'd0, gie_q};
-      sluice_pkg::RegIer:           read_data_o = {30'd0, ier_q};
-      sluice_pkg::RegIsr:           read_data_o = {30'd0, isr_q};
-      sluice_pkg::RegId:            read_data_o = sluice_pkg::IdValue;
-      sluice_pkg::RegVersion:       read_data_o = sluice_pkg::VersionValue;
-      sluice_pkg::RegCapabilities:  read_data_o = Capabilities;
-      sluice_pkg::RegCycles:        read_data_o = cycles_q[31:0];
-      sluice_pkg::RegDataBeats:     read_data_o = beats_q[31:0];
-      sluice_pkg::RegJobs:          read_data_o = jobs_q[31:0];
-      sluice_pkg::RegJobsCancelled: read_data_o = cancelled_q[31:0];
-      sluice_pkg::RegCycles + 12'd4, sluice_pkg::RegDataBeats + 12'd4, sluice_pkg::RegJobs + 12'd4,
-      sluice_pkg::RegJobsCancelled + 12'd4:
-                                    read_data_o = high_q;
-      default:                      read_data_o = 32'd0;
+      sluice_ring_pkg::RegCtrl:         read_data_o = {29'd0, all_idle, resetting_q, enable_q};
+      sluice_ring_pkg::RegGie:          read_data_o = {31'd0, gie_q};
+      sluice_ring_pkg::RegIer:          read_data_o = {ier_refused_q, 31'(ier_q)};
+      sluice_ring_pkg::RegIsr:          read_data_o = {refused_q, 31'(cause_i)};
+      sluice_ring_pkg::RegId:           read_data_o = sluice_ring_pkg::Id;
+      sluice_ring_pkg::RegVersion:      read_data_o = sluice_ring_pkg::Version;
+      sluice_ring_pkg::RegCapabilities: read_data_o = CAPABILITIES;
+      sluice_ring_pkg::RegLimits:       read_data_o = LIMITS;
+      sluice_ring_pkg::RegOperations:   read_data_o = Operations;
+      sluice_ring_pkg::RegTimeout:      read_data_o = timeout_q;
+      sluice_ring_pkg::RegRefused:      read_data_o = {20'd0, refused_address_q};
+      default:                          read_data_o = 32'd0;
     endcase
+    if (is_counter) read_data_o = read_address_i[2] ? high_q : counter_i[31:0];
   end
 endmodule

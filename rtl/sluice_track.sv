@@ -1,137 +1,121 @@
 // SPDX-License-Identifier: Apache-2.0
-// Follows every job from its first burst to its last write response and says what came of it. Responses come back in
-// order, so a FIFO of the bursts under way tells whose each one is. A job ends when no more bursts of it will come
-// (closed) and none is unanswered: this wait is the promise that a finished job never writes again.
+// The book of one queue: every burst under way and every end of a job, in order. The bus answers the bursts of a queue
+// in that order too. A job ends when its last entry is reached, and that is only after everything before it was
+// answered: this wait is the promise that a finished job never writes again. After the watchdog has fired
+// (quarantine_i) entries no longer wait, and late answers are only counted.
 module sluice_track #(
-    parameter int unsigned MAX_JOBS        = 16,
     parameter int unsigned MAX_OUTSTANDING = 128,
-    parameter bit          WAIT_FOR_ACKS   = 1'b1,  // 0 breaks the promise: tests show that they notice
-    parameter int unsigned TAG_WIDTH       = $clog2(MAX_JOBS)
+    parameter bit          WAIT_FOR_ACKS   = 1'b1  // 0 breaks the promise: tests show that they notice
 ) (
-    input  logic                                   clk_i,
-    input  logic                                   rst_ni,
+    input  logic                     clk_i,
+    input  logic                     rst_ni,
+    input  logic                     quarantine_i,
 
-    input  logic                                   open_i,
-    output logic                                   open_ready_o,
-    output logic [TAG_WIDTH-1:0]                   open_tag_o,
-    input  logic [15:0]                            open_slot_i,
-    input  logic [31:0]                            open_generation_i,
-    input  logic [7:0]                             open_cause_i,
+    input  sluice_pkg::entry_t       entry_i,
+    input  logic                     entry_valid_i,
+    output logic                     room_o,
+    output logic                     quiet_o,      // no burst is unanswered
 
-    input  logic                                   issue_i,
-    output logic                                   issue_ready_o,
-    input  logic [TAG_WIDTH-1:0]                   issue_tag_i,
-    input  logic [sluice_pkg::BurstBytesWidth-1:0] issue_bytes_i,
+    input  sluice_pkg::answer_t      answer_i,
+    input  logic                     answer_valid_i,
 
-    input  logic                                   close_i,
-    input  logic [TAG_WIDTH-1:0]                   close_tag_i,
-    input  logic                                   close_cancelled_i,
-
-    input  logic                                   response_i,
-    input  logic [1:0]                             response_code_i,
-
-    input  logic [TAG_WIDTH-1:0]                   query_tag_i,
-    output logic                                   error_hit_o,
-
-    output logic                                   done_valid_o,
-    output sluice_pkg::completion_t                done_o,
-    input  logic                                   done_ready_i,
-    output logic                                   idle_o
+    output logic                     error_hit_o,  // the job that entries come of has failed
+    output sluice_ring_pkg::completion_t done_o,
+    output logic                     done_valid_o,
+    input  logic                     done_ready_i,
+    output logic                     idle_o
 );
   localparam int unsigned CountW = $clog2(MAX_OUTSTANDING) + 1;
+  localparam logic [3:0] None = 4'(sluice_ring_pkg::CauseNone);
 
-  logic [TAG_WIDTH:0] head_q, tail_q;
-  logic [TAG_WIDTH-1:0] head, acked_tag;
-  logic [sluice_pkg::BurstBytesWidth-1:0] acked_bytes;
-  logic burst_known, response_bad, retire;
-
-  logic [MAX_JOBS-1:0] closed_q, cancelled_q;
-  logic [7:0] cause_q[0:MAX_JOBS-1];
-  logic [15:0] slot_q[0:MAX_JOBS-1];
-  logic [31:0] generation_q[0:MAX_JOBS-1];
-  logic [sluice_pkg::LengthWidth-1:0] acked_q[0:MAX_JOBS-1];
-  logic [CountW-1:0] outstanding_q[0:MAX_JOBS-1];
-
-  assign head         = head_q[TAG_WIDTH-1:0];
-  assign open_tag_o   = tail_q[TAG_WIDTH-1:0];
-  assign open_ready_o = (tail_q - head_q) != (TAG_WIDTH + 1)'(MAX_JOBS);
-  assign idle_o       = head_q == tail_q;
-  assign error_hit_o  = cause_q[query_tag_i] != sluice_pkg::CauseNone;
-  assign response_bad = response_code_i[1];
+  sluice_pkg::entry_t head;
+  sluice_pkg::answer_t answer;
+  logic head_valid, answer_known, retire, answered, free, unused_answer_room;
+  logic [CountW-1:0] unanswered_q, ends_q, entries;
+  logic [CountW-1:0] unused_answers;
 
   sluice_fifo #(
-      .WIDTH(TAG_WIDTH + sluice_pkg::BurstBytesWidth),
+      .WIDTH($bits(head)),
       .DEPTH(MAX_OUTSTANDING)
-  ) u_bursts (
-      .clk_i,
-      .rst_ni,
-      .push_i (issue_i),
-      .data_i ({issue_tag_i, issue_bytes_i}),
-      .ready_o(issue_ready_o),
-      .valid_o(burst_known),
-      .data_o ({acked_tag, acked_bytes}),
-      .pop_i  (response_i)
+  ) u_entries (
+      .clk_i, .rst_ni,
+      .push_i(entry_valid_i), .data_i(entry_i), .ready_o(room_o),
+      .valid_o(head_valid), .data_o(head), .pop_i(retire), .count_o(entries)
+  );
+  sluice_fifo #(
+      .WIDTH($bits(answer)),
+      .DEPTH(MAX_OUTSTANDING)
+  ) u_answers (
+      .clk_i, .rst_ni,
+      .push_i(answer_valid_i && !quarantine_i), .data_i(answer_i), .ready_o(unused_answer_room),
+      .valid_o(answer_known), .data_o(answer), .pop_i(retire && head.is_burst), .count_o(unused_answers)
   );
 
-  assign done_valid_o = !idle_o && closed_q[head] && (outstanding_q[head] == '0 || !WAIT_FOR_ACKS);
-  assign retire       = done_valid_o && done_ready_i;
+  assign answered = answer_known || quarantine_i || !WAIT_FOR_ACKS;
+  assign free     = !done_valid_o || done_ready_i;
+  assign retire   = head_valid && (!head.is_burst || answered) && (!head.ends || free);
+  assign quiet_o  = unanswered_q == '0;
+  assign idle_o   = entries == '0 && quiet_o && !done_valid_o;
+
+  // What has come of the job so far. Only what lies before its first bad answer is a prefix.
+  logic [sluice_pkg::LengthWidth-1:0] written_q, written_d, verified_q, verified_d, count_d;
+  logic [3:0] cause_q, cause_d, final_cause;
+  logic bad_read_q, bad_read_d, was_good;
+  logic [sluice_pkg::BurstBytesWidth-1:0] amount;
+
+  assign was_good = cause_q == None;
   always_comb begin
-    done_o              = '0;
-    done_o.bytes_zeroed = acked_q[head];
-    done_o.slot         = slot_q[head];
-    done_o.generation   = generation_q[head];
-    done_o.cause        = cause_q[head];
-    if (cause_q[head] != sluice_pkg::CauseNone) done_o.outcome = sluice_pkg::OutcomeFailed;
-    else if (cancelled_q[head]) done_o.outcome = sluice_pkg::OutcomeCancelled;
-    else done_o.outcome = sluice_pkg::OutcomeZeroed;
+    cause_d    = cause_q;
+    bad_read_d = bad_read_q;
+    amount     = '0;
+    if (head.is_burst && was_good) begin
+      if (!answer_known) cause_d = WAIT_FOR_ACKS ? 4'(sluice_ring_pkg::CauseTimeout) : None;
+      else cause_d = answer.cause;
+      bad_read_d = head.is_read;
+      if (answer_known) amount = (answer.cause == None) ? head.bytes : answer.good_bytes;
+    end
+    written_d   = written_q + (head.is_read ? '0 : sluice_pkg::LengthWidth'(amount));
+    verified_d  = verified_q + (head.is_read ? sluice_pkg::LengthWidth'(amount) : '0);
+    final_cause = (cause_d != None) ? cause_d : head.cause;
+    count_d     = (head.verify_only || (cause_d != None && bad_read_d)) ? verified_d : written_d;
   end
+
+  assign error_hit_o = !was_good && ends_q == '0;
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
-      head_q      <= '0;
-      tail_q      <= '0;
-      closed_q    <= '0;
-      cancelled_q <= '0;
-      for (int unsigned i = 0; i < MAX_JOBS; i++) begin
-        cause_q[i]       <= sluice_pkg::CauseNone;
-        slot_q[i]        <= '0;
-        generation_q[i]  <= '0;
-        acked_q[i]       <= '0;
-        outstanding_q[i] <= '0;
-      end
+      unanswered_q <= '0;
+      ends_q       <= '0;
+      written_q    <= '0;
+      verified_q   <= '0;
+      cause_q      <= None;
+      bad_read_q   <= 1'b0;
+      done_valid_o <= 1'b0;
     end else begin
-      if (issue_i && !(response_i && burst_known && acked_tag == issue_tag_i)) begin
-        outstanding_q[issue_tag_i] <= outstanding_q[issue_tag_i] + CountW'(1);
-      end
-      if (response_i && burst_known) begin
-        if (!(issue_i && acked_tag == issue_tag_i)) outstanding_q[acked_tag] <= outstanding_q[acked_tag] - CountW'(1);
-        // Only what lies before the first bad response is a prefix.
-        if (cause_q[acked_tag] == sluice_pkg::CauseNone) begin
-          if (response_bad) begin
-            cause_q[acked_tag] <= response_code_i[0] ? sluice_pkg::CauseDecodeError : sluice_pkg::CauseSlaveError;
-          end else begin
-            acked_q[acked_tag] <= acked_q[acked_tag] + sluice_pkg::LengthWidth'(acked_bytes);
-          end
-        end
-      end
-      if (close_i) begin
-        closed_q[close_tag_i]    <= 1'b1;
-        cancelled_q[close_tag_i] <= close_cancelled_i;
-      end
+      unanswered_q <= unanswered_q + CountW'(entry_valid_i && entry_i.is_burst) - CountW'(answer_valid_i);
+      ends_q       <= ends_q + CountW'(entry_valid_i && entry_i.ends) - CountW'(retire && head.ends);
       if (retire) begin
-        head_q         <= head_q + (TAG_WIDTH + 1)'(1);
-        closed_q[head] <= 1'b0;
+        written_q  <= head.ends ? '0 : written_d;
+        verified_q <= head.ends ? '0 : verified_d;
+        cause_q    <= head.ends ? None : cause_d;
+        bad_read_q <= head.ends ? 1'b0 : bad_read_d;
       end
-      if (open_i) begin
-        tail_q                    <= tail_q + (TAG_WIDTH + 1)'(1);
-        slot_q[open_tag_o]        <= open_slot_i;
-        generation_q[open_tag_o]  <= open_generation_i;
-        cause_q[open_tag_o]       <= open_cause_i;
-        acked_q[open_tag_o]       <= '0;
-        outstanding_q[open_tag_o] <= '0;
-        closed_q[open_tag_o]      <= open_cause_i != sluice_pkg::CauseNone;
-        cancelled_q[open_tag_o]   <= 1'b0;
-      end
+      if (retire && head.ends) done_valid_o <= 1'b1;
+      else if (done_ready_i) done_valid_o <= 1'b0;
+    end
+  end
+
+  always_ff @(posedge clk_i) begin
+    if (retire && head.ends) begin
+      done_o.phase        <= 1'b0;
+      done_o.reserved     <= '0;
+      done_o.bytes_zeroed <= 48'(count_d);
+      done_o.slot         <= head.slot;
+      done_o.generation   <= head.generation;
+      done_o.cause        <= 8'(final_cause);
+      if (final_cause != None) done_o.outcome <= sluice_ring_pkg::OutcomeFailed;
+      else if (head.cancelled) done_o.outcome <= sluice_ring_pkg::OutcomeCancelled;
+      else done_o.outcome <= sluice_ring_pkg::OutcomeZeroed;
     end
   end
 endmodule

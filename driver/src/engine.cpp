@@ -31,6 +31,8 @@ std::string to_string(FailureCause cause) {
       return "timeout";
     case FailureCause::EngineFault:
       return "engine fault";
+    case FailureCause::Mismatch:
+      return "mismatch";
   }
   return "unknown";
 }

@@ -12,15 +12,13 @@
 namespace sluice {
 namespace {
 
-constexpr std::uint32_t kQueue0 = ring::kRegQueues;
+constexpr std::uint32_t kPriorities[] = {0, 3};  // background, urgent
 
-/// Outcome and cause of a completion entry, if they are ones that a device may post.
+/// Outcome and cause of a completion entry, if they are ones that a device may post for a fill.
 bool plausible(std::uint8_t outcome, std::uint8_t cause) {
-  const bool failed = outcome == static_cast<std::uint8_t>(Outcome::Failed);
-  const bool known_outcome =
-      outcome >= static_cast<std::uint8_t>(Outcome::Zeroed) && outcome <= static_cast<std::uint8_t>(Outcome::Failed);
-  const bool known_cause = cause <= static_cast<std::uint8_t>(FailureCause::DecodeError);
-  return known_outcome && known_cause && (failed == (cause != static_cast<std::uint8_t>(FailureCause::None)));
+  const bool known_outcome = outcome >= ring::kOutcomeZeroed && outcome <= ring::kOutcomeFailed;
+  const bool known_cause = cause <= ring::kCauseTimeout;
+  return known_outcome && known_cause && ((outcome == ring::kOutcomeFailed) == (cause != ring::kCauseNone));
 }
 
 }  // namespace
@@ -39,15 +37,21 @@ Result<std::unique_ptr<RingEngine>> RingEngine::create(std::unique_ptr<Transport
 Result<void> RingEngine::identify() {
   const std::uint32_t id = transport_->read_register(ring::kRegId);
   const std::uint32_t version = transport_->read_register(ring::kRegVersion);
-  if (id != ring::kIdValue || (version >> 16) != (ring::kVersionValue >> 16)) {
+  if (id != ring::kId || (version >> 16) != (ring::kVersion >> 16)) {
     return Error{DriverErrc::DeviceMissing,
                  fmt::format("the device identifies itself as {:#010x} version {:#010x}: expected {:#010x} version "
                              "{:#06x}xxxx; load the scrub engine of this release",
-                             id, version, ring::kIdValue, ring::kVersionValue >> 16)};
+                             id, version, ring::kId, ring::kVersion >> 16)};
   }
   const std::uint32_t capabilities = transport_->read_register(ring::kRegCapabilities);
   data_bus_bytes_ = 1U << (capabilities & 0xFF);
   const std::uint32_t slots = 1U << ((capabilities >> 16) & 0xFF);
+  const std::size_t device_queues = (capabilities >> 8) & 0xFF;
+  if (device_queues == 0) {
+    return Error{DriverErrc::DeviceMissing,
+                 fmt::format("the device says that it has no queue (capabilities {:#010x}): reset it", capabilities)};
+  }
+  queues_.resize(std::min(device_queues, std::size(kPriorities)));
   if (!std::has_single_bit(options_.ring_entries) || options_.ring_entries < 2 || options_.ring_entries > slots) {
     return Error{
         DriverErrc::InvalidArgument,
@@ -58,8 +62,7 @@ Result<void> RingEngine::identify() {
   return {};
 }
 
-Result<void> RingEngine::write_checked(std::uint32_t queue_register, std::uint64_t value, bool wide) {
-  const std::uint32_t offset = kQueue0 + queue_register;
+Result<void> RingEngine::write_checked(std::uint32_t offset, std::uint64_t value, bool wide) {
   transport_->write_register(offset, static_cast<std::uint32_t>(value));
   std::uint64_t seen = transport_->read_register(offset);
   if (wide) {
@@ -87,14 +90,25 @@ Result<void> RingEngine::set_up(std::span<const MemorySpan> windows) {
     lowest = std::min(lowest, *iova);
     limit = std::max(limit, *iova + length_of(window));
   }
+  for (std::size_t index = 0; index < queues_.size(); ++index) {
+    Queue& queue = queues_[index];
+    queue.registers = ring::kQueueBase + static_cast<std::uint32_t>(index) * ring::kQueueStride;
+    if (auto ready = set_up_queue(queue, kPriorities[index], lowest, limit); !ready) return ready.error();
+  }
+  slots_ = std::make_unique<JobSlots>(options_.ring_entries);
+  queue_of_slot_.resize(options_.ring_entries);
+  transport_->write_register(ring::kRegCtrl, ring::kEngineCtrlEnable);
+  last_progress_ = transport_->now();
+  return {};
+}
+
+Result<void> RingEngine::set_up_queue(Queue& queue, std::uint32_t priority, Iova window_base, Iova window_limit) {
   auto submission = transport_->allocate_ring(ByteCount(sizeof(ring::Descriptor) * options_.ring_entries));
   if (!submission) return submission.error();
   auto completion = transport_->allocate_ring(ByteCount(sizeof(ring::CompletionEntry) * options_.ring_entries));
   if (!completion) return completion.error();
-  submission_ = reinterpret_cast<ring::Descriptor*>(submission->memory.data());
-  completion_ = reinterpret_cast<ring::CompletionEntry*>(completion->memory.data());
-  slots_ = std::make_unique<JobSlots>(options_.ring_entries);
-  iova_of_slot_.resize(options_.ring_entries);
+  queue.submission = reinterpret_cast<ring::Descriptor*>(submission->memory.data());
+  queue.completion = reinterpret_cast<ring::CompletionEntry*>(completion->memory.data());
 
   struct Setting {
     std::uint32_t queue_register;
@@ -106,17 +120,15 @@ Result<void> RingEngine::set_up(std::span<const MemorySpan> windows) {
       {ring::kQueueRingLog2, static_cast<std::uint64_t>(std::countr_zero(options_.ring_entries)), false},
       {ring::kQueueSqBase, submission->iova.value(), true},
       {ring::kQueueCqBase, completion->iova.value(), true},
-      {ring::kQueueWindowBase, lowest.value(), true},
-      {ring::kQueueWindowLimit, limit.value(), true},
-      {ring::kQueueCtrl, 1, false},
+      {ring::kQueueWindowBase, window_base.value(), true},
+      {ring::kQueueWindowLimit, window_limit.value(), true},
+      {ring::kQueueQos, priority | 1U << 8, false},
+      {ring::kQueueCtrl, ring::kQueueCtrlBitEnable, false},
   };
   for (const Setting& setting : settings) {
-    if (auto written = write_checked(setting.queue_register, setting.value, setting.wide); !written) {
-      return written.error();
-    }
+    auto written = write_checked(queue.registers + setting.queue_register, setting.value, setting.wide);
+    if (!written) return written.error();
   }
-  transport_->write_register(ring::kRegCtrl, 1);
-  last_progress_ = transport_->now();
   return {};
 }
 
@@ -127,8 +139,14 @@ RingEngine::~RingEngine() {
   }
   std::array<Completion, 32> collected;
   while (slots_->held_count() > 0) poll(collected);
-  transport_->write_register(kQueue0 + ring::kQueueCtrl, 0);
+  for (const Queue& queue : queues_) transport_->write_register(queue.registers + ring::kQueueCtrl, 0);
   transport_->write_register(ring::kRegCtrl, 0);
+}
+
+/// The queue of this urgency, or one that still works. There is one while there is no fault.
+std::size_t RingEngine::queue_for(Urgency urgency) const {
+  const std::size_t wanted = urgency == Urgency::Urgent ? queues_.size() - 1 : 0;
+  return queues_[wanted].quarantined ? queues_.size() - 1 - wanted : wanted;
 }
 
 Result<std::size_t> RingEngine::submit(std::span<const ScrubJob> jobs, std::span<JobId> ids) {
@@ -149,12 +167,17 @@ Result<std::size_t> RingEngine::submit(std::span<const ScrubJob> jobs, std::span
     ids[index] = slots_->take(jobs[index]);
     place_descriptor(ids[index].slot);
   }
-  transport_->write_register(kQueue0 + ring::kQueueSqTail, sq_tail_);
+  for (Queue& queue : queues_) {
+    if (!queue.rung) transport_->write_register(queue.registers + ring::kQueueSqTail, queue.sq_tail);
+    queue.rung = true;
+  }
   return count;
 }
 
 void RingEngine::place_descriptor(std::uint32_t slot) {
   const ScrubJob& job = slots_->job(slot);
+  queue_of_slot_[slot] = queue_for(job.urgency);
+  Queue& queue = queues_[queue_of_slot_[slot]];
   ring::Descriptor descriptor;
   descriptor.address = windows_->find(job.memory)->value();
   descriptor.length_bytes = job.memory.size();
@@ -162,72 +185,101 @@ void RingEngine::place_descriptor(std::uint32_t slot) {
   descriptor.slot = static_cast<std::uint16_t>(slot);
   descriptor.operation = ring::kOpFill;
   descriptor.generation = slots_->id(slot).generation;
-  submission_[sq_tail_ & (options_.ring_entries - 1)] = descriptor;
-  ++sq_tail_;
+  queue.submission[queue.sq_tail & (options_.ring_entries - 1)] = descriptor;
+  ++queue.sq_tail;
+  queue.rung = false;
 }
 
 CancelResult RingEngine::cancel(JobId id) {
   if (!slots_->holds(id)) return slots_->knows(id) ? CancelResult::AlreadyFinished : CancelResult::UnknownJob;
   if (fault_) return CancelResult::AlreadyFinished;
-  transport_->write_register(kQueue0 + ring::kQueueCancelGeneration, id.generation);
-  transport_->write_register(kQueue0 + ring::kQueueCancelSlot, id.slot);
+  const std::uint32_t registers = queues_[queue_of_slot_[id.slot]].registers;
+  transport_->write_register(registers + ring::kQueueCancelGeneration, id.generation);
+  transport_->write_register(registers + ring::kQueueCancelSlot, id.slot);
   return CancelResult::Requested;
 }
 
 std::size_t RingEngine::poll(std::span<Completion> out) {
   if (fault_) return report_failed(out);
-  std::size_t count = collect(out);
+  std::size_t count = collect_all(out);
   if (count == 0 && slots_->held_count() > 0) {
     transport_->advance();
-    count = collect(out);
+    count = collect_all(out);
     if (count == 0) watch();
   }
   if (fault_) count += report_failed(out.subspan(count));
   return count;
 }
 
-std::size_t RingEngine::collect(std::span<Completion> out) {
+/// Urgent completions first: somebody waits for them.
+std::size_t RingEngine::collect_all(std::span<Completion> out) {
+  std::size_t count = 0;
+  for (auto queue = queues_.rbegin(); queue != queues_.rend(); ++queue) count += collect(*queue, out.subspan(count));
+  return count;
+}
+
+bool RingEngine::possible(const ring::CompletionEntry& entry, const Queue& queue) const {
+  const JobId id{entry.slot(), entry.generation()};
+  if (!slots_->holds(id) || &queues_[queue_of_slot_[id.slot]] != &queue) return false;
+  const std::uint64_t length = slots_->job(id.slot).memory.size();
+  return plausible(entry.outcome(), entry.cause()) && entry.bytes_zeroed() <= length &&
+         (entry.outcome() != ring::kOutcomeZeroed || entry.bytes_zeroed() == length);
+}
+
+std::size_t RingEngine::collect(Queue& queue, std::span<Completion> out) {
   std::size_t count = 0;
   while (count < out.size() && !fault_) {
-    ring::CompletionEntry& entry = completion_[cq_head_ & (options_.ring_entries - 1)];
-    const bool expected_phase = (cq_head_ & options_.ring_entries) == 0;
-    const std::uint64_t status = std::atomic_ref(entry.status).load(std::memory_order_acquire);
-    if (ring::CompletionEntry::phase(status) != expected_phase) break;
-    const std::uint64_t first = entry.slot_and_bytes;
-    const JobId id{ring::CompletionEntry::slot(first), ring::CompletionEntry::generation(status)};
-    const std::uint64_t bytes = ring::CompletionEntry::bytes_zeroed(first);
-    const std::uint8_t outcome = ring::CompletionEntry::outcome(status);
-    const std::uint8_t cause = ring::CompletionEntry::cause(status);
-    if (!slots_->holds(id) || !plausible(outcome, cause) || bytes > slots_->job(id.slot).memory.size() ||
-        (outcome == static_cast<std::uint8_t>(Outcome::Zeroed) && bytes != slots_->job(id.slot).memory.size())) {
+    ring::CompletionEntry& in_ring = queue.completion[queue.cq_head & (options_.ring_entries - 1)];
+    const bool expected_phase = (queue.cq_head & options_.ring_entries) == 0;
+    ring::CompletionEntry entry;
+    entry.high = std::atomic_ref(in_ring.high).load(std::memory_order_acquire);
+    if (entry.phase() != expected_phase) break;
+    entry.low = in_ring.low;
+    if (!possible(entry, queue)) {
       fail(FailureCause::EngineFault,
            fmt::format("the device posted a completion that no job can have (slot {}, generation {}, outcome {}, cause "
                        "{}, {} bytes)",
-                       id.slot, id.generation, outcome, cause, bytes));
+                       entry.slot(), entry.generation(), entry.outcome(), entry.cause(), entry.bytes_zeroed()));
       break;
     }
-    out[count++] = {id, slots_->job(id.slot).cookie, static_cast<Outcome>(outcome), static_cast<FailureCause>(cause),
-                    ByteCount(bytes)};
-    slots_->give_back(id.slot);
-    ++cq_head_;
+    const std::uint32_t slot = entry.slot();
+    out[count++] = {slots_->id(slot), slots_->job(slot).cookie, static_cast<Outcome>(entry.outcome()),
+                    static_cast<FailureCause>(entry.cause()), ByteCount(entry.bytes_zeroed())};
+    slots_->give_back(slot);
+    ++queue.cq_head;
+    if (entry.cause() == ring::kCauseTimeout) quarantine(queue);
   }
   if (count > 0) {
-    transport_->write_register(kQueue0 + ring::kQueueCqHead, cq_head_);
+    transport_->write_register(queue.registers + ring::kQueueCqHead, queue.cq_head);
     last_progress_ = transport_->now();
   }
   return count;
+}
+
+/// The device's watchdog has given a queue up. The device completes what the queue holds; the other queue goes on.
+void RingEngine::quarantine(Queue& queue) {
+  queue.quarantined = true;
+  for (const Queue& other : queues_) {
+    if (!other.quarantined) return;
+  }
+  fault_cause_ = FailureCause::Timeout;
+  fault_ = Error{DriverErrc::EngineFailed,
+                 "the bus behind the device does not answer, all queues are quarantined; the memory of their failed "
+                 "jobs must stay quarantined: reset the device"};
 }
 
 /// Notices a device that has stopped: a fault that it reports, or no beat and no completion for stall_timeout.
 void RingEngine::watch() {
   const std::chrono::nanoseconds silence = transport_->now() - last_progress_;
   if (silence < options_.stall_timeout / 4) return;
-  const std::uint32_t status = transport_->read_register(kQueue0 + ring::kQueueStatus);
-  if ((status & (ring::kStatusFetchFault | ring::kStatusCompletionFault)) != 0) {
-    fail(FailureCause::EngineFault, fmt::format("the device could not reach its rings (queue status {:#x})", status));
-    return;
+  for (const Queue& queue : queues_) {
+    const std::uint32_t status = transport_->read_register(queue.registers + ring::kQueueStatus);
+    if ((status & (ring::kStatusFetchFault | ring::kStatusCompletionFault)) != 0) {
+      fail(FailureCause::EngineFault, fmt::format("the device could not reach its rings (queue status {:#x})", status));
+      return;
+    }
   }
-  const std::uint64_t beats = read_counter(ring::kRegDataBeats);
+  const std::uint64_t beats = read_counter(ring::kRegWriteBeats);
   if (beats != last_beats_) {
     last_beats_ = beats;
     last_progress_ = transport_->now();
@@ -241,7 +293,9 @@ void RingEngine::fail(FailureCause cause, const std::string& why) {
   fault_cause_ = cause;
   fault_ = Error{DriverErrc::EngineFailed,
                  why + "; the engine is out of use, its memory in flight must stay quarantined: reset the device"};
-  transport_->write_register(kQueue0 + ring::kQueueCtrl, 0);
+  for (const Queue& queue : queues_) {
+    transport_->write_register(queue.registers + ring::kQueueCtrl, ring::kQueueCtrlBitAbort);
+  }
 }
 
 /// After a fault nothing is known about what was in flight: every job fails, with no byte reported as zeroed.
@@ -261,8 +315,14 @@ std::uint64_t RingEngine::read_counter(std::uint32_t offset) {
 }
 
 RingCounters RingEngine::counters() {
-  return {read_counter(ring::kRegCycles), read_counter(ring::kRegDataBeats), read_counter(ring::kRegJobs),
-          read_counter(ring::kRegJobsCancelled)};
+  RingCounters counters{read_counter(ring::kRegCycles), read_counter(ring::kRegWriteBeats)};
+  for (std::size_t index = 0; index < queues_.size(); ++index) {
+    const std::uint32_t base = ring::kQueueCounterBase + static_cast<std::uint32_t>(index) * ring::kQueueCounterStride;
+    counters.jobs += read_counter(base + ring::kQueueCounterJobs);
+    counters.jobs_cancelled += read_counter(base + ring::kQueueCounterCancelled);
+    counters.bytes_skipped += read_counter(base + ring::kQueueCounterSkippedBytes);
+  }
+  return counters;
 }
 
 }  // namespace sluice

@@ -120,8 +120,10 @@ RunCommand::RunCommand(CLI::App& app)
 
 void RunCommand::add_engine_options() {
   CLI::App& group = *command_->add_option_group("Simulated engine (--engine rtl)");
-  group.add_option("--data-width", engine_.sim.data_width, "AXI data width in bits")
-      ->check(CLI::IsMember({64, 128, 256, 512, 1024}))
+  std::vector<std::string> builds;
+  for (const sim::RtlBuild& build : sim::rtl_builds()) builds.push_back(build.name);
+  group.add_option("--build", engine_.sim.build, "Build of the RTL, named by its data width in bits")
+      ->check(CLI::IsMember(builds))
       ->capture_default_str();
   group.add_option("--clock-mhz", engine_.sim.clock_mhz, "Clock to which cycles are projected")
       ->check(CLI::Range(1.0, 10'000.0))

@@ -7,7 +7,7 @@
 #include <cstring>
 #include <memory>
 
-#include "axi_memory.hpp"
+#include "axi_slave.hpp"
 
 namespace sluice::sim {
 
@@ -16,6 +16,7 @@ struct ControlPins {
   bool awvalid = false, wvalid = false, arvalid = false;
   std::uint16_t awaddr = 0, araddr = 0;
   std::uint32_t wdata = 0;
+  std::uint8_t wstrb = 0xF;
 };
 struct ControlAnswer {
   bool awready = false, bvalid = false, arready = false, rvalid = false;
@@ -23,7 +24,9 @@ struct ControlAnswer {
   std::uint32_t rdata = 0;
 };
 
-/// One Verilated build of rtl/scrub.sv, whatever its data width.
+inline constexpr std::size_t kMasters = 2;
+
+/// One Verilated build of rtl/scrub.sv, whatever its parameters.
 class RtlModel {
  public:
   RtlModel() = default;
@@ -31,10 +34,10 @@ class RtlModel {
   RtlModel& operator=(const RtlModel&) = delete;
   virtual ~RtlModel() = default;
 
-  [[nodiscard]] virtual std::uint32_t bus_bytes() const = 0;
   virtual void set_reset(bool active) = 0;
-  virtual void drive(const SlavePins& memory, const ControlPins& control) = 0;  ///< before the clock edge
-  virtual void sample(MasterPins& master, ControlAnswer& control) = 0;
+  /// What goes in before the clock edge. m01_axi is left alone where `masters` is 1.
+  virtual void drive(const SlavePins& data, const SlavePins& rings, const ControlPins& control) = 0;
+  virtual void sample(MasterPins& data, MasterPins& rings, ControlAnswer& control) = 0;
   virtual void clock() = 0;
   [[nodiscard]] virtual bool interrupt() const = 0;
 };
@@ -44,6 +47,7 @@ template <class Verilated>
 class VerilatedModel final : public RtlModel {
  public:
   VerilatedModel(const std::string& wave_file, bool assertions) : context_(std::make_unique<VerilatedContext>()) {
+    ::Verilated::threadContextp(context_.get());  // scopes of assertions register there
     context_->assertOn(assertions);
     context_->traceEverOn(!wave_file.empty());
     top_ = std::make_unique<Verilated>(context_.get(), "scrub");
@@ -57,29 +61,41 @@ class VerilatedModel final : public RtlModel {
   VerilatedModel(const VerilatedModel&) = delete;
   VerilatedModel& operator=(const VerilatedModel&) = delete;
   ~VerilatedModel() override {
+    ::Verilated::threadContextp(context_.get());
     if (wave_) wave_->close();
     top_->final();
   }
 
-  [[nodiscard]] std::uint32_t bus_bytes() const override { return sizeof(top_->m00_axi_wdata); }
   void set_reset(bool active) override { top_->ap_rst_n = active ? 0 : 1; }
 
-  void drive(const SlavePins& memory, const ControlPins& control) override {
-    top_->m00_axi_awready = memory.awready;
-    top_->m00_axi_wready = memory.wready;
-    top_->m00_axi_bvalid = memory.bvalid;
-    top_->m00_axi_bid = memory.bid;
-    top_->m00_axi_bresp = memory.bresp;
-    top_->m00_axi_arready = memory.arready;
-    top_->m00_axi_rvalid = memory.rvalid;
-    top_->m00_axi_rlast = memory.rlast;
-    top_->m00_axi_rresp = memory.rresp;
-    if (memory.rvalid) std::memcpy(&top_->m00_axi_rdata, memory.rdata.data(), sizeof(top_->m00_axi_rdata));
+  void drive(const SlavePins& data, const SlavePins& rings, const ControlPins& control) override {
+    top_->m00_axi_awready = data.awready;
+    top_->m00_axi_wready = data.wready;
+    top_->m00_axi_bvalid = data.bvalid;
+    top_->m00_axi_bid = data.bid;
+    top_->m00_axi_bresp = data.bresp;
+    top_->m00_axi_arready = data.arready;
+    top_->m00_axi_rvalid = data.rvalid;
+    top_->m00_axi_rid = data.rid;
+    top_->m00_axi_rlast = data.rlast;
+    top_->m00_axi_rresp = data.rresp;
+    if (data.rvalid) std::memcpy(&top_->m00_axi_rdata, data.rdata.data(), sizeof(top_->m00_axi_rdata));
+    top_->m01_axi_awready = rings.awready;
+    top_->m01_axi_wready = rings.wready;
+    top_->m01_axi_bvalid = rings.bvalid;
+    top_->m01_axi_bid = rings.bid;
+    top_->m01_axi_bresp = rings.bresp;
+    top_->m01_axi_arready = rings.arready;
+    top_->m01_axi_rvalid = rings.rvalid;
+    top_->m01_axi_rid = rings.rid;
+    top_->m01_axi_rlast = rings.rlast;
+    top_->m01_axi_rresp = rings.rresp;
+    if (rings.rvalid) std::memcpy(&top_->m01_axi_rdata, rings.rdata.data(), sizeof(top_->m01_axi_rdata));
     top_->s_axi_control_awvalid = control.awvalid;
     top_->s_axi_control_awaddr = control.awaddr;
     top_->s_axi_control_wvalid = control.wvalid;
     top_->s_axi_control_wdata = control.wdata;
-    top_->s_axi_control_wstrb = 0xF;
+    top_->s_axi_control_wstrb = control.wstrb;
     top_->s_axi_control_bready = 1;
     top_->s_axi_control_arvalid = control.arvalid;
     top_->s_axi_control_araddr = control.araddr;
@@ -87,30 +103,54 @@ class VerilatedModel final : public RtlModel {
     top_->eval();
   }
 
-  void sample(MasterPins& master, ControlAnswer& control) override {
-    master.awvalid = top_->m00_axi_awvalid;
-    master.wvalid = top_->m00_axi_wvalid;
-    master.bready = top_->m00_axi_bready;
-    master.arvalid = top_->m00_axi_arvalid;
-    master.rready = top_->m00_axi_rready;
-    if (master.awvalid) {
-      master.awid = top_->m00_axi_awid;
-      master.awaddr = top_->m00_axi_awaddr;
-      master.awlen = top_->m00_axi_awlen;
-      master.awsize = top_->m00_axi_awsize;
-      master.awburst = top_->m00_axi_awburst;
+  void sample(MasterPins& data, MasterPins& rings, ControlAnswer& control) override {
+    data.awvalid = top_->m00_axi_awvalid;
+    data.wvalid = top_->m00_axi_wvalid;
+    data.bready = top_->m00_axi_bready;
+    data.arvalid = top_->m00_axi_arvalid;
+    data.rready = top_->m00_axi_rready;
+    if (data.awvalid) {
+      data.awid = top_->m00_axi_awid;
+      data.awaddr = top_->m00_axi_awaddr;
+      data.awlen = top_->m00_axi_awlen;
+      data.awsize = top_->m00_axi_awsize;
+      data.awburst = top_->m00_axi_awburst;
     }
-    if (master.wvalid) {
-      master.wlast = top_->m00_axi_wlast;
-      std::memcpy(master.wdata.data(), &top_->m00_axi_wdata, sizeof(top_->m00_axi_wdata));
-      std::memcpy(master.wstrb.data(), &top_->m00_axi_wstrb, sizeof(top_->m00_axi_wdata) / 8);
+    if (data.wvalid) {
+      data.wlast = top_->m00_axi_wlast;
+      std::memcpy(data.wdata.data(), &top_->m00_axi_wdata, sizeof(top_->m00_axi_wdata));
+      std::memcpy(data.wstrb.data(), &top_->m00_axi_wstrb, sizeof(top_->m00_axi_wdata) / 8);
     }
-    if (master.arvalid) {
-      master.arid = top_->m00_axi_arid;
-      master.araddr = top_->m00_axi_araddr;
-      master.arlen = top_->m00_axi_arlen;
-      master.arsize = top_->m00_axi_arsize;
-      master.arburst = top_->m00_axi_arburst;
+    if (data.arvalid) {
+      data.arid = top_->m00_axi_arid;
+      data.araddr = top_->m00_axi_araddr;
+      data.arlen = top_->m00_axi_arlen;
+      data.arsize = top_->m00_axi_arsize;
+      data.arburst = top_->m00_axi_arburst;
+    }
+    rings.awvalid = top_->m01_axi_awvalid;
+    rings.wvalid = top_->m01_axi_wvalid;
+    rings.bready = top_->m01_axi_bready;
+    rings.arvalid = top_->m01_axi_arvalid;
+    rings.rready = top_->m01_axi_rready;
+    if (rings.awvalid) {
+      rings.awid = top_->m01_axi_awid;
+      rings.awaddr = top_->m01_axi_awaddr;
+      rings.awlen = top_->m01_axi_awlen;
+      rings.awsize = top_->m01_axi_awsize;
+      rings.awburst = top_->m01_axi_awburst;
+    }
+    if (rings.wvalid) {
+      rings.wlast = top_->m01_axi_wlast;
+      std::memcpy(rings.wdata.data(), &top_->m01_axi_wdata, sizeof(top_->m01_axi_wdata));
+      std::memcpy(rings.wstrb.data(), &top_->m01_axi_wstrb, sizeof(top_->m01_axi_wdata) / 8);
+    }
+    if (rings.arvalid) {
+      rings.arid = top_->m01_axi_arid;
+      rings.araddr = top_->m01_axi_araddr;
+      rings.arlen = top_->m01_axi_arlen;
+      rings.arsize = top_->m01_axi_arsize;
+      rings.arburst = top_->m01_axi_arburst;
     }
     control = {top_->s_axi_control_awready != 0, top_->s_axi_control_bvalid != 0, top_->s_axi_control_arready != 0,
                top_->s_axi_control_rvalid != 0,  top_->s_axi_control_bresp,       top_->s_axi_control_rdata};

@@ -5,11 +5,14 @@
 #include <Vscrub128.h>
 #include <Vscrub256.h>
 #include <Vscrub512.h>
-#include <Vscrub512NoQuiescence.h>
+#include <Vscrub512lean.h>
+#include <Vscrub512no_quiescence.h>
+#include <Vscrub512shared.h>
 #include <Vscrub64.h>
 #include <fmt/format.h>
 #include <sys/mman.h>
 
+#include <bit>
 #include <cerrno>
 
 #include "rtl_model.hpp"
@@ -22,45 +25,56 @@ void vl_stop(const char* file, int line, const char* scope) {
 namespace sluice::sim {
 namespace {
 
-constexpr std::uint32_t kRegisterCycles = 64;  // a register access that takes longer is a broken device
+constexpr std::uint32_t kRegisterCycles = 8192;  // a register access that takes longer is a broken device
 constexpr std::uint32_t kResetCycles = 8;
 
-std::unique_ptr<RtlModel> make_model(const SimOptions& options) {
-  const std::string wave = options.wave_file.string();
-  if (options.variant == RtlVariant::WithoutQuiescence) {
-    if (options.data_width == 512)
-      return std::make_unique<VerilatedModel<Vscrub512NoQuiescence>>(wave, options.assertions);
-    return nullptr;
+using MakeModel = std::unique_ptr<RtlModel> (*)(const std::string& wave_file, bool assertions);
+
+template <class Verilated>
+std::unique_ptr<RtlModel> make(const std::string& wave_file, bool assertions) {
+  return std::make_unique<VerilatedModel<Verilated>>(wave_file, assertions);
+}
+
+struct Build {
+  RtlBuild parameters;
+  MakeModel make;
+};
+
+/// The same as in sim/CMakeLists.txt.
+const std::vector<Build>& builds() {
+  static const std::vector<Build> all = {
+      {{"64", 64, 40, 1, 64, 32, 1, false}, make<Vscrub64>},
+      {{"128", 128, 48, 2, 256, 64, 2, false}, make<Vscrub128>},
+      {{"256", 256, 64, 3, 64, 64, 1, true}, make<Vscrub256>},
+      {{"512", 512, 64, 4, 256, 128, 2, true}, make<Vscrub512>},
+      {{"512-shared", 512, 64, 4, 256, 128, 1, true}, make<Vscrub512shared>},
+      {{"512-lean", 512, 64, 1, 64, 16, 2, true}, make<Vscrub512lean>},
+      {{"512-no-quiescence", 512, 64, 1, 256, 128, 2, true}, make<Vscrub512no_quiescence>},
+      {{"1024", 1024, 64, 16, 64, 64, 2, true}, make<Vscrub1024>},
+  };
+  return all;
+}
+
+const Build* find_build(const std::string& name) {
+  for (const Build& build : builds()) {
+    if (build.parameters.name == name) return &build;
   }
-  switch (options.data_width) {
-    case 64:
-      return std::make_unique<VerilatedModel<Vscrub64>>(wave, options.assertions);
-    case 128:
-      return std::make_unique<VerilatedModel<Vscrub128>>(wave, options.assertions);
-    case 256:
-      return std::make_unique<VerilatedModel<Vscrub256>>(wave, options.assertions);
-    case 512:
-      return std::make_unique<VerilatedModel<Vscrub512>>(wave, options.assertions);
-    case 1024:
-      return std::make_unique<VerilatedModel<Vscrub1024>>(wave, options.assertions);
-    default:
-      return nullptr;
-  }
+  return nullptr;
 }
 
 class Device final : public SimulatedDevice {
  public:
-  Device(std::unique_ptr<RtlModel> model, const SimOptions& options)
+  Device(const Build& build, const SimOptions& options)
       : options_(options),
-        model_(std::move(model)),
-        memory_(model_->bus_bytes(), options.seed, options.timing, options.faults) {
-    model_->set_reset(true);
-    run_cycles(kResetCycles);
-    model_->set_reset(false);
-    cycles_ = 0;
+        build_(build.parameters),
+        model_(build.make(options.wave_file.string(), options.assertions)),
+        data_(memory_, build_.data_width / 8, ring_ids(), options.seed, options.timing),
+        rings_(memory_, build_.data_width / 8, ring_ids(), options.seed + 1, options.timing) {
+    set_faults(options.faults);
+    reset();
   }
   ~Device() override {
-    for (const MemorySpan ring : rings_) ::munmap(ring.data(), ring.size());
+    for (const MemorySpan ring : ring_memory_) ::munmap(ring.data(), ring.size());
   }
 
   std::uint32_t read_register(std::uint32_t offset) override {
@@ -89,8 +103,8 @@ class Device final : public SimulatedDevice {
       return Error{DriverErrc::NoResources, fmt::format("mmap of a ring of {} bytes failed: {}; free some memory",
                                                         length.value(), std::strerror(errno))};
     }
-    rings_.emplace_back(static_cast<std::byte*>(memory), length.value());
-    return DmaBuffer{rings_.back(), memory_.add_window(rings_.back(), true)};
+    ring_memory_.emplace_back(static_cast<std::byte*>(memory), length.value());
+    return DmaBuffer{ring_memory_.back(), memory_.add_window(ring_memory_.back(), true)};
   }
 
   Result<Iova> map(MemorySpan memory) override { return memory_.add_window(memory, false); }
@@ -103,20 +117,48 @@ class Device final : public SimulatedDevice {
   [[nodiscard]] std::uint64_t cycles() const override { return cycles_; }
   [[nodiscard]] bool interrupt() const override { return model_->interrupt(); }
   [[nodiscard]] bool last_write_accepted() const override { return last_write_accepted_; }
-  void set_faults(const BusFaults& faults) override { memory_.set_faults(faults); }
+  void set_faults(const BusFaults& faults) override {
+    data_.set_faults(faults);
+    rings_.set_faults(faults);
+  }
+  void reset() override {
+    model_->set_reset(true);
+    model_->drive(silence_, silence_, {});  // the bus does not see the master fall silent: it is in reset too
+    model_->clock();
+    data_.reset();
+    rings_.reset();
+    control_ = {};
+    run_cycles(kResetCycles);
+    model_->set_reset(false);
+  }
+  [[nodiscard]] const RtlBuild& build() const override { return build_; }
+  [[nodiscard]] const BusTrace& data_bus() const override { return data_.trace(); }
+  [[nodiscard]] const BusTrace& ring_bus() const override {
+    return build_.masters == 1 ? data_.trace() : rings_.trace();
+  }
   void run_cycles(std::uint64_t count) override {
     for (std::uint64_t cycle = 0; cycle < count; ++cycle) step();
   }
 
  private:
+  /// The top bit of an AXI ID marks rings.
+  [[nodiscard]] std::uint8_t ring_ids() const {
+    return static_cast<std::uint8_t>(build_.queues == 1 ? 2U : 2U << (std::bit_width(build_.queues - 1) - 1));
+  }
+
   void step() {
-    ++cycles_;
-    if (broken_) return;
+    if (broken_) {
+      ++cycles_;
+      return;
+    }
     broken_ = true;  // unless this cycle ends well; a device that broke a rule answers nothing any more
-    model_->drive(memory_.drive(), control_);
-    model_->sample(master_, answer_);
-    memory_.observe(master_);
+    const bool two = build_.masters == 2;
+    model_->drive(data_.drive(), two ? rings_.drive() : silence_, control_);
+    model_->sample(data_pins_, ring_pins_, answer_);
+    data_.observe(data_pins_);
+    if (two) rings_.observe(ring_pins_);
     model_->clock();
+    ++cycles_;
     broken_ = false;
   }
 
@@ -130,12 +172,17 @@ class Device final : public SimulatedDevice {
   }
 
   SimOptions options_;
+  RtlBuild build_;
   std::unique_ptr<RtlModel> model_;
-  AxiMemory memory_;
-  std::vector<MemorySpan> rings_;
+  HostMemory memory_;
+  AxiSlave data_;
+  AxiSlave rings_;
+  const SlavePins silence_;
+  std::vector<MemorySpan> ring_memory_;
   ControlPins control_;
   ControlAnswer answer_;
-  MasterPins master_;
+  MasterPins data_pins_;
+  MasterPins ring_pins_;
   std::uint64_t cycles_ = 0;
   bool last_write_accepted_ = true;
   bool broken_ = false;
@@ -149,13 +196,23 @@ Result<std::unique_ptr<SimulatedDevice>> SimulatedDevice::create(const SimOption
                                                           "both must be above 0",
                                                           options.clock_mhz, options.timing.ready_probability)};
   }
-  std::unique_ptr<RtlModel> model = make_model(options);
-  if (!model) {
+  const Build* const build = find_build(options.build);
+  if (build == nullptr) {
+    std::string names;
+    for (const RtlBuild& known : rtl_builds()) names += (names.empty() ? "" : ", ") + known.name;
     return Error{DriverErrc::InvalidArgument,
-                 fmt::format("no RTL build of {} bits: give 64, 128, 256, 512 or 1024 (without quiescence only 512)",
-                             options.data_width)};
+                 fmt::format("there is no RTL build '{}': give one of {}", options.build, names)};
   }
-  return std::unique_ptr<SimulatedDevice>(std::make_unique<Device>(std::move(model), options));
+  return std::unique_ptr<SimulatedDevice>(std::make_unique<Device>(*build, options));
+}
+
+const std::vector<RtlBuild>& rtl_builds() {
+  static const std::vector<RtlBuild> all = [] {
+    std::vector<RtlBuild> parameters;
+    for (const Build& build : builds()) parameters.push_back(build.parameters);
+    return parameters;
+  }();
+  return all;
 }
 
 }  // namespace sluice::sim

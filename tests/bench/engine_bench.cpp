@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstring>
 #include <map>
 
@@ -13,6 +14,7 @@
 #include "sluice/driver/ring_engine.hpp"
 #include "sluice/sim/simulated_device.hpp"
 #include "support/memory.hpp"
+#include "support/rtl_figures.hpp"
 
 namespace sluice {
 namespace {
@@ -88,31 +90,33 @@ class RatioReporter final : public benchmark::ConsoleReporter {
   std::map<std::string, std::map<std::string, double>> medians_;
 };
 
-/// Beats per cycle from the first doorbell to the last completion, the memory answering after `latency` cycles.
-void print_cycles(std::uint32_t latency) {
-  fmt::print("\nsimulated engine, 512 bits, write responses after {} cycles\n{:>12} {:>6} {:>10} {:>10} {:>14}\n",
-             latency, "job", "jobs", "beats", "cycles", "beats/cycle");
-  for (const auto& [length, count] : {std::pair{4096U, 1U}, {4096U, 64U}, {65'536U, 1U}, {2U << 20, 1U}}) {
-    const test::Memory memory(4 << 20);
-    sim::SimOptions options;
-    options.timing = {{1, 1}, {latency, latency}, {latency, latency}, 1.0};
-    options.cycles_per_advance = 1;
-    auto device = sim::SimulatedDevice::create(options);
-    sim::SimulatedDevice& simulated = **device;
-    const MemorySpan windows[] = {memory.all()};
-    auto engine = RingEngine::create(std::move(*device), {}, windows);
-    std::vector<ScrubJob> jobs;
-    for (std::size_t job = 0; job < count; ++job) jobs.push_back({memory.part(job * length % (2U << 20), length)});
-    std::vector<JobId> ids(count);
-    const std::uint64_t start = simulated.cycles();
-    if (!(*engine)->submit(jobs, ids)) continue;
-    std::array<Completion, 64> completions;
-    for (std::size_t done = 0; done < count;) done += (*engine)->poll(completions);
-    const std::uint64_t cycles = simulated.cycles() - start;
-    const std::uint64_t beats = static_cast<std::uint64_t>(length) * count / 64;
-    fmt::print("{:>10} B {:>6} {:>10} {:>10} {:>14.3f}\n", length, count, beats, cycles,
-               static_cast<double>(beats) / static_cast<double>(cycles));
+void print_figures(const std::string& build, const std::string& masters) {
+  fmt::print("\nsimulated engine, 512 bits, 4 queues, {}: exact, in clock cycles\n{:<52} {:>9} {:>12}\n", masters, "",
+             "measured", "goal");
+  for (const test::RtlFigure& figure : test::measure_rtl(build)) {
+    fmt::print("{:<52} {:>9.4g} {:>3} {:>8.4g} {}\n", figure.name, figure.value,
+               figure.at_least ? ">=" : "<=", figure.goal, figure.reached() ? "" : "MISSED");
   }
+}
+
+/// How fast the engine is simulated while it fills, its assertions on.
+void print_simulation_speed() {
+  const test::Memory memory(64 << 20);
+  auto device = sim::SimulatedDevice::create({});
+  sim::SimulatedDevice& simulated = **device;
+  const MemorySpan windows[] = {memory.all()};
+  auto engine = RingEngine::create(std::move(*device), {}, windows);
+  const ScrubJob job{memory.all()};
+  JobId id;
+  if (!(*engine)->submit({&job, 1}, {&id, 1})) return;
+  const std::uint64_t start_cycles = simulated.cycles();
+  const auto start = std::chrono::steady_clock::now();
+  Completion completion;
+  while ((*engine)->poll({&completion, 1}) == 0) {
+  }
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+  fmt::print("\nsimulation with assertions, 512 bits, 4 queues, one of them filling: {:.2f} Mcycle/s (goal >= 1)\n",
+             static_cast<double>(simulated.cycles() - start_cycles) / seconds.count() / 1e6);
 }
 
 void register_all() {
@@ -142,6 +146,8 @@ int main(int argc, char** argv) {
   sluice::RatioReporter reporter;
   benchmark::RunSpecifiedBenchmarks(&reporter);
   reporter.print_ratios();
-  for (const std::uint32_t latency : {1U, 100U}) sluice::print_cycles(latency);
+  sluice::print_figures("512", "rings and data on two masters");
+  sluice::print_figures("512-shared", "all on one master (beats of data and completions)");
+  sluice::print_simulation_speed();
   return 0;
 }

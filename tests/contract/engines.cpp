@@ -63,11 +63,11 @@ class CpuUnderTest final : public EngineUnderTest {
 /// A simulated engine works only while it is polled, so it needs no gate.
 class RingUnderTest final : public EngineUnderTest {
  public:
-  RingUnderTest(std::uint32_t data_width, sim::BusTiming timing) : data_width_(data_width), timing_(timing) {}
+  RingUnderTest(std::string build, sim::BusTiming timing) : build_(std::move(build)), timing_(timing) {}
 
   std::unique_ptr<Engine> make(const EngineWish& wish) override {
     sim::SimOptions options;
-    options.data_width = data_width_;
+    options.build = build_;
     options.seed = wish.seed;
     options.wave_file = wave_file();
     options.timing = timing_;
@@ -86,7 +86,7 @@ class RingUnderTest final : public EngineUnderTest {
   void open_gate() override {}
 
  private:
-  std::uint32_t data_width_;
+  std::string build_;
   sim::BusTiming timing_;
   sim::SimulatedDevice* device_ = nullptr;
 };
@@ -95,24 +95,26 @@ EngineKind cpu(const std::string& name, std::uint32_t threads, std::optional<Sto
   return {name, [=] { return std::make_unique<CpuUnderTest>(threads, store); }};
 }
 
-EngineKind ring(const std::string& name, std::uint32_t data_width, sim::BusTiming timing) {
-  return {name, [=] { return std::make_unique<RingUnderTest>(data_width, timing); }};
+EngineKind ring(const std::string& name, const std::string& build, sim::BusTiming timing) {
+  return {name, [=] { return std::make_unique<RingUnderTest>(build, timing); }};
 }
 
 }  // namespace
 
 std::vector<EngineKind> all_engines() {
   const sim::BusTiming calm;
-  const sim::BusTiming rough{{0, 200}, {0, 200}, {0, 5}, 0.6};
+  const sim::BusTiming rough{{0, 200}, {0, 200}, {0, 5}, 0.6, true};
   std::vector<EngineKind> kinds = {
       cpu("Cpu", 1, {}),
       cpu("CpuThreeThreads", 3, {}),
-      ring("Ring64", 64, calm),
-      ring("Ring128", 128, calm),
-      ring("Ring256", 256, rough),
-      ring("Ring512", 512, calm),
-      ring("Ring512Rough", 512, rough),
-      ring("Ring1024", 1024, calm),
+      ring("Ring64", "64", calm),
+      ring("Ring128", "128", calm),
+      ring("Ring256", "256", rough),
+      ring("Ring512", "512", calm),
+      ring("Ring512Rough", "512", rough),
+      ring("Ring512Shared", "512-shared", rough),
+      ring("Ring512Lean", "512-lean", calm),
+      ring("Ring1024", "1024", calm),
   };
   for (const StoreKind kind : {StoreKind::Movnti, StoreKind::Avx2, StoreKind::Avx512}) {
     if (has_store(kind)) kinds.push_back(cpu("Cpu_" + to_string(kind), 1, kind));

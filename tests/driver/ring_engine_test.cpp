@@ -21,7 +21,7 @@ class ScriptedTransport final : public Transport {
  public:
   struct Script {
     std::map<std::uint32_t, std::uint32_t> registers = {
-        {ring::kRegId, ring::kIdValue}, {ring::kRegVersion, ring::kVersionValue}, {ring::kRegCapabilities, 0x00080106}};
+        {ring::kRegId, ring::kId}, {ring::kRegVersion, ring::kVersion}, {ring::kRegCapabilities, 0x00080106}};
     std::vector<std::unique_ptr<Memory>> rings;
     std::chrono::nanoseconds time{0};
     std::function<void(Script&)> on_advance = [](Script& /*script*/) {};
@@ -30,8 +30,8 @@ class ScriptedTransport final : public Transport {
     void post(std::uint32_t index, std::uint16_t slot, std::uint32_t generation, std::uint8_t outcome,
               std::uint8_t cause, std::uint64_t bytes) {
       ring::CompletionEntry entry;
-      entry.slot_and_bytes = bytes | static_cast<std::uint64_t>(slot) << 48;
-      entry.status =
+      entry.low = bytes | static_cast<std::uint64_t>(slot) << 48;
+      entry.high =
           generation | static_cast<std::uint64_t>(outcome) << 32 | static_cast<std::uint64_t>(cause) << 40 | 1ULL << 63;
       std::memcpy(rings.at(1)->all().data() + index * sizeof entry, &entry, sizeof entry);
     }
@@ -103,7 +103,7 @@ TEST_F(RingEngineOnScript, TakesAGoodCompletion) {
   const Completion completion = run_one(**engine);
   EXPECT_EQ(completion.outcome, Outcome::Zeroed);
   EXPECT_EQ(completion.bytes_zeroed, ByteCount(4096));
-  EXPECT_EQ(script_.registers[ring::kRegQueues + ring::kQueueCqHead], 1U);
+  EXPECT_EQ(script_.registers[ring::kQueueBase + ring::kQueueCqHead], 1U);
 }
 
 TEST_F(RingEngineOnScript, WritesTheDescriptorThatTheFormatSays) {
@@ -120,7 +120,7 @@ TEST_F(RingEngineOnScript, WritesTheDescriptorThatTheFormatSays) {
   EXPECT_EQ(descriptor.operation, ring::kOpFill);
   EXPECT_EQ(descriptor.slot, id.slot);
   EXPECT_EQ(descriptor.generation, id.generation);
-  EXPECT_EQ(script_.registers[ring::kRegQueues + ring::kQueueSqTail], 1U);
+  EXPECT_EQ(script_.registers[ring::kQueueBase + ring::kQueueSqTail], 1U);
 }
 
 TEST_F(RingEngineOnScript, CompletionOfAnUnknownSlotIsAFault) {
@@ -143,7 +143,7 @@ TEST_F(RingEngineOnScript, FailureWithoutACauseIsAFault) {
 }
 TEST_F(RingEngineOnScript, FaultThatTheDeviceReportsFailsItsJobs) {
   expect_protocol_fault(
-      [](auto& device) { device.registers[ring::kRegQueues + ring::kQueueStatus] = ring::kStatusFetchFault; });
+      [](auto& device) { device.registers[ring::kQueueBase + ring::kQueueStatus] = ring::kStatusFetchFault; });
 }
 
 TEST_F(RingEngineOnScript, SecondCompletionOfAJobIsAFault) {
@@ -165,7 +165,7 @@ TEST_F(RingEngineOnScript, SecondCompletionOfAJobIsAFault) {
 TEST_F(RingEngineOnScript, SilenceFailsJobsWhileBeatsKeepThemAlive) {
   int calls = 0;
   script_.on_advance = [&](auto& device) {
-    if (++calls < 100) ++device.registers[ring::kRegDataBeats];
+    if (++calls < 100) ++device.registers[ring::kRegWriteBeats];
   };
   auto engine = create({.ring_entries = 8, .stall_timeout = std::chrono::milliseconds(10)});
   ASSERT_TRUE(engine);
@@ -184,7 +184,7 @@ TEST_F(RingEngineOnScript, RefusesADeviceThatIsNotOurs) {
 }
 
 TEST_F(RingEngineOnScript, RefusesAnotherMajorVersion) {
-  script_.registers[ring::kRegVersion] = 0x00020000;
+  script_.registers[ring::kRegVersion] = 0x00030000;
   EXPECT_FALSE(create());
 }
 

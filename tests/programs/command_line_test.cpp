@@ -87,7 +87,7 @@ TEST_F(CommandLine, PrintsAndWritesJson) {
 
 TEST_F(CommandLine, RefusesBadOptionsWithExitCode2) {
   generate();
-  for (const std::string options : {"--no-such-option", "--engine gpu", "--pool lots", "--data-width 100", "--bricks 0",
+  for (const std::string options : {"--no-such-option", "--engine gpu", "--pool lots", "--build 100", "--bricks 0",
                                     "--read-latency 5", "--read-latency 9:5", "--ready 0", "--bus-error-rate 1",
                                     "--memory-scale 0", "--clock-mhz 0", "--job-size 5000"}) {
     const Outcome outcome = sluice(run(options));

@@ -49,11 +49,12 @@ Story draw(std::uint64_t seed) {
   story.replay = {.memory_scale = kScale,
                   .scrub_rate = 16e6 * static_cast<double>(1 + random.below(100)),
                   .job_length = ByteCount(4096 * (1 + random.below(256)))};
-  constexpr std::array<std::uint32_t, 5> kWidths = {64, 128, 256, 512, 1024};
+  constexpr std::array kBuilds = {"64", "128", "256", "512", "512-shared", "512-lean", "1024"};
   const auto cycles = [&] { return static_cast<std::uint32_t>(random.below(200)); };
-  story.rtl.sim.data_width = kWidths[random.below(kWidths.size())];
+  story.rtl.sim.build = kBuilds[random.below(kBuilds.size())];
   story.rtl.sim.seed = seed;
-  story.rtl.sim.timing = {{0, cycles()}, {0, cycles()}, {0, cycles()}, 0.3 + 0.7 * random.uniform()};
+  story.rtl.sim.timing = {
+      {0, cycles()}, {0, cycles()}, {0, cycles()}, 0.3 + 0.7 * random.uniform(), random.chance(0.5)};
   if (story.faulty) story.rtl.sim.faults.slave_error_probability = random.uniform() * 0.001;
   return story;
 }

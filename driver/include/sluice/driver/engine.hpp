@@ -46,6 +46,7 @@ enum class FailureCause : std::uint8_t {
   DecodeError = 4,  ///< The bus answered DECERR: nothing is mapped there.
   Timeout = 5,      ///< The engine stopped making progress.
   EngineFault = 6,  ///< The engine broke the protocol of its ring.
+  Mismatch = 7,     ///< A byte that was read back differs from the pattern.
 };
 
 struct Completion {

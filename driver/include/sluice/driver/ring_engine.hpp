@@ -21,16 +21,18 @@ struct RingOptions {
   std::chrono::nanoseconds stall_timeout{10'000'000};  ///< No beat and no completion for so long: the engine failed.
 };
 
-/// What the device has counted since its reset.
+/// What the device has counted since its reset, over all queues.
 struct RingCounters {
   std::uint64_t cycles = 0;
   std::uint64_t data_beats = 0;
   std::uint64_t jobs = 0;
   std::uint64_t jobs_cancelled = 0;
+  std::uint64_t bytes_skipped = 0;  ///< by cancels
 };
 
-/// Drives a scrub engine through a pair of rings in host memory (docs/RING.md). The same code for every transport.
-/// Polled: poll() is what lets the device make progress where the device is simulated in this process.
+/// Drives a scrub engine through rings in host memory (docs/RING.md). The same code for every transport. Urgent and
+/// background jobs go to queues of their own where the device has more than one; what the device can do is read from
+/// it. Polled: poll() is what lets the device make progress where the device is simulated in this process.
 class RingEngine final : public Engine {
  public:
   /// Sets the device up to write nothing but `windows`. Errors: DeviceMissing, InvalidArgument, NoResources.
@@ -49,17 +51,34 @@ class RingEngine final : public Engine {
 
   [[nodiscard]] RingCounters counters();
   [[nodiscard]] std::uint32_t data_bus_bytes() const { return data_bus_bytes_; }
+  [[nodiscard]] std::size_t queues() const { return queues_.size(); }
 
  private:
+  /// One pair of rings. A queue that the device's watchdog has quarantined takes no more jobs.
+  struct Queue {
+    std::uint32_t registers = 0;
+    ring::Descriptor* submission = nullptr;
+    ring::CompletionEntry* completion = nullptr;
+    std::uint16_t sq_tail = 0;
+    std::uint16_t cq_head = 0;
+    bool rung = true;  // the device knows of all descriptors
+    bool quarantined = false;
+  };
+
   RingEngine(std::unique_ptr<Transport> transport, const RingOptions& options);
 
   [[nodiscard]] Result<void> identify();
   [[nodiscard]] Result<void> set_up(std::span<const MemorySpan> windows);
-  [[nodiscard]] Result<void> write_checked(std::uint32_t queue_register, std::uint64_t value, bool wide);
+  [[nodiscard]] Result<void> set_up_queue(Queue& queue, std::uint32_t priority, Iova window_base, Iova window_limit);
+  [[nodiscard]] Result<void> write_checked(std::uint32_t offset, std::uint64_t value, bool wide);
   [[nodiscard]] std::uint64_t read_counter(std::uint32_t offset);
+  [[nodiscard]] std::size_t queue_for(Urgency urgency) const;
   void place_descriptor(std::uint32_t slot);
-  std::size_t collect(std::span<Completion> out);
+  std::size_t collect(Queue& queue, std::span<Completion> out);
+  std::size_t collect_all(std::span<Completion> out);
+  [[nodiscard]] bool possible(const ring::CompletionEntry& entry, const Queue& queue) const;
   std::size_t report_failed(std::span<Completion> out);
+  void quarantine(Queue& queue);
   void watch();
   void fail(FailureCause cause, const std::string& why);
 
@@ -68,12 +87,9 @@ class RingEngine final : public Engine {
   EngineCapabilities capabilities_;
   std::unique_ptr<Windows> windows_;
   std::unique_ptr<JobSlots> slots_;
-  std::vector<std::uint64_t> iova_of_slot_;
-  ring::Descriptor* submission_ = nullptr;
-  ring::CompletionEntry* completion_ = nullptr;
+  std::vector<Queue> queues_;  // background first, then urgent
+  std::vector<std::size_t> queue_of_slot_;
   std::uint32_t data_bus_bytes_ = 0;
-  std::uint16_t sq_tail_ = 0;
-  std::uint16_t cq_head_ = 0;
   std::chrono::nanoseconds last_progress_{0};
   std::uint64_t last_beats_ = 0;
   std::optional<Error> fault_;

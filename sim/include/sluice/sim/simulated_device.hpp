@@ -6,6 +6,8 @@
 #include <memory>
 #include <optional>
 #include <stdexcept>
+#include <string>
+#include <vector>
 
 #include "sluice/driver/transport.hpp"
 
@@ -17,33 +19,55 @@ struct CycleRange {
   std::uint32_t max = 0;
 };
 
-/// How the simulated memory behaves. All randomness comes from SimOptions::seed.
+/// How the simulated memory behaves. All randomness comes from SimOptions::seed. A latency of n: the answer comes n
+/// cycles after the last beat or the address was taken, at the earliest in the next cycle.
 struct BusTiming {
   CycleRange read_latency{20, 40};
   CycleRange write_latency{10, 30};       ///< of data
   CycleRange completion_latency{10, 30};  ///< of writes to the completion ring: it may lie in faster memory
   double ready_probability = 1.0;         ///< Of each ready signal and each response, in each cycle.
+  bool interleave_reads = false;          ///< Beats of reads with different IDs come mixed.
 };
 
 struct BusFaults {
-  double slave_error_probability = 0.0;  ///< Of each data burst.
-  /// Data writes that touch this byte range of host memory answer SLVERR and write nothing.
+  double slave_error_probability = 0.0;  ///< Of each data burst written.
+  /// Data that touches this byte range of host memory answers SLVERR, and a write changes nothing.
   MemorySpan slave_error_range;
   /// Completion writes and descriptor reads answer SLVERR.
   bool ring_errors = false;
   /// After so many accepted data bursts the bus answers nothing any more.
   std::optional<std::uint64_t> hang_after_bursts;
+  /// Data bursts with this AXI ID, those of this queue, are not answered until the fault is taken back.
+  std::optional<std::uint32_t> silent_queue;
 };
 
-/// Which build of the RTL is simulated.
-enum class RtlVariant : std::uint8_t {
-  Normal,
-  WithoutQuiescence,  ///< Posts completions without waiting for write responses. 512 bits only. For tests.
+/// What happened on one AXI port, in cycles of SimulatedDevice::cycles().
+struct BusTrace {
+  std::uint64_t first_data_aw = 0, last_data_aw = 0, last_ring_aw = 0;  ///< first cycle in which AWVALID showed it
+  std::uint64_t first_w = 0;                                            ///< first shown
+  std::uint64_t last_data_b = 0, last_ring_b = 0, last_data_r = 0, last_ring_r = 0;
+  std::uint64_t w_beats = 0;           ///< taken, of data and rings
+  std::uint64_t w_ready = 0;           ///< cycles in which WREADY was offered
+  std::uint64_t w_idle = 0;            ///< cycles without WVALID between the first and the last beat of data
+  std::uint64_t w_idle_now = 0;        ///< the same, up to now
+  std::uint64_t w_beats_answered = 0;  ///< taken when the last response of data came
+  std::uint64_t data_beats_read = 0;
+  std::uint64_t peak_writes = 0;  ///< data bursts that waited for their response at once
+  std::uint64_t aw_seen = 0, aw_taken = 0;
 };
+
+/// One build of rtl/scrub.sv.
+struct RtlBuild {
+  std::string name;
+  std::uint32_t data_width, addr_width, queues, slots, outstanding, masters;
+  bool id_per_queue;
+};
+
+/// The builds there are: the matrix of parameters that is built and tested.
+[[nodiscard]] const std::vector<RtlBuild>& rtl_builds();
 
 struct SimOptions {
-  std::uint32_t data_width = 512;  ///< 64, 128, 256, 512 or 1024 bits
-  RtlVariant variant = RtlVariant::Normal;
+  std::string build = "512";  ///< Name of an RtlBuild.
   std::uint64_t seed = 1;
   BusTiming timing;
   BusFaults faults;
@@ -72,6 +96,12 @@ class SimulatedDevice : public Transport {
   /// The answer to the last register write: false when the device refused it.
   [[nodiscard]] virtual bool last_write_accepted() const = 0;
   virtual void run_cycles(std::uint64_t count) = 0;
+  /// ap_rst_n for a few cycles, together with the bus behind the masters.
+  virtual void reset() = 0;
+  [[nodiscard]] virtual const RtlBuild& build() const = 0;
+  /// The port that carries data (m00_axi), and the one that carries rings: the same with one master.
+  [[nodiscard]] virtual const BusTrace& data_bus() const = 0;
+  [[nodiscard]] virtual const BusTrace& ring_bus() const = 0;
   virtual void set_faults(const BusFaults& faults) = 0;
 };
 

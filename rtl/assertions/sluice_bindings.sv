@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+// What must hold in every cycle of every simulation. Bound to the modules, so that these stay free of it.
+// tests/rtl/assertions_test.cpp shows that the assertions are alive.
+
+bind scrub sluice_axi_checker #(
+    .DATA_WIDTH(DATA_WIDTH), .ADDR_WIDTH(ADDR_WIDTH), .ID_WIDTH(ID_WIDTH)
+) u_m00_checker (
+    .clk_i(ap_clk), .rst_ni(ap_rst_n), .awid(m00_axi_awid), .awaddr(m00_axi_awaddr), .awlen(m00_axi_awlen),
+    .awsize(m00_axi_awsize), .awburst(m00_axi_awburst), .awvalid(m00_axi_awvalid), .awready(m00_axi_awready),
+    .wdata(m00_axi_wdata), .wstrb(m00_axi_wstrb), .wlast(m00_axi_wlast), .wvalid(m00_axi_wvalid),
+    .wready(m00_axi_wready), .bvalid(m00_axi_bvalid), .bready(m00_axi_bready), .arid(m00_axi_arid),
+    .araddr(m00_axi_araddr), .arlen(m00_axi_arlen), .arsize(m00_axi_arsize), .arburst(m00_axi_arburst),
+    .arvalid(m00_axi_arvalid), .arready(m00_axi_arready), .rvalid(m00_axi_rvalid), .rlast(m00_axi_rlast),
+    .rready(m00_axi_rready)
+);
+bind scrub sluice_axi_checker #(
+    .DATA_WIDTH(DATA_WIDTH), .ADDR_WIDTH(ADDR_WIDTH), .ID_WIDTH(ID_WIDTH)
+) u_m01_checker (
+    .clk_i(ap_clk), .rst_ni(ap_rst_n), .awid(m01_axi_awid), .awaddr(m01_axi_awaddr), .awlen(m01_axi_awlen),
+    .awsize(m01_axi_awsize), .awburst(m01_axi_awburst), .awvalid(m01_axi_awvalid), .awready(m01_axi_awready),
+    .wdata(m01_axi_wdata), .wstrb(m01_axi_wstrb), .wlast(m01_axi_wlast), .wvalid(m01_axi_wvalid),
+    .wready(m01_axi_wready), .bvalid(m01_axi_bvalid), .bready(m01_axi_bready), .arid(m01_axi_arid),
+    .araddr(m01_axi_araddr), .arlen(m01_axi_arlen), .arsize(m01_axi_arsize), .arburst(m01_axi_arburst),
+    .arvalid(m01_axi_arvalid), .arready(m01_axi_arready), .rvalid(m01_axi_rvalid), .rlast(m01_axi_rlast),
+    .rready(m01_axi_rready)
+);
+
+module sluice_track_assert (
+    input logic clk_i,
+    input logic rst_ni,
+    input logic quarantine_i,
+    input logic retire,
+    input logic is_burst,
+    input logic answer_known,
+    input logic entry_valid_i,
+    input logic room_o,
+    input logic answer_valid_i,
+    input logic quiet_o
+);
+  // Promise 2: an entry leaves only when its burst has been answered.
+  EndedJobHasNoWriteUnderWay: assert property (@(posedge clk_i) disable iff (!rst_ni)
+                                               retire && is_burst && !quarantine_i |-> answer_known);
+  // Promise 3: no entry is lost for want of room, and no answer is a stranger.
+  EntryHasRoom: assert property (@(posedge clk_i) disable iff (!rst_ni) entry_valid_i |-> room_o);
+  AnswerHasBurst: assert property (@(posedge clk_i) disable iff (!rst_ni) answer_valid_i |-> !quiet_o);
+endmodule
+bind sluice_track sluice_track_assert u_assert (
+    .clk_i, .rst_ni, .quarantine_i, .retire, .is_burst(head.is_burst), .answer_known, .entry_valid_i, .room_o,
+    .answer_valid_i, .quiet_o
+);
+
+module sluice_split_assert (
+    input logic        clk_i,
+    input logic        rst_ni,
+    input logic        burst_valid_o,
+    input logic [63:0] address,
+    input logic [12:0] bytes,
+    input logic [63:0] window_base,
+    input logic [63:0] window_limit,
+    input logic        stop
+);
+  BurstIsNotEmpty: assert property (@(posedge clk_i) disable iff (!rst_ni) burst_valid_o |-> bytes != '0);
+  BurstStaysInPage: assert property (@(posedge clk_i) disable iff (!rst_ni)
+                                     burst_valid_o |-> ({1'b0, address[11:0]} + bytes <= 13'd4096));
+  NoBurstAfterStop: assert property (@(posedge clk_i) disable iff (!rst_ni) stop |-> !burst_valid_o);
+  // Promise 7.
+  BurstStaysInWindow: assert property (@(posedge clk_i) disable iff (!rst_ni) burst_valid_o |->
+                                       (address >= window_base && address + 64'(bytes) <= window_limit &&
+                                        address + 64'(bytes) > address));
+endmodule
+bind sluice_queue sluice_split_assert u_split_assert (
+    .clk_i, .rst_ni, .burst_valid_o, .address(burst_o.address), .bytes(burst_o.bytes),
+    .window_base(setup.window_base), .window_limit(setup.window_limit), .stop(u_split.stop)
+);
+
+module sluice_complete_assert #(
+    parameter int unsigned NUM_QUEUES = 4
+) (
+    input logic                  clk_i,
+    input logic                  rst_ni,
+    input logic [NUM_QUEUES-1:0] post,
+    input logic [NUM_QUEUES-1:0] full_o,
+    input logic [NUM_QUEUES-1:0] done_valid_i
+);
+  // A full completion ring is never written over, and nothing is posted that was not done.
+  CompletionHasRoom: assert property (@(posedge clk_i) disable iff (!rst_ni) (post & full_o) == '0);
+  CompletionIsOne: assert property (@(posedge clk_i) disable iff (!rst_ni) (post & ~done_valid_i) == '0);
+endmodule
+bind sluice_complete sluice_complete_assert #(
+    .NUM_QUEUES(NUM_QUEUES)
+) u_assert (
+    .clk_i, .rst_ni, .post, .full_o, .done_valid_i
+);

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+// One queue of the engine: descriptors that are refused, windows, errors, cancels, and room for completions.
+#include <gtest/gtest.h>
+
+#include "raw_engine.hpp"
+#include "sluice/driver/engine.hpp"
+
+namespace sluice::test {
+namespace {
+
+constexpr std::uint8_t kZeroed = ring::kOutcomeZeroed;
+constexpr std::uint8_t kCancelled = ring::kOutcomeCancelled;
+constexpr std::uint8_t kFailed = ring::kOutcomeFailed;
+constexpr std::byte kUntouched{0xA5};
+
+std::uint8_t cause(FailureCause cause) { return static_cast<std::uint8_t>(cause); }
+
+TEST(ScrubCheck, RefusesDescriptorsThatAreNotWellFormed) {
+  const auto expect_bad = [](auto spoil) {
+    RawEngine engine;
+    engine.data().fill(kUntouched);
+    engine.start();
+    ring::Descriptor descriptor = engine.fill(0, 4096, 3, 9);
+    spoil(descriptor);
+    engine.submit(descriptor);
+    const auto completion = engine.collect();
+    EXPECT_EQ(completion.outcome, kFailed);
+    EXPECT_EQ(completion.cause, cause(FailureCause::BadDescriptor));
+    EXPECT_EQ(completion.slot, descriptor.slot);
+    EXPECT_EQ(completion.generation, 9U);
+    EXPECT_EQ(completion.bytes, 0U);
+    EXPECT_EQ(first_not(engine.data().all(), kUntouched), std::nullopt);
+    engine.submit(engine.fill(0, 4096, 4));
+    EXPECT_EQ(engine.collect().outcome, kZeroed) << "the next job runs";
+  };
+  expect_bad([](ring::Descriptor& d) { d.operation = 0; });
+  expect_bad([](ring::Descriptor& d) { d.operation = 6; });
+  expect_bad([](ring::Descriptor& d) { d.operation = 0x81; });
+  expect_bad([](ring::Descriptor& d) { d.operation = 99; });
+  expect_bad([](ring::Descriptor& d) { d.flags = 2; });
+  expect_bad([](ring::Descriptor& d) { d.operation = ring::kOpFence; });
+  expect_bad([](ring::Descriptor& d) { d.flags = ring::kDescriptorFlagList, d.address |= 16; });
+  expect_bad([](ring::Descriptor& d) { d.reserved[3] = 1ULL << 63; });
+  expect_bad([](ring::Descriptor& d) { d.length_bytes = 0; });
+  expect_bad([](ring::Descriptor& d) { d.length_bytes = ring::kMaxLengthBytes + 1; });
+  expect_bad([](ring::Descriptor& d) { d.slot = 256; });
+}
+
+TEST(ScrubWindow, IsNeverLeft) {
+  const auto outcome_of = [](std::int64_t offset, std::uint64_t length) {
+    RawEngine engine({}, 64 << 10);
+    engine.data().fill(kUntouched);
+    engine.write64(ring::kQueueWindowBase, engine.data_iova() + 4096);
+    engine.write64(ring::kQueueWindowLimit, engine.data_iova() + 12'288);
+    engine.start();
+    engine.submit(engine.fill(static_cast<std::uint64_t>(offset), length, 0));
+    const auto completion = engine.collect();
+    EXPECT_EQ(first_not(engine.data().part(0, 4096), kUntouched), std::nullopt);
+    EXPECT_EQ(first_not(engine.data().part(12'288, 50'000), kUntouched), std::nullopt);
+    if (completion.outcome == kFailed) {
+      EXPECT_EQ(completion.cause, cause(FailureCause::OutsideWindow));
+      EXPECT_EQ(first_not(engine.data().all(), kUntouched), std::nullopt);
+    }
+    return completion.outcome;
+  };
+  EXPECT_EQ(outcome_of(4096, 8192), kZeroed);
+  EXPECT_EQ(outcome_of(4095, 2), kFailed);
+  EXPECT_EQ(outcome_of(12'287, 2), kFailed);
+  EXPECT_EQ(outcome_of(0, 4096), kFailed);
+  EXPECT_EQ(outcome_of(12'288, 1), kFailed);
+  EXPECT_EQ(outcome_of(4096, 8193), kFailed);
+  EXPECT_EQ(outcome_of(8192, 8192), kFailed);
+  EXPECT_EQ(outcome_of(4096, 12'288), kFailed);
+}
+
+/// The sum of address and length does not wrap around to a harmless end.
+TEST(ScrubWindow, EndsBeforeTheAddressSpaceDoes) {
+  RawEngine engine;
+  engine.start();
+  ring::Descriptor descriptor = engine.fill(0, 8192, 0);
+  descriptor.address = ~0ULL - 4095;
+  engine.submit(descriptor);
+  const auto completion = engine.collect();
+  EXPECT_EQ(completion.outcome, kFailed);
+  EXPECT_EQ(completion.cause, cause(FailureCause::OutsideWindow));
+}
+
+TEST(ScrubErrors, SlaveErrorGivesTheExactPrefixAndStopsTheJob) {
+  RawEngine engine;
+  engine.data().fill(kUntouched);
+  engine.device().set_faults({.slave_error_range = engine.data().part(40'960, 1)});
+  engine.start();
+  engine.submit(engine.fill(0, 1 << 20, 0));
+  const auto completion = engine.collect();
+  EXPECT_EQ(completion.outcome, kFailed);
+  EXPECT_EQ(completion.cause, cause(FailureCause::SlaveError));
+  EXPECT_EQ(completion.bytes, 40'960U);
+  EXPECT_EQ(first_not(engine.data().part(0, 40'960), std::byte{0}), std::nullopt);
+  EXPECT_EQ(first_not(engine.data().part(512 << 10, 512 << 10), kUntouched), std::nullopt) << "it stopped";
+}
+
+TEST(ScrubErrors, NothingMappedGivesADecodeError) {
+  RawEngine engine;
+  engine.write64(ring::kQueueWindowLimit, engine.data_iova() + (1ULL << 32));
+  engine.start();
+  engine.submit(engine.fill((1 << 20) - 4096, 16'384, 0));
+  auto completion = engine.collect();
+  // The bursts behind the end of the memory fall into the rings, which are mapped there: look further out.
+  engine.submit(engine.fill(1ULL << 31, 4096, 1));
+  completion = engine.collect();
+  EXPECT_EQ(completion.outcome, kFailed);
+  EXPECT_EQ(completion.cause, cause(FailureCause::DecodeError));
+  EXPECT_EQ(completion.bytes, 0U);
+}
+
+TEST(ScrubErrors, AnUnreadableRingStopsTheQueueAndSaysSo) {
+  RawEngine engine;
+  engine.device().set_faults({.ring_errors = true});
+  engine.start();
+  engine.submit(engine.fill(0, 4096, 0));
+  engine.device().run_cycles(500);
+  EXPECT_EQ(engine.try_collect(), std::nullopt);
+  EXPECT_NE(engine.read(ring::kQueueStatus) & ring::kStatusFetchFault, 0U);
+  EXPECT_NE(engine.device().read_register(ring::kRegIsr) & 1U, 0U);
+}
+
+TEST(ScrubCancel, NamesSlotAndGeneration) {
+  RawEngine engine;
+  engine.start();
+  engine.submit(engine.fill(0, 512 << 10, 5, 7));
+  engine.cancel(5, 6);
+  engine.cancel(4, 7);
+  engine.cancel(300, 7);
+  EXPECT_EQ(engine.collect().outcome, kZeroed) << "none of them named it";
+  engine.submit(engine.fill(0, 512 << 10, 5, 8));
+  engine.cancel(5, 8);
+  const auto completion = engine.collect();
+  EXPECT_EQ(completion.outcome, kCancelled);
+  EXPECT_EQ(completion.generation, 8U);
+}
+
+TEST(ScrubCancel, ThatCameBeforeItsDescriptorWaitsForIt) {
+  RawEngine engine;
+  engine.data().fill(kUntouched);
+  engine.start();
+  engine.cancel(5, 8);
+  engine.submit(engine.fill(0, 4096, 5, 8));
+  const auto completion = engine.collect();
+  EXPECT_EQ(completion.outcome, kCancelled);
+  EXPECT_EQ(completion.bytes, 0U);
+  EXPECT_EQ(first_not(engine.data().all(), kUntouched), std::nullopt);
+}
+
+TEST(ScrubCancel, AtEveryCycleLeavesAnExactPrefixThatStays) {
+  std::uint64_t cancelled = 0;
+  for (std::uint64_t delay = 0; delay < 420; delay += 3) {
+    SCOPED_TRACE("cancel after " + std::to_string(delay) + " cycles");
+    RawEngine engine({.seed = delay + 1});
+    engine.data().fill(kUntouched);
+    engine.start();
+    ring::Descriptor descriptor = engine.fill(1000, 20'000, 0);
+    descriptor.pattern = 0x1122334455667788;
+    engine.submit(descriptor);
+    engine.device().run_cycles(delay);
+    engine.cancel(0, 1);
+    const auto completion = engine.collect();
+    const MemorySpan target = engine.data().part(1000, 20'000);
+    ASSERT_LE(completion.bytes, target.size());
+    ASSERT_EQ(completion.outcome, completion.bytes == target.size() ? kZeroed : kCancelled);
+    cancelled += completion.outcome == kCancelled ? 1 : 0;
+    const auto expect_prefix = [&] {
+      EXPECT_EQ(first_not_pattern(target.first(completion.bytes), descriptor.pattern), std::nullopt);
+      EXPECT_EQ(first_not(target.subspan(completion.bytes), kUntouched), std::nullopt);
+    };
+    expect_prefix();
+    engine.device().run_cycles(300);
+    expect_prefix();
+  }
+  EXPECT_GT(cancelled, 20U) << "the delays should catch the job in the middle";
+  EXPECT_LT(cancelled, 140U) << "and some should come too late";
+}
+
+TEST(ScrubCompletions, WaitForRoomInTheirRingAndNoneIsLost) {
+  RawEngine engine({}, 4 << 20);
+  engine.start();
+  const auto submit = [&](std::uint32_t job) {
+    engine.submit(engine.fill(job * 4096U, 4096, static_cast<std::uint16_t>(job)));
+  };
+  for (std::uint16_t job = 0; job < engine.entries(); ++job) submit(job);
+  engine.device().run_cycles(5000);
+  for (std::uint16_t job = 0; job < engine.entries(); ++job) submit(job + engine.entries());
+  engine.device().run_cycles(5000);
+  EXPECT_EQ(engine.read(ring::kQueueCqTail), engine.entries()) << "full: software has collected nothing";
+  for (std::uint16_t job = 0; job < engine.entries(); ++job) EXPECT_EQ(engine.collect().slot, job);
+  EXPECT_EQ(engine.try_collect(), std::nullopt);
+  engine.release_completions();
+  for (std::uint16_t job = 0; job < engine.entries(); ++job) {
+    EXPECT_EQ(engine.collect().slot, job + engine.entries());
+  }
+}
+
+}  // namespace
+}  // namespace sluice::test
