@@ -76,19 +76,22 @@ module sluice_check #(
   assign table_generation_o = piece_q.generation;
 
   always_comb begin
-    checked_o.piece = piece_q;
-    if (piece_q.kind != sluice_pkg::KindNone && piece_q.cause == 4'(sluice_ring_pkg::CauseNone) && outside) begin
-      checked_o.piece.cause = 4'(sluice_ring_pkg::CauseOutsideWindow);
+    checked_o = 'x;
+    if (valid_q) begin
+      checked_o.piece = piece_q;
+      if (piece_q.kind != sluice_pkg::KindNone && piece_q.cause == 4'(sluice_ring_pkg::CauseNone) && outside) begin
+        checked_o.piece.cause = 4'(sluice_ring_pkg::CauseOutsideWindow);
+      end
+      checked_o.cancelled   = table_hit_i || direct_hit || seen_q;
+      checked_o.first_bytes = fits ? piece_q.length_bytes[sluice_pkg::BurstBytesWidth-1:0] :
+                              sluice_pkg::BurstBytesWidth'(MaxBurstBytes) -
+                              sluice_pkg::BurstBytesWidth'(piece_q.address[BoundaryW-1:0]);
+      checked_o.rest_bytes  = '0;
+      if (!fits) begin
+        checked_o.rest_bytes = {(sluice_pkg::LengthWidth-BoundaryW)'(sum_q[SumW-1:BoundaryW] - (SumW-BoundaryW)'(1)),
+                                sum_q[BoundaryW-1:0]};
+      end
+      checked_o.end_lane = 7'($clog2(BusBytes)'(end_q - 64'd1));
     end
-    checked_o.cancelled   = table_hit_i || direct_hit || seen_q;
-    checked_o.first_bytes = fits ? piece_q.length_bytes[sluice_pkg::BurstBytesWidth-1:0] :
-                            sluice_pkg::BurstBytesWidth'(MaxBurstBytes) -
-                            sluice_pkg::BurstBytesWidth'(piece_q.address[BoundaryW-1:0]);
-    checked_o.rest_bytes  = '0;
-    if (!fits) begin
-      checked_o.rest_bytes = {(sluice_pkg::LengthWidth-BoundaryW)'(sum_q[SumW-1:BoundaryW] - (SumW-BoundaryW)'(1)),
-                              sum_q[BoundaryW-1:0]};
-    end
-    checked_o.end_lane = 7'($clog2(BusBytes)'(end_q - 64'd1));
   end
 endmodule

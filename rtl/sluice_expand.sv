@@ -49,30 +49,33 @@ module sluice_expand (
   assign left_after = left_q - list_extent_length[sluice_pkg::LengthWidth-1:0];
 
   always_comb begin
-    piece_o.kind         = (!touches || job_i.malformed) ? sluice_pkg::KindNone :
-                           (job_i.operation == 3'(sluice_ring_pkg::OpVerify) || is_second) ? sluice_pkg::KindRead
-                                                                                          : sluice_pkg::KindWrite;
-    piece_o.fence        = job_i.operation == 3'(sluice_ring_pkg::OpFence) && !job_i.malformed;
-    piece_o.verify_only  = job_i.operation == 3'(sluice_ring_pkg::OpVerify);
-    piece_o.counted      = touches && !job_i.malformed && !is_second;
-    piece_o.cause        = job_i.malformed ? 4'(sluice_ring_pkg::CauseBadDescriptor) : 4'(sluice_ring_pkg::CauseNone);
-    piece_o.generation   = job_i.generation;
-    piece_o.slot         = job_i.slot;
-    piece_o.pattern      = job_i.pattern;
-    piece_o.length_bytes = job_i.length_bytes;
-    piece_o.address      = job_i.address;
-    piece_o.last         = !two_halves || second_q || job_i.malformed;
-    if (is_list) begin
-      piece_o.length_bytes = list_extent_length[sluice_pkg::LengthWidth-1:0];
-      piece_o.address      = list_extent_address;
-      piece_o.last         = left_after == '0 && (!two_halves || second_q);
-      if (list_bad_q) piece_o.cause = 4'(sluice_ring_pkg::CauseSlaveError);
-      else if (extent_bad) piece_o.cause = 4'(sluice_ring_pkg::CauseBadDescriptor);
-      if (extent_bad || abandon_i) begin
-        piece_o.last         = 1'b1;
-        piece_o.counted      = 1'b1;
-        piece_o.length_bytes = is_second ? left_after : left_q;
-        piece_o.kind         = extent_bad ? sluice_pkg::KindNone : piece_o.kind;
+    piece_o = 'x;
+    if (job_valid_i) begin
+      piece_o.kind         = (!touches || job_i.malformed) ? sluice_pkg::KindNone :
+                             (job_i.operation == 3'(sluice_ring_pkg::OpVerify) || is_second) ? sluice_pkg::KindRead
+                                                                                            : sluice_pkg::KindWrite;
+      piece_o.fence        = job_i.operation == 3'(sluice_ring_pkg::OpFence) && !job_i.malformed;
+      piece_o.verify_only  = job_i.operation == 3'(sluice_ring_pkg::OpVerify);
+      piece_o.counted      = touches && !job_i.malformed && !is_second;
+      piece_o.cause        = job_i.malformed ? 4'(sluice_ring_pkg::CauseBadDescriptor) : 4'(sluice_ring_pkg::CauseNone);
+      piece_o.generation   = job_i.generation;
+      piece_o.slot         = job_i.slot;
+      piece_o.pattern      = job_i.pattern;
+      piece_o.length_bytes = job_i.length_bytes;
+      piece_o.address      = job_i.address;
+      piece_o.last         = !two_halves || second_q || job_i.malformed;
+      if (is_list) begin
+        piece_o.length_bytes = list_extent_length[sluice_pkg::LengthWidth-1:0];
+        piece_o.address      = list_extent_address;
+        piece_o.last         = left_after == '0 && (!two_halves || second_q);
+        if (list_bad_q) piece_o.cause = 4'(sluice_ring_pkg::CauseSlaveError);
+        else if (extent_bad) piece_o.cause = 4'(sluice_ring_pkg::CauseBadDescriptor);
+        if (extent_bad || abandon_i) begin
+          piece_o.last         = 1'b1;
+          piece_o.counted      = 1'b1;
+          piece_o.length_bytes = is_second ? left_after : left_q;
+          piece_o.kind         = extent_bad ? sluice_pkg::KindNone : piece_o.kind;
+        end
       end
     end
   end

@@ -182,15 +182,18 @@ module sluice_fetch #(
     assign address_too_high = 1'b0;
   end
   always_comb begin
-    job.malformed    = bad_operation || bad_length || bad_flags || descriptor.reserved != 256'd0 ||
-                       32'(descriptor.slot) >= NUM_SLOTS;
-    job.is_list      = is_list;
-    job.operation    = descriptor.operation[2:0];
-    job.generation   = descriptor.generation;
-    job.slot         = descriptor.slot;
-    job.pattern      = descriptor.pattern;
-    job.length_bytes = descriptor.length_bytes[sluice_pkg::LengthWidth-1:0];
-    job.address      = descriptor.address;
+    job = 'x;
+    if (push) begin
+      job.malformed    = bad_operation || bad_length || bad_flags || descriptor.reserved != 256'd0 ||
+                         32'(descriptor.slot) >= NUM_SLOTS;
+      job.is_list      = is_list;
+      job.operation    = descriptor.operation[2:0];
+      job.generation   = descriptor.generation;
+      job.slot         = descriptor.slot;
+      job.pattern      = descriptor.pattern;
+      job.length_bytes = descriptor.length_bytes[sluice_pkg::LengthWidth-1:0];
+      job.address      = descriptor.address;
+    end
   end
   assign push = line_done && !kind_is_list && !line_bad;
 

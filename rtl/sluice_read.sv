@@ -58,9 +58,11 @@ module sluice_read #(
     chosen_address = '0;
     chosen_count   = '0;
     for (int unsigned q = 0; q < NUM_QUEUES; q++) begin
-      chosen_queue   = chosen_queue | (chosen[q] ? QUEUE_W'(q) : '0);
-      chosen_address = chosen_address | (chosen[q] ? line_address_i[q*64+:64] : '0);
-      chosen_count   = chosen_count | (chosen[q] ? line_count_i[q*5+:5] : '0);
+      if (chosen[q]) begin
+        chosen_queue   = chosen_queue | QUEUE_W'(q);
+        chosen_address = chosen_address | line_address_i[q*64+:64];
+        chosen_count   = chosen_count | line_count_i[q*5+:5];
+      end
     end
   end
 
@@ -103,10 +105,12 @@ module sluice_read #(
     else beat_valid_q <= rvalid_i;
   end
   always_ff @(posedge clk_i) begin
-    beat_id_q   <= rid_i;
-    beat_o      <= rdata_i;
-    beat_code_o <= rresp_i;
-    beat_last_o <= rlast_i;
+    if (rvalid_i) begin
+      beat_id_q   <= rid_i;
+      beat_o      <= rdata_i;
+      beat_code_o <= rresp_i;
+      beat_last_o <= rlast_i;
+    end
   end
 
   if (ID_PER_QUEUE) begin : g_id

@@ -96,23 +96,27 @@ module sluice_split #(
 
   assign last_byte = sluice_pkg::BurstBytesWidth'(address_q[OffsetW-1:0]) + bytes_q - sluice_pkg::BurstBytesWidth'(1);
   always_comb begin
-    burst_o.address    = address_q;
-    burst_o.bytes      = bytes_q;
-    burst_o.last_beat  = 8'(last_byte >> OffsetW);
-    burst_o.first_lane = 7'(address_q[OffsetW-1:0]);
-    burst_o.last_lane  = is_last_burst ? end_lane_q : 7'(BusBytes - 1);
-    burst_o.pattern    = pattern_q;
-    burst_o.is_read    = is_read;
+    burst_o = 'x;
+    entry_o = 'x;
+    if (busy_q) begin
+      burst_o.address    = address_q;
+      burst_o.bytes      = bytes_q;
+      burst_o.last_beat  = 8'(last_byte >> OffsetW);
+      burst_o.first_lane = 7'(address_q[OffsetW-1:0]);
+      burst_o.last_lane  = is_last_burst ? end_lane_q : 7'(BusBytes - 1);
+      burst_o.pattern    = pattern_q;
+      burst_o.is_read    = is_read;
 
-    entry_o.is_burst    = !drop;
-    entry_o.is_read     = is_read;
-    entry_o.ends        = ends;
-    entry_o.verify_only = verify_only_q;
-    entry_o.cancelled   = drop && cancelled;
-    entry_o.cause       = drop ? cause : 4'(sluice_ring_pkg::CauseNone);
-    entry_o.bytes       = bytes_q;
-    entry_o.slot        = slot_q;
-    entry_o.generation  = generation_q;
+      entry_o.is_burst    = !drop;
+      entry_o.is_read     = is_read;
+      entry_o.ends        = ends;
+      entry_o.verify_only = verify_only_q;
+      entry_o.cancelled   = drop && cancelled;
+      entry_o.cause       = drop ? cause : 4'(sluice_ring_pkg::CauseNone);
+      entry_o.bytes       = bytes_q;
+      entry_o.slot        = slot_q;
+      entry_o.generation  = generation_q;
+    end
   end
   assign entry_valid_o = fire || (drop && last_q);
 
@@ -145,7 +149,7 @@ module sluice_split #(
   end
 
   always_ff @(posedge clk_i) begin
-    skipped_bytes_o <= (sluice_pkg::LengthWidth + 1)'(bytes_q) + (sluice_pkg::LengthWidth + 1)'(rest_q);
+    if (drop) skipped_bytes_o <= (sluice_pkg::LengthWidth + 1)'(bytes_q) + (sluice_pkg::LengthWidth + 1)'(rest_q);
     if (fire) flight_pattern_q <= pattern_q;
     if (load) begin
       last_q        <= checked_i.piece.last;

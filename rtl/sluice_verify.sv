@@ -66,21 +66,21 @@ module sluice_verify #(
   logic [6:0] first_lane1_q, last_lane1_q;
   logic [1:0] code1_q;
   logic last1_q;
-  for (genvar lane = 0; lane < BusBytes; lane++) begin : g_lane
-    always_ff @(posedge clk_i) begin
-      differs_q[lane] <= 7'(lane) >= first_lane && 7'(lane) <= last_lane &&
-                         beat_i[lane*8+:8] != pattern[(lane%8)*8+:8];
-    end
-  end
   always_ff @(posedge clk_i) begin
     if (!rst_ni) valid1_q <= '0;
     else valid1_q <= beat_valid_i;
   end
   always_ff @(posedge clk_i) begin
-    first_lane1_q <= first_lane;
-    last_lane1_q  <= last_lane;
-    code1_q       <= beat_code_i;
-    last1_q       <= beat_last_i;
+    if (beat_valid_i != '0) begin
+      first_lane1_q <= first_lane;
+      last_lane1_q  <= last_lane;
+      code1_q       <= beat_code_i;
+      last1_q       <= beat_last_i;
+      for (int unsigned lane = 0; lane < BusBytes; lane++) begin
+        differs_q[lane] <= 7'(lane) >= first_lane && 7'(lane) <= last_lane &&
+                           beat_i[lane*8+:8] != pattern[(lane%8)*8+:8];
+      end
+    end
   end
 
   // Second stage: where the first of them is, and how many good bytes the beat has.
@@ -91,7 +91,7 @@ module sluice_verify #(
   logic [6:0] first_difference;
   always_comb begin
     first_difference = '0;
-    for (int lane = BusBytes - 1; lane >= 0; lane--) begin
+    if (valid1_q != '0) for (int lane = BusBytes - 1; lane >= 0; lane--) begin
       if (differs_q[lane]) first_difference = 7'(lane);
     end
   end

@@ -94,7 +94,7 @@ module sluice_write #(
 
   logic [7:0] beat_q;
   logic is_line, first_beat, last_beat, load, w_is_line_q;
-  logic [BusBytes-1:0] from_first, to_last, strobe;
+  logic [BusBytes-1:0] strobe;
   logic [DATA_WIDTH-1:0] line_data;
   logic [BusBytes-1:0] line_strobe;
 
@@ -112,11 +112,15 @@ module sluice_write #(
     assign line_data   = line_data_i;
     assign line_strobe = line_strobe_i;
   end
-  for (genvar lane = 0; lane < BusBytes; lane++) begin : g_strobe
-    assign from_first[lane] = !first_beat || 7'(lane) >= current.first_lane;
-    assign to_last[lane]    = !last_beat || 7'(lane) <= current.last_lane;
+  always_comb begin
+    strobe = 'x;
+    if (load) begin
+      for (int unsigned lane = 0; lane < BusBytes; lane++) begin
+        strobe[lane] = is_line ? line_strobe[lane] : (!first_beat || 7'(lane) >= current.first_lane) &&
+                                                     (!last_beat || 7'(lane) <= current.last_lane);
+      end
+    end
   end
-  assign strobe = is_line ? line_strobe : from_first & to_last;
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin

@@ -165,7 +165,7 @@ CancelTimes cancel_times(const std::string& build) {
 
 std::vector<RtlFigure> measure_rtl(const std::string& build) {
   const CancelTimes cancel = cancel_times(build);
-  RawEngine small(options_for(build, 100), 4 << 20, 8);
+  RawEngine small(options_for(build, 200), 4 << 20, 8);
   const double peak = static_cast<double>(stream(small, 64, kSmallJobs).peak_writes);
   return {
       {"4 KiB, ideal: beats/cycle", beats_per_cycle(build, 4096, 1, 1), 0.945, true},
@@ -178,7 +178,7 @@ std::vector<RtlFigure> measure_rtl(const std::string& build) {
       {"512 x 4 KiB, B after 100: beats/cycle", beats_per_cycle(build, 4096, 512, 100), 0.98, true},
       {"8192 x 64 B, ideal: beats/cycle", beats_per_cycle(build, 64, kSmallJobs, 1), 0.95, true},
       {"8192 x 64 B, B after 100: beats/cycle", beats_per_cycle(build, 64, kSmallJobs, 100), 0.95, true},
-      {"writes outstanding, B after 100", peak, 100, true},
+      {"writes outstanding, B after 200", peak, 128, true},
       {"W without a bubble, 64 x 4 KiB", bubble_free(build, 4096, 64), 1.0, true},
       {"W without a bubble, 2 MiB", bubble_free(build, 2 << 20, 1), 1.0, true},
       {"ready at 75 %: of what the memory accepts", random_ready(build, 0.75), 0.99, true},
