@@ -176,6 +176,7 @@ module scrub #(
   logic [DATA_WIDTH-1:0] line_beat, data_beat;
   logic [1:0] line_beat_code, data_beat_code, answer_code;
   logic line_beat_last, data_beat_last;
+  logic [NUM_QUEUES-1:0] data_beat_queue;
   sluice_pkg::answer_t verify_answer;
   logic [NUM_QUEUES-1:0] write_answer_valid, verify_answer_valid;
   logic [3:0] write_cause;
@@ -207,6 +208,7 @@ module scrub #(
         .burst_is_read_o(burst_is_read[q]), .burst_valid_o(burst_valid[q]), .burst_ready_i(grant[q]),
         .limited_i(limited[q]), .write_answer_i(write_answer_valid[q]), .write_cause_i(write_cause),
         .verify_answer_i(verify_answer), .verify_answer_valid_i(verify_answer_valid[q]),
+        .verify_beat_i(data_beat_queue[q]),
         .done_o(done[q*128+:128]), .done_valid_o(done_valid[q]), .done_ready_i(done_ready[q]),
         .ring_full_i(ring_full[q]), .cq_tail_i(cq_tail[q*16+:16]), .freed_o(freed[q*16+:16]),
         .completion_fault_i(completion_fault[q]), .unanswered_i(unanswered[q]), .written_i(written[q]),
@@ -280,7 +282,6 @@ module scrub #(
 
   // The bus.
   logic data_write_beat, line_write_beat;
-  logic [NUM_QUEUES-1:0] data_beat_queue;
   logic [63:0] m00_awaddr, m00_araddr;
   assign m00_axi_awaddr  = m00_awaddr[ADDR_WIDTH-1:0];
   assign m00_axi_araddr  = m00_araddr[ADDR_WIDTH-1:0];

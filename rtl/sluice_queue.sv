@@ -55,6 +55,7 @@ module sluice_queue #(
     input  logic [3:0]                   write_cause_i,
     input  sluice_pkg::answer_t          verify_answer_i,
     input  logic                         verify_answer_valid_i,
+    input  logic                         verify_beat_i,
 
     output sluice_ring_pkg::completion_t done_o,
     output logic                         done_valid_o,
@@ -201,7 +202,7 @@ module sluice_queue #(
   sluice_watch u_watch (
       .clk_i, .rst_ni(run_ni), .tick_i,
       .waiting_i(!quiet || fetch_waiting || unanswered_i || (burst_valid_o && bus_stuck_i)),
-      .progress_i(answer_valid || beat_valid_i || written_i || (burst_valid_o && burst_ready_i)),
+      .progress_i(answer_valid || verify_beat_i || beat_valid_i || written_i || (burst_valid_o && burst_ready_i)),
       .quarantine_o(quarantine)
   );
 

@@ -103,14 +103,24 @@ void AxiSlave::choose_write_response() {
   pins_.bvalid = true;
   pins_.bid = static_cast<std::uint8_t>(*id);
   pins_.bresp = perform(write);
+  tell(BusEvent::Kind::WriteResponse, *id, write.address);
   spare_.push_back(std::move(write));
   answered_[*id].pop_front();
   if (answered_[*id].empty()) writes_waiting_ &= ~(1U << *id);
 }
 
-bool AxiSlave::in_error_range(const std::byte* target, std::uint64_t length) const {
-  const MemorySpan bad = faults_.slave_error_range;
-  return target < bad.data() + bad.size() && bad.data() < target + length;
+/// The response that this piece of data memory gives.
+std::uint8_t AxiSlave::fault_at(const std::byte* target, std::uint64_t length) const {
+  const auto touches = [&](MemorySpan bad) { return target < bad.data() + bad.size() && bad.data() < target + length; };
+  if (touches(faults_.slave_error_range)) return kSlaveError;
+  for (const BadRange& bad : faults_.bad_ranges) {
+    if (touches(bad.memory)) return bad.decode_error ? kDecodeError : kSlaveError;
+  }
+  return kOkay;
+}
+
+void AxiSlave::tell(BusEvent::Kind kind, std::size_t id, std::uint64_t address) const {
+  if (observer_ && (id & ring_ids_) == 0) observer_({kind, address});
 }
 
 std::uint8_t AxiSlave::perform(const Write& write) {
@@ -130,7 +140,7 @@ std::uint8_t AxiSlave::perform(const Write& write) {
   if (window->is_ring) {
     if (faults_.ring_errors) return kSlaveError;
   } else {
-    if (in_error_range(target, length)) return kSlaveError;
+    if (const std::uint8_t fault = fault_at(target, length); fault != kOkay) return fault;
     if (faults_.slave_error_probability > 0.0 && chance(faults_.slave_error_probability)) return kSlaveError;
   }
   for (std::uint64_t index = first; index <= last; ++index) {
@@ -162,11 +172,11 @@ void AxiSlave::choose_read_response() {
     const std::uint64_t offset = address - window->base;
     const std::uint64_t length =
         std::min<std::uint64_t>(aligned + read.beat_bytes - address, window->memory.size() - offset);
-    if (window->is_ring ? faults_.ring_errors : in_error_range(window->memory.data() + offset, length)) {
-      pins_.rresp = kSlaveError;
-    } else {
+    const std::byte* const source = window->memory.data() + offset;
+    pins_.rresp = window->is_ring ? (faults_.ring_errors ? kSlaveError : kOkay) : fault_at(source, length);
+    if (pins_.rresp == kOkay) {
       pins_.rdata.fill(std::byte{0xEE});
-      std::memcpy(pins_.rdata.data() + address % bus_bytes_, window->memory.data() + offset, length);
+      std::memcpy(pins_.rdata.data() + address % bus_bytes_, source, length);
     }
   }
   // Only the first beat of a burst may be unaligned.
@@ -174,6 +184,7 @@ void AxiSlave::choose_read_response() {
   ++read.sent;
   pins_.rlast = read.sent == read.beats;
   if (pins_.rlast) {
+    tell(BusEvent::Kind::ReadLast, id, read.first_address);
     reads_[id].pop_front();
     if (reads_[id].empty()) reads_waiting_ &= ~(1U << id);
     reading_.reset();
@@ -228,6 +239,7 @@ void AxiSlave::take_write_address(const MasterPins& master) {
   open.address = master.awaddr;
   open.id = master.awid;
   open.beats = master.awlen + 1U;
+  tell(BusEvent::Kind::WriteAddress, master.awid, master.awaddr);
   finish_write();
   if ((master.awid & ring_ids_) == 0 && faults_.hang_after_bursts && ++data_bursts_ >= *faults_.hang_after_bursts) {
     hung_ = true;
@@ -276,8 +288,9 @@ void AxiSlave::finish_write() {
 }
 
 void AxiSlave::take_read_address(const MasterPins& master) {
-  reads_[master.arid].push_back(
-      {master.araddr, master.arlen + 1U, 0, 1U << master.arsize, cycle_ + latency(timing_.read_latency)});
+  reads_[master.arid].push_back({master.araddr, master.arlen + 1U, 0, 1U << master.arsize,
+                                 cycle_ + latency(timing_.read_latency), master.araddr});
+  tell(BusEvent::Kind::ReadAddress, master.arid, master.araddr);
   reads_waiting_ |= 1U << master.arid;
 }
 

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <deque>
+#include <functional>
 #include <optional>
 #include <random>
 #include <vector>
@@ -59,6 +60,7 @@ class AxiSlave {
            const BusTiming& timing);
 
   void set_faults(const BusFaults& faults) { faults_ = faults; }
+  void set_observer(std::function<void(const BusEvent&)> observer) { observer_ = std::move(observer); }
   void reset();
 
   const SlavePins& drive();
@@ -83,6 +85,7 @@ class AxiSlave {
     std::uint32_t sent = 0;
     std::uint32_t beat_bytes = 0;
     std::uint64_t due = 0;
+    std::uint64_t first_address = 0;
   };
 
   [[nodiscard]] bool chance(double probability);
@@ -91,7 +94,8 @@ class AxiSlave {
   template <class Queues>
   [[nodiscard]] std::optional<std::size_t> choose_due(const Queues& queues, std::uint32_t& waiting);
   [[nodiscard]] std::uint8_t perform(const Write& write);
-  [[nodiscard]] bool in_error_range(const std::byte* target, std::uint64_t length) const;
+  [[nodiscard]] std::uint8_t fault_at(const std::byte* target, std::uint64_t length) const;
+  void tell(BusEvent::Kind kind, std::size_t id, std::uint64_t address) const;
   void choose_write_response();
   void choose_read_response();
   Write& open_write();
@@ -107,6 +111,7 @@ class AxiSlave {
   BusTiming timing_;
   BusFaults faults_;
   BusTrace trace_;
+  std::function<void(const BusEvent&)> observer_;
   std::uint64_t cycle_ = 0;
   std::uint64_t data_bursts_ = 0;
   bool hung_ = false;

@@ -121,6 +121,7 @@ class Device final : public SimulatedDevice {
     data_.set_faults(faults);
     rings_.set_faults(faults);
   }
+  void set_observer(std::function<void(const BusEvent&)> observer) override { data_.set_observer(std::move(observer)); }
   void reset() override {
     model_->set_reset(true);
     model_->drive(silence_, silence_, {});  // the bus does not see the master fall silent: it is in reset too

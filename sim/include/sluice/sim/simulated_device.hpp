@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -29,10 +30,17 @@ struct BusTiming {
   bool interleave_reads = false;          ///< Beats of reads with different IDs come mixed.
 };
 
+/// Data that touches this memory fails, and a write changes nothing.
+struct BadRange {
+  MemorySpan memory;
+  bool decode_error = false;  ///< else SLVERR
+};
+
 struct BusFaults {
   double slave_error_probability = 0.0;  ///< Of each data burst written.
   /// Data that touches this byte range of host memory answers SLVERR, and a write changes nothing.
   MemorySpan slave_error_range;
+  std::vector<BadRange> bad_ranges;
   /// Completion writes and descriptor reads answer SLVERR.
   bool ring_errors = false;
   /// After so many accepted data bursts the bus answers nothing any more.
@@ -54,6 +62,13 @@ struct BusTrace {
   std::uint64_t data_beats_read = 0;
   std::uint64_t peak_writes = 0;  ///< data bursts that waited for their response at once
   std::uint64_t aw_seen = 0, aw_taken = 0;
+};
+
+/// Something that one AXI port has just done, for onlookers.
+struct BusEvent {
+  enum class Kind : std::uint8_t { WriteAddress, WriteResponse, ReadAddress, ReadLast };
+  Kind kind;
+  std::uint64_t address;  ///< of the burst
 };
 
 /// One build of rtl/scrub.sv.
@@ -103,6 +118,8 @@ class SimulatedDevice : public Transport {
   [[nodiscard]] virtual const BusTrace& data_bus() const = 0;
   [[nodiscard]] virtual const BusTrace& ring_bus() const = 0;
   virtual void set_faults(const BusFaults& faults) = 0;
+  /// Called for every burst of data, from within the calls that let time pass.
+  virtual void set_observer(std::function<void(const BusEvent&)> observer) = 0;
 };
 
 }  // namespace sluice::sim

@@ -1,0 +1,464 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "random_story.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace sluice::test {
+namespace {
+
+constexpr std::uint64_t kPlaceBytes = 48 << 10;  // a job's own part of the memory
+constexpr std::uint64_t kListBytes = 256;        // room for 16 extents
+
+constexpr std::array kPhaseNames = {"never", "before its descriptor", "waiting", "issuing", "answering", "after"};
+constexpr std::array kKindNames = {"fill",        "verify",           "fill-verify", "fill list",
+                                   "verify list", "fill-verify list", "fence",       "no-op"};
+constexpr std::array kFaultNames = {"none", "SLVERR", "DECERR", "mismatch", "window", "bad descriptor", "timeout"};
+
+bool touches_memory(JobKind kind) { return kind != JobKind::Fence && kind != JobKind::Noop; }
+bool is_list(JobKind kind) {
+  return kind == JobKind::FillList || kind == JobKind::VerifyList || kind == JobKind::FillVerifyList;
+}
+bool reads(JobKind kind) {
+  return kind == JobKind::Verify || kind == JobKind::FillVerify || kind == JobKind::VerifyList ||
+         kind == JobKind::FillVerifyList;
+}
+bool writes(JobKind kind) { return touches_memory(kind) && kind != JobKind::Verify && kind != JobKind::VerifyList; }
+
+/// Verify compares what was there before; a fill-then-verify finds its own bytes.
+bool can_mismatch(JobKind kind) { return kind == JobKind::Verify || kind == JobKind::VerifyList; }
+
+std::uint8_t operation_of(JobKind kind) {
+  switch (kind) {
+    case JobKind::Fill:
+    case JobKind::FillList:
+      return ring::kOpFill;
+    case JobKind::Verify:
+    case JobKind::VerifyList:
+      return ring::kOpVerify;
+    case JobKind::FillVerify:
+    case JobKind::FillVerifyList:
+      return ring::kOpFillVerify;
+    case JobKind::Fence:
+      return ring::kOpFence;
+    case JobKind::Noop:
+      return ring::kOpNoop;
+  }
+  return 0;
+}
+
+std::uint8_t cause_of(JobFault fault) {
+  switch (fault) {
+    case JobFault::None:
+      return ring::kCauseNone;
+    case JobFault::SlaveError:
+      return ring::kCauseSlaveError;
+    case JobFault::DecodeError:
+      return ring::kCauseDecodeError;
+    case JobFault::Mismatch:
+      return ring::kCauseMismatch;
+    case JobFault::OutsideWindow:
+      return ring::kCauseOutsideWindow;
+    case JobFault::BadDescriptor:
+      return ring::kCauseBadDescriptor;
+    case JobFault::Timeout:
+      return ring::kCauseTimeout;
+  }
+  return 0;
+}
+
+sim::SimOptions draw_options(const std::string& build, std::uint64_t seed) {
+  std::mt19937_64 random(seed * 977 + 1);
+  const auto up_to = [&](std::uint32_t most) { return static_cast<std::uint32_t>(random() % (most + 1)); };
+  sim::SimOptions options;
+  options.build = build;
+  options.seed = seed;
+  options.timing = {{0, up_to(120)}, {0, up_to(150)}, {0, up_to(60)}, 0.35 + 0.65 * up_to(100) / 100.0, seed % 2 == 0};
+  return options;
+}
+
+}  // namespace
+
+std::set<CoverPoint> all_cover_points() {
+  std::set<CoverPoint> points;
+  for (std::uint8_t phase = 0; phase < kPhaseNames.size(); ++phase) {
+    for (std::uint8_t kind = 0; kind < kKindNames.size(); ++kind) {
+      for (std::uint8_t fault = 0; fault < kFaultNames.size(); ++fault) {
+        const CoverPoint point{static_cast<CancelPhase>(phase), static_cast<JobKind>(kind),
+                               static_cast<JobFault>(fault)};
+        const bool bursts = point.phase == CancelPhase::Issuing || point.phase == CancelPhase::Answering;
+        const bool refused = point.fault == JobFault::OutsideWindow || point.fault == JobFault::BadDescriptor;
+        if (!touches_memory(point.kind) &&
+            (bursts || (point.fault != JobFault::None && point.fault != JobFault::BadDescriptor))) {
+          continue;
+        }
+        if (point.fault == JobFault::Mismatch && !can_mismatch(point.kind)) continue;
+        if (refused && bursts && !is_list(point.kind)) continue;
+        if (refused && point.phase == CancelPhase::Answering) continue;  // not all bursts can be issued
+        points.insert(point);
+      }
+    }
+  }
+  return points;
+}
+
+std::string to_string(const CoverPoint& point) {
+  return fmt::format("{} cancelled {}, fault {}", kKindNames.at(static_cast<std::size_t>(point.kind)),
+                     kPhaseNames.at(static_cast<std::size_t>(point.phase)),
+                     kFaultNames.at(static_cast<std::size_t>(point.fault)));
+}
+
+RandomStory::RandomStory(const std::string& build, std::uint64_t seed, std::size_t jobs)
+    : random_(seed),
+      engine_(draw_options(build, seed), 160 * kPlaceBytes),
+      jobs_left_(jobs),
+      in_flight_(engine_.queues()),
+      submitted_(engine_.queues()) {
+  for (std::uint64_t place = 0; place < 160; ++place) free_places_.push_back(place * kPlaceBytes);
+  for (std::size_t q = 0; q < engine_.queues(); ++q) {
+    engine_.write(ring::kQueueQos, static_cast<std::uint32_t>(below(4) | below(4) << 8), q);
+    if (chance(0.2)) engine_.write(ring::kQueueRate, static_cast<std::uint32_t>(4096 + below(60'000)), q);
+  }
+  engine_.write_engine(ring::kRegTimeout, 20'000);
+  engine_.device().set_observer([this](const sim::BusEvent& event) { observe(event); });
+}
+
+/// The byte of the job's extents, in their order.
+std::byte RandomStory::at(const Job& job, std::uint64_t index) const {
+  for (const Extent& extent : job.extents) {
+    if (index < extent.length) return engine_.data().all()[extent.offset + index];
+    index -= extent.length;
+  }
+  return {};
+}
+
+void RandomStory::draw_extents(Job& job, std::uint64_t place) {
+  const auto draw_length = [&](std::uint64_t most) {
+    switch (below(4)) {
+      case 0:
+        return 1 + below(std::min<std::uint64_t>(most, 200));
+      case 1:
+        return std::min<std::uint64_t>(most, 64 * (1 + below(64)));
+      default:
+        return 1 + below(most);
+    }
+  };
+  if (!is_list(job.point.kind)) {
+    const std::uint64_t length = draw_length(kPlaceBytes - 64);
+    job.extents.push_back({place + below(kPlaceBytes - length), length});
+    return;
+  }
+  const std::uint64_t count = 1 + below(9);
+  const std::uint64_t share = kPlaceBytes / count / 64 * 64;
+  for (std::uint64_t index = 0; index < count; ++index) {
+    const std::uint64_t length = draw_length(share);
+    job.extents.push_back({place + index * share + below(share - length + 1), length});
+  }
+}
+
+/// Decides what will go wrong, and where.
+void RandomStory::draw_fault(Job& job) {
+  if (!touches_memory(job.point.kind)) {
+    if (chance(0.3)) job.point.fault = JobFault::BadDescriptor;
+    return;
+  }
+  if (chance(0.45)) return;
+  job.point.fault = static_cast<JobFault>(1 + below(5));
+  if (job.point.fault == JobFault::Mismatch && !can_mismatch(job.point.kind)) job.point.fault = JobFault::None;
+}
+
+void RandomStory::prepare_memory(Job& job) {
+  const MemorySpan place = engine_.data().part(job.place, kPlaceBytes);
+  for (std::byte& byte : place) byte = static_cast<std::byte>(random_());
+  std::uint64_t total = 0;
+  for (const Extent& extent : job.extents) {
+    total += extent.length;
+    if (!can_mismatch(job.point.kind)) continue;
+    for (std::uint64_t index = 0; index < extent.length; ++index) {
+      engine_.data().all()[extent.offset + index] =
+          static_cast<std::byte>(job.descriptor.pattern >> ((extent.offset + index) % 8 * 8));
+    }
+  }
+  const auto memory_at = [&](std::uint64_t index) {
+    for (const Extent& extent : job.extents) {
+      if (index < extent.length) return extent.offset + index;
+      index -= extent.length;
+    }
+    return job.place;
+  };
+  if (job.point.fault == JobFault::Mismatch || job.point.fault == JobFault::SlaveError ||
+      job.point.fault == JobFault::DecodeError) {
+    job.first_bad = chance(0.3) ? total - 1 : below(total);
+  }
+  if (job.point.fault == JobFault::Mismatch) engine_.data().all()[memory_at(job.first_bad)] ^= std::byte{0x40};
+  job.before.assign(place.begin(), place.end());
+}
+
+void RandomStory::write_descriptor(Job& job, std::size_t q) {
+  const std::uint32_t index = submitted_[q];
+  const auto slot = static_cast<std::uint16_t>(index % engine_.entries());
+  const std::uint64_t pattern = job.descriptor.pattern;
+  if (touches_memory(job.point.kind)) {
+    job.descriptor = engine_.job(operation_of(job.point.kind), job.extents[0].offset, job.extents[0].length, slot);
+  } else {
+    job.descriptor = RawEngine::marker(operation_of(job.point.kind), slot);
+  }
+  job.descriptor.generation = 1 + index / engine_.entries();
+  job.descriptor.pattern = pattern;
+  const bool outside = job.point.fault == JobFault::OutsideWindow;
+  const bool bad = job.point.fault == JobFault::BadDescriptor;
+  if (is_list(job.point.kind)) {
+    std::vector<RawEngine::Extent> extents;
+    for (const Extent& extent : job.extents) extents.push_back({extent.offset, extent.length});
+    // The extent that is refused comes last; those before it run.
+    if (outside) extents.push_back({1ULL << 35, 64});
+    if (bad) extents.push_back({job.place, 0});
+    engine_.use_list(job.descriptor, extents, (q * engine_.entries() + slot) * kListBytes);
+    if (bad) job.descriptor.length_bytes += 64;
+  } else if (outside) {
+    job.descriptor.address = chance(0.5) ? engine_.data_iova() - 1 : engine_.data_iova() + (1ULL << 35);
+  } else if (bad) {
+    job.descriptor.reserved[below(4)] = 1ULL << below(64);
+  }
+  const bool refused_whole = (outside || bad) && !is_list(job.point.kind);
+  for (const Extent& extent : job.extents) {
+    const std::uint32_t bus = engine_.device().build().data_width / 8;
+    const std::uint64_t boundary = std::min<std::uint64_t>(4096, 256ULL * bus);
+    const std::uint64_t first = (engine_.data_iova() + extent.offset) / boundary;
+    const std::uint64_t last = (engine_.data_iova() + extent.offset + extent.length - 1) / boundary;
+    if (!refused_whole && touches_memory(job.point.kind)) {
+      job.bursts_expected += (last - first + 1) * (writes(job.point.kind) && reads(job.point.kind) ? 2 : 1);
+    }
+  }
+}
+
+RandomStory::Job RandomStory::draw_job(std::size_t q) {
+  Job job;
+  const std::size_t choice = below(free_places_.size());
+  job.place = free_places_[choice];
+  free_places_.erase(free_places_.begin() + static_cast<std::ptrdiff_t>(choice));
+  job.point.kind = static_cast<JobKind>(below(kKindNames.size()));
+  job.descriptor.pattern = chance(0.5) ? 0 : random_();
+  if (touches_memory(job.point.kind)) draw_extents(job, job.place);
+  draw_fault(job);
+  if (quarantined(q)) job.point.fault = JobFault::Timeout;
+  prepare_memory(job);
+  write_descriptor(job, q);
+  return job;
+}
+
+void RandomStory::submit(std::size_t q) {
+  in_flight_[q].push_back(draw_job(q));
+  Job& job = in_flight_[q].back();
+  places_[job.place] = {q, job.place + kPlaceBytes};
+  ++submitted_[q];
+  --jobs_left_;
+  update_faults();
+  engine_.place(job.descriptor, q);
+  if (chance(0.08)) cancel(job, q);
+  engine_.ring_doorbell(q);
+  for (Job& known : in_flight_[q]) known.rung = true;
+  // Bursts go out quickly where no answer holds them up: catch some of them then.
+  if (quarantined(q) && chance(0.4)) {
+    engine_.device().run_cycles(below(220));
+    cancel(job, q);
+  }
+}
+
+void RandomStory::update_faults() {
+  sim::BusFaults faults;
+  for (const auto& queue : in_flight_) {
+    for (const Job& job : queue) {
+      if (job.point.fault != JobFault::SlaveError && job.point.fault != JobFault::DecodeError) continue;
+      std::uint64_t index = job.first_bad;
+      for (const Extent& extent : job.extents) {
+        if (index < extent.length) {
+          faults.bad_ranges.push_back(
+              {engine_.data().part(extent.offset + index, 1), job.point.fault == JobFault::DecodeError});
+          break;
+        }
+        index -= extent.length;
+      }
+    }
+  }
+  if (silent_) faults.silent_queue = static_cast<std::uint32_t>(*silent_);
+  engine_.device().set_faults(faults);
+}
+
+void RandomStory::observe(const sim::BusEvent& event) {
+  if (event.kind != sim::BusEvent::Kind::WriteAddress && event.kind != sim::BusEvent::Kind::ReadAddress) return;
+  const std::uint64_t offset = event.address - engine_.data_iova();
+  const auto place = places_.upper_bound(offset);
+  if (place == places_.begin() || std::prev(place)->second.second <= offset) {
+    fail(fmt::format("a burst to {:#x}, where no job is in flight", event.address));
+    return;
+  }
+  for (Job& job : in_flight_[std::prev(place)->second.first]) {
+    if (job.place == std::prev(place)->first) ++job.bursts_issued;
+  }
+}
+
+CancelPhase RandomStory::phase_of(const Job& job) const {
+  if (!job.rung) return CancelPhase::BeforeDescriptor;
+  if (job.bursts_issued == 0) return CancelPhase::Waiting;
+  return job.bursts_issued < job.bursts_expected ? CancelPhase::Issuing : CancelPhase::Answering;
+}
+
+void RandomStory::cancel(Job& job, std::size_t q) {
+  if (job.point.phase != CancelPhase::Never) return;
+  engine_.write(ring::kQueueCancelGeneration, job.descriptor.generation, q);
+  job.point.phase = phase_of(job);
+  engine_.write(ring::kQueueCancelSlot, job.descriptor.slot, q);
+}
+
+void RandomStory::cancel_one() {
+  const std::size_t q = below(in_flight_.size());
+  if (in_flight_[q].empty() || (quarantined(q) && !chance(0.02))) return;  // it hangs for long
+  // Mostly the job that runs; its completion may be there already.
+  const std::size_t index = chance(0.7) ? 0 : below(in_flight_[q].size());
+  cancel(in_flight_[q][index], q);
+}
+
+std::string RandomStory::judge(const Job& job, const RawEngine::Completion& completion, std::size_t q) {
+  const CoverPoint& point = job.point;
+  std::uint64_t length = 0;
+  for (const Extent& extent : job.extents) length += extent.length;
+  const std::uint8_t fault_cause = cause_of(point.fault);
+  if (completion.slot != job.descriptor.slot || completion.generation != job.descriptor.generation) {
+    return "the completion names another job";
+  }
+  const bool timed_out = completion.cause == ring::kCauseTimeout && quarantined(q);
+  if (completion.outcome == ring::kOutcomeFailed && completion.cause != fault_cause && !timed_out) {
+    return fmt::format("it failed with cause {}", completion.cause);
+  }
+  if ((completion.outcome == ring::kOutcomeFailed) != (completion.cause != ring::kCauseNone))
+    return "cause and outcome";
+  if (completion.outcome == ring::kOutcomeCancelled && point.phase == CancelPhase::Never) return "nobody cancelled it";
+  if (completion.outcome == ring::kOutcomeZeroed && point.fault != JobFault::None && point.fault != JobFault::Timeout) {
+    return "it hides its fault";
+  }
+  if (completion.outcome == ring::kOutcomeZeroed && completion.bytes != length) return "done, but not all of it";
+  if (completion.bytes > length) return "more bytes than it has";
+  if (completion.outcome == ring::kOutcomeFailed && point.fault == JobFault::Mismatch &&
+      completion.cause == ring::kCauseMismatch && completion.bytes != job.first_bad) {
+    return fmt::format("{} good bytes; the first that differs is {}", completion.bytes, job.first_bad);
+  }
+  if (completion.bytes > job.first_bad) return "a prefix that goes beyond the fault";
+  // The prefix is there; what lies outside is as it was. Behind an error later bursts may have been written.
+  std::vector<std::byte> expected = job.before;
+  std::uint64_t left = completion.bytes;
+  for (const Extent& extent : job.extents) {
+    for (std::uint64_t index = 0; index < extent.length; ++index) {
+      const std::uint64_t offset = extent.offset + index;
+      const std::byte now = engine_.data().all()[offset];
+      const auto filled = static_cast<std::byte>(job.descriptor.pattern >> (offset % 8 * 8));
+      if (left > 0) {
+        --left;
+        if (now != filled) return fmt::format("byte {} of its prefix is not filled", completion.bytes - left - 1);
+        expected[offset - job.place] = now;
+      } else if (completion.outcome == ring::kOutcomeFailed && now == filled && writes(point.kind)) {
+        expected[offset - job.place] = now;
+      }
+    }
+  }
+  const MemorySpan place = engine_.data().part(job.place, kPlaceBytes);
+  if (!std::equal(place.begin(), place.end(), expected.begin())) return "bytes outside its prefix have changed";
+  return {};
+}
+
+void RandomStory::collect(std::size_t q) {
+  while (const auto completion = engine_.try_collect(q)) {
+    if (in_flight_[q].empty()) {
+      fail("a completion of no job");
+      return;
+    }
+    Job job = std::move(in_flight_[q].front());
+    in_flight_[q].pop_front();
+    if (job.point.phase == CancelPhase::Never && chance(completion->cause == ring::kCauseTimeout ? 0.5 : 0.1)) {
+      engine_.cancel(job.descriptor.slot, job.descriptor.generation, q);
+      job.point.phase = CancelPhase::After;
+      if (completion->outcome == ring::kOutcomeCancelled) fail("cancelled before it was asked to");
+    }
+    if (completion->cause == ring::kCauseTimeout) job.point.fault = JobFault::Timeout;
+    if (const std::string what = judge(job, *completion, q); !what.empty()) {
+      fail(fmt::format("queue {}, slot {} ({}): {}", q, completion->slot, to_string(job.point), what));
+    }
+    covered_.insert(job.point);
+    // From now on no burst may go there, until a new job has it. Late bursts of a silent queue may still be answered.
+    places_.erase(job.place);
+    if (!quarantined(q)) free_places_.push_back(job.place);
+  }
+  if (chance(0.3)) engine_.release_completions(q);
+}
+
+/// Once the watchdog has given the silent queue up, what it has not fetched was never accepted.
+void RandomStory::look_after_silent_queue() {
+  const std::size_t q = *silent_;
+  if ((engine_.read(ring::kQueueStatus, q) & ring::kStatusQuarantined) == 0) return;
+  abandoned_ = true;
+  if (engine_.queues() == 1) jobs_left_ = 0;
+  collect(q);
+  if (engine_.read(ring::kQueueSqHead, q) == engine_.read(ring::kQueueCqTail, q) &&
+      submitted_[q] - in_flight_[q].size() == engine_.read(ring::kQueueCqTail, q)) {
+    in_flight_[q].clear();
+  }
+}
+
+std::string RandomStory::run() {
+  engine_.start();
+  const bool goes_silent = engine_.device().build().id_per_queue && chance(0.5);
+  const std::size_t silent_at = below(jobs_left_ + 1);
+  for (std::uint64_t turn = 0; failure_.empty(); ++turn) {
+    if (turn > 200'000) {
+      std::string state;
+      for (std::size_t q = 0; q < engine_.queues(); ++q) {
+        state += fmt::format("; queue {}: status {:#x}, submitted {}, fetched {}, posted {}, waits {}", q,
+                             engine_.read(ring::kQueueStatus, q), submitted_[q], engine_.read(ring::kQueueSqHead, q),
+                             engine_.read(ring::kQueueCqTail, q),
+                             in_flight_[q].empty() ? "for nothing" : to_string(in_flight_[q].front().point));
+      }
+      fail("it does not come to an end" + state);
+    }
+    if (goes_silent && !silent_ && jobs_left_ <= silent_at) {
+      // Best in the midst of a job that reads.
+      const std::size_t q = below(engine_.queues());
+      const bool midst = !in_flight_[q].empty() && in_flight_[q].front().bursts_issued > 0 &&
+                         (reads(in_flight_[q].front().point.kind) || chance(0.15)) &&
+                         (phase_of(in_flight_[q].front()) == CancelPhase::Answering || chance(0.3));
+      if (midst || chance(0.01)) {
+        silent_ = q;
+        update_faults();
+        if (midst && chance(0.5)) cancel(in_flight_[q].front(), q);
+      }
+    }
+    if (silent_ && turn % 16 == 0) look_after_silent_queue();
+    const std::size_t q = below(engine_.queues());
+    const std::uint64_t choice = below(10);
+    if (choice < 4 && jobs_left_ > 0 && !(abandoned_ && quarantined(q)) && free_places_.size() > 1 &&
+        in_flight_[q].size() + 1 < engine_.entries() / 2) {
+      submit(q);
+    } else if (choice < 6) {
+      cancel_one();
+    } else {
+      engine_.device().run_cycles(below(chance(0.2) ? 600 : 60));
+    }
+    collect(q);
+    const bool done =
+        std::all_of(in_flight_.begin(), in_flight_.end(), [](const auto& queue) { return queue.empty(); });
+    if (jobs_left_ == 0 && done) break;
+    for (std::size_t other = 0; other < engine_.queues(); ++other) {
+      if (in_flight_[other].size() + 1 >= engine_.entries() / 2) collect(other);
+      if (turn % 16 == 0) engine_.release_completions(other);
+    }
+  }
+  if (failure_.empty()) {
+    engine_.device().run_cycles(500);
+    for (std::size_t q = 0; q < engine_.queues(); ++q) {
+      if (!quarantined(q)) engine_.wait_idle(q);
+    }
+  }
+  return failure_;
+}
+
+}  // namespace sluice::test
