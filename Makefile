@@ -4,7 +4,7 @@ SEED ?= 1
 SOAK_SECONDS ?= 600
 SAMPLE := build/sample.csv
 
-.PHONY: run test generate sanitize bench soak format lint setup clean
+.PHONY: run test generate prove synth sanitize bench soak format lint setup clean
 .DEFAULT_GOAL := run
 
 setup:
@@ -31,6 +31,14 @@ test: setup
 # What follows from rtl/ring.toml: the SystemVerilog package, the C++ header, the register tables.
 generate: setup
 	@tools/ring_format.py .
+
+# All proofs of the RTL, and that each fails on the broken designs listed for it.
+prove: setup
+	@tools/prove.py . --mutants
+
+# LUTs, flip-flops, memories and the longest path of the RTL, by parameters.
+synth: setup
+	@tools/synth.py .
 
 # The tests again with AddressSanitizer and UndefinedBehaviorSanitizer, then with ThreadSanitizer.
 sanitize: setup

@@ -89,11 +89,26 @@ module sluice_verify #(
   logic [3:0] cause2_q;
   logic [7:0] good2_q;
   logic [6:0] first_difference;
+  logic [BusBytes/8-1:0] group_differs;
+  logic [3:0] first_group;
+  logic [7:0] group;
+  logic [2:0] first_in_group;
   always_comb begin
-    first_difference = '0;
-    if (valid1_q != '0) for (int lane = BusBytes - 1; lane >= 0; lane--) begin
-      if (differs_q[lane]) first_difference = 7'(lane);
+    // In groups of eight bytes, so that the path stays short.
+    first_group    = '0;
+    first_in_group = '0;
+    group_differs  = '0;
+    if (valid1_q != '0) begin
+      for (int unsigned g = 0; g < BusBytes / 8; g++) group_differs[g] = differs_q[g*8+:8] != 8'd0;
+      for (int g = BusBytes / 8 - 1; g >= 0; g--) begin
+        if (group_differs[g]) first_group = 4'(g);
+      end
     end
+    group = differs_q[32'(first_group)*8+:8];
+    for (int lane = 7; lane >= 0; lane--) begin
+      if (group[lane]) first_in_group = 3'(lane);
+    end
+    first_difference = {first_group, first_in_group};
   end
   always_ff @(posedge clk_i) begin
     if (!rst_ni) valid2_q <= '0;

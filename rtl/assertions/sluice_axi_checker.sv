@@ -39,7 +39,8 @@ module sluice_axi_checker #(
   localparam int unsigned PtrW = $clog2(AHEAD);
 
   // What was shown and not taken in the cycle before.
-  logic was_reset_q, aw_held_q, w_held_q, ar_held_q;
+  logic was_reset_q = 1'b0;
+  logic aw_held_q, w_held_q, ar_held_q;
   logic [ID_WIDTH-1:0] awid_q, arid_q;
   logic [ADDR_WIDTH-1:0] awaddr_q, araddr_q;
   logic [7:0] awlen_q, arlen_q;

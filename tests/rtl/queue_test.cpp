@@ -186,15 +186,15 @@ TEST(ScrubCompletions, WaitForRoomInTheirRingAndNoneIsLost) {
   const auto submit = [&](std::uint32_t job) {
     engine.submit(engine.fill(job * 4096U, 4096, static_cast<std::uint16_t>(job)));
   };
-  for (std::uint16_t job = 0; job < engine.entries(); ++job) submit(job);
+  for (std::uint32_t job = 0; job < engine.entries(); ++job) submit(job);
   engine.device().run_cycles(5000);
-  for (std::uint16_t job = 0; job < engine.entries(); ++job) submit(job + engine.entries());
+  for (std::uint32_t job = 0; job < engine.entries(); ++job) submit(job + engine.entries());
   engine.device().run_cycles(5000);
   EXPECT_EQ(engine.read(ring::kQueueCqTail), engine.entries()) << "full: software has collected nothing";
-  for (std::uint16_t job = 0; job < engine.entries(); ++job) EXPECT_EQ(engine.collect().slot, job);
+  for (std::uint32_t job = 0; job < engine.entries(); ++job) EXPECT_EQ(engine.collect().slot, job);
   EXPECT_EQ(engine.try_collect(), std::nullopt);
   engine.release_completions();
-  for (std::uint16_t job = 0; job < engine.entries(); ++job) {
+  for (std::uint32_t job = 0; job < engine.entries(); ++job) {
     EXPECT_EQ(engine.collect().slot, job + engine.entries());
   }
 }

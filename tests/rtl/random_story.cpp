@@ -82,9 +82,9 @@ sim::SimOptions draw_options(const std::string& build, std::uint64_t seed) {
 
 std::set<CoverPoint> all_cover_points() {
   std::set<CoverPoint> points;
-  for (std::uint8_t phase = 0; phase < kPhaseNames.size(); ++phase) {
-    for (std::uint8_t kind = 0; kind < kKindNames.size(); ++kind) {
-      for (std::uint8_t fault = 0; fault < kFaultNames.size(); ++fault) {
+  for (std::size_t phase = 0; phase < kPhaseNames.size(); ++phase) {
+    for (std::size_t kind = 0; kind < kKindNames.size(); ++kind) {
+      for (std::size_t fault = 0; fault < kFaultNames.size(); ++fault) {
         const CoverPoint point{static_cast<CancelPhase>(phase), static_cast<JobKind>(kind),
                                static_cast<JobFault>(fault)};
         const bool bursts = point.phase == CancelPhase::Issuing || point.phase == CancelPhase::Answering;

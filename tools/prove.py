@@ -1,0 +1,100 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Runs the proofs of rtl/formal with yosys-smtbmc and z3.
+
+Usage: prove.py ROOT [--quick] [--only NAME] [--mutants]
+  --quick    only the proofs that take seconds
+  --mutants  for each proof, that it fails on the broken designs that are listed for it
+"""
+import argparse
+import concurrent.futures
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+
+LIMIT_S = 400  # for one run of the solver
+
+
+def run(command, cwd):
+    try:
+        return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=LIMIT_S)
+    except subprocess.TimeoutExpired as expired:
+        return subprocess.CompletedProcess(command, 124, f"no answer in {LIMIT_S} s", str(expired))
+
+
+def check(root, name, proof, mutant):
+    """Returns (holds, text)."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = []
+        for source in ["sluice_ring_pkg.sv", "sluice_pkg.sv", *proof["design"], f"formal/{name}_proof.sv"]:
+            text = (root / "rtl" / source).read_text()
+            if mutant and source == mutant["file"]:
+                if text.count(mutant["from"]) != 1:
+                    return None, f"the text to break is {text.count(mutant['from'])} times in {source}"
+                text = text.replace(mutant["from"], mutant["to"])
+            target = pathlib.Path(folder) / pathlib.Path(source).name
+            target.write_text(text)
+            files.append(target.name)
+        script = (f"read_verilog -sv -formal {' '.join(files)}; prep -flatten -top {name}_proof; async2sync; "
+                  "memory_map; setundef -anyseq -undriven; chformal -assume -early; opt -fast; dffunmap; write_smt2 -wires p.smt2")
+        made = run(["yosys", "-q", "-p", script], folder)
+        if made.returncode != 0:
+            return None, made.stdout + made.stderr
+        depth = str(proof["depth"])
+        base = run(["yosys-smtbmc", "-s", "z3", "--unroll", "-t", depth, "p.smt2"], folder)
+        if "Status: PASSED" not in base.stdout and "Status: passed" not in base.stdout:
+            return False, base.stdout[-1500:]
+        if proof["induction"]:
+            step = run(["yosys-smtbmc", "-s", "z3", "--unroll", "-i", "-t", str(proof["induction"]), "p.smt2"], folder)
+            if "Status: PASSED" not in step.stdout and "Status: passed" not in step.stdout:
+                return False, step.stdout[-1500:]
+        return True, ""
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("root", type=pathlib.Path)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--mutants", action="store_true")
+    parser.add_argument("--only")
+    arguments = parser.parse_args()
+    proofs = tomllib.loads((arguments.root / "rtl/formal/proofs.toml").read_text())
+    work = []
+    for name, proof in proofs.items():
+        if (arguments.only and name != arguments.only) or (arguments.quick and not proof["quick"]):
+            continue
+        work.append((name, proof, None))
+        if arguments.mutants:
+            work += [(name, proof, mutant) for mutant in proof.get("mutants", [])]
+    if not work:
+        print(f"no such proof: give one of {', '.join(proofs)}", file=sys.stderr)
+        return 2
+
+    def one(item):
+        name, proof, mutant = item
+        start = time.monotonic()
+        holds, text = check(arguments.root, name, proof, mutant)
+        return name, proof, mutant, holds, text, time.monotonic() - start
+
+    bad = 0
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        for name, proof, mutant, holds, text, seconds in pool.map(one, work):
+            how = f"induction over {proof['induction']}" if proof["induction"] else f"{proof['depth']} cycles from reset"
+            if mutant is None:
+                good = holds is True
+                print(f"{'proved ' if good else 'FAILED '} {name:18} {how:24} {seconds:6.1f} s", flush=True)
+            else:
+                good = holds is False
+                print(f"{'caught ' if good else 'MISSED '} {name:18} {mutant['what']:50} {seconds:6.1f} s", flush=True)
+            if not good:
+                bad += 1
+                print(text, flush=True)
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,85 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Synthesises the engine with yosys for UltraScale+ and prints what it takes, by parameters.
+
+Usage: synth.py ROOT [--one-queue]
+LUT, FF and memories: `synth_xilinx -family xcup`. A LUT that serves as memory counts as a LUT. Depth: LUTs of six inputs on
+the longest path between registers or ports after `synth -flatten -lut 6`, memories taken as registers and multiplexers,
+carry chains as logic: a measure to compare by, not a timing. Fails on latches, combinational loops and nets with several
+drivers.
+"""
+import concurrent.futures
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+SETS = [
+    {"NUM_QUEUES": 1, "NUM_SLOTS": 64, "PREFETCH": 16, "MAX_OUTSTANDING": 16},
+    {"NUM_QUEUES": 1},
+    {"NUM_QUEUES": 2},
+    {"NUM_QUEUES": 4},
+    {"NUM_QUEUES": 1, "NUM_MASTERS": 1},
+    {"NUM_QUEUES": 1, "DATA_WIDTH": 64},
+    {"NUM_QUEUES": 1, "DATA_WIDTH": 256},
+    {"NUM_QUEUES": 1, "DATA_WIDTH": 1024},
+]
+LUT_OF = {"RAM32M": 4, "RAM32M16": 8, "RAM64M": 4, "RAM64M8": 8, "RAM32X1D": 2, "RAM64X1D": 2, "SRL16E": 1}
+
+
+def sources(rtl):
+    text = (rtl / "CMakeLists.txt").read_text()
+    design = text[text.index("set(SLUICE_RTL_DESIGN"):]
+    return re.findall(r"\S+\.sv", design[:design.index(")")])
+
+
+def yosys(rtl, parameters, commands):
+    """yosys 0.23 trips over -chparam here, so the defaults are written into a copy."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name in sources(rtl):
+            text = (rtl / name).read_text()
+            if name == "scrub.sv":
+                for parameter, value in parameters.items():
+                    text, count = re.subn(rf"(parameter [^=\n]*\b{parameter} *= )[^,]*,", rf"\g<1>{value},", text)
+                    assert count == 1, parameter
+            (pathlib.Path(folder) / name).write_text(text)
+        script = f"read_verilog -sv {' '.join(sources(rtl))}; hierarchy -check -top scrub; {commands}"
+        done = subprocess.run(["yosys", "-p", script], cwd=folder, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise RuntimeError(done.stdout[-2000:] + done.stderr)
+        return done.stdout
+
+
+def measure(rtl, parameters):
+    mapped = yosys(rtl, parameters, "synth_xilinx -family xcup -flatten; check -assert; stat")
+    cells = dict(re.findall(r"^\s+(\w+)\s+(\d+)$", mapped[mapped.rindex("Number of cells"):], re.M))
+    cells = {name: int(count) for name, count in cells.items()}
+    if any(name.startswith("LD") for name in cells):
+        raise RuntimeError(f"there are latches with {parameters}: {cells}")
+    lut = sum(count for name, count in cells.items() if re.fullmatch(r"LUT[1-6]", name))
+    memory = sum(count * LUT_OF.get(name, 0) for name, count in cells.items())
+    ff = sum(count for name, count in cells.items() if name.startswith("FD"))
+    bram = sum(count * (1 if name.startswith("RAMB36") else 0.5)
+               for name, count in cells.items() if name.startswith("RAMB"))
+    path = yosys(rtl, parameters, "synth -flatten -lut 6; check -assert; ltp -noff")
+    depth = int(re.search(r"length=(\d+)", path).group(1))
+    return lut, memory, ff, bram, depth
+
+
+def main():
+    rtl = pathlib.Path(sys.argv[1]) / "rtl"
+    sets = SETS[:1] if "--one-queue" in sys.argv[2:] else SETS
+    print("512 bits, two masters, 256 slots, 64 descriptors ahead and 128 bursts under way where not said otherwise")
+    print(f"{'parameters':62} {'LUT':>6} {'as memory':>9} {'FF':>6} {'BRAM36':>7} {'depth':>6}", flush=True)
+    with concurrent.futures.ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
+        for parameters, result in zip(sets, pool.map(lambda one: measure(rtl, one), sets)):
+            lut, memory, ff, bram, depth = result
+            name = " ".join(f"{key}={value}" for key, value in parameters.items())
+            print(f"{name:62} {lut + memory:6} {memory:9} {ff:6} {bram:7} {depth:6}", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
