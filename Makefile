@@ -54,8 +54,9 @@ bench: setup
 
 # Random runs with new seeds for SOAK_SECONDS; each prints its seed when it fails.
 soak: setup
-	$(call build,release,soak)
+	$(call build,release,soak rtl_test)
 	build/release/tests/soak --seconds $(SOAK_SECONDS) --seed $(SEED)
+	SLUICE_RTL_FIRST_SEED=$$(($(SEED) * 1000)) SLUICE_RTL_SEEDS=200 build/release/tests/rtl_test --gtest_filter='RtlRandom.*'
 
 format: setup
 	git ls-files -co --exclude-standard '*.cpp' '*.hpp' | xargs clang-format-14 -i

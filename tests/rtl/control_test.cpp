@@ -96,6 +96,11 @@ TEST(ScrubAbort, LeavesOtherQueuesAlone) {
   for (const std::uint8_t outcome : collect_exact(engine, 4, 1)) EXPECT_EQ(outcome, ring::kOutcomeZeroed);
 }
 
+/// Names tests by their operation.
+std::string operation_name(const ::testing::TestParamInfo<std::uint8_t>& info) {
+  return info.param == ring::kOpFill ? "Fill" : info.param == ring::kOpVerify ? "Verify" : "FillVerify";
+}
+
 class ScrubReset : public ::testing::TestWithParam<std::uint8_t> {};
 
 TEST_P(ScrubReset, InTrafficWaitsForTheBusAndCompletesEveryJobOnce) {
@@ -129,8 +134,8 @@ TEST_P(ScrubReset, InTrafficWaitsForTheBusAndCompletesEveryJobOnce) {
     }
   }
 }
-INSTANTIATE_TEST_SUITE_P(Operations, ScrubReset,
-                         ::testing::Values(ring::kOpFill, ring::kOpVerify, ring::kOpFillVerify));
+INSTANTIATE_TEST_SUITE_P(Operations, ScrubReset, ::testing::Values(ring::kOpFill, ring::kOpVerify, ring::kOpFillVerify),
+                         operation_name);
 
 TEST(ScrubReset, OfTheHardwareStartsFromNothing) {
   for (const std::uint32_t delay : {5U, 100U, 333U}) {
@@ -193,7 +198,7 @@ TEST_P(ScrubWatchdog, EndsTheJobsOfASilentQueueAndLetsTheOthersRun) {
   engine.start();
   EXPECT_EQ(engine.run(engine.fill(0, 4096, 0, 7), 1).outcome, ring::kOutcomeZeroed);
 }
-INSTANTIATE_TEST_SUITE_P(Operations, ScrubWatchdog, ::testing::Values(ring::kOpFill, ring::kOpVerify));
+INSTANTIATE_TEST_SUITE_P(Operations, ScrubWatchdog, ::testing::Values(ring::kOpFill, ring::kOpVerify), operation_name);
 
 TEST(ScrubWatchdog, GivesTheAcknowledgedPrefix) {
   RawEngine engine;

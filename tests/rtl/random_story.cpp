@@ -11,24 +11,6 @@ namespace {
 constexpr std::uint64_t kPlaceBytes = 48 << 10;  // a job's own part of the memory
 constexpr std::uint64_t kListBytes = 256;        // room for 16 extents
 
-constexpr std::array kPhaseNames = {"never", "before its descriptor", "waiting", "issuing", "answering", "after"};
-constexpr std::array kKindNames = {"fill",        "verify",           "fill-verify", "fill list",
-                                   "verify list", "fill-verify list", "fence",       "no-op"};
-constexpr std::array kFaultNames = {"none", "SLVERR", "DECERR", "mismatch", "window", "bad descriptor", "timeout"};
-
-bool touches_memory(JobKind kind) { return kind != JobKind::Fence && kind != JobKind::Noop; }
-bool is_list(JobKind kind) {
-  return kind == JobKind::FillList || kind == JobKind::VerifyList || kind == JobKind::FillVerifyList;
-}
-bool reads(JobKind kind) {
-  return kind == JobKind::Verify || kind == JobKind::FillVerify || kind == JobKind::VerifyList ||
-         kind == JobKind::FillVerifyList;
-}
-bool writes(JobKind kind) { return touches_memory(kind) && kind != JobKind::Verify && kind != JobKind::VerifyList; }
-
-/// Verify compares what was there before; a fill-then-verify finds its own bytes.
-bool can_mismatch(JobKind kind) { return kind == JobKind::Verify || kind == JobKind::VerifyList; }
-
 std::uint8_t operation_of(JobKind kind) {
   switch (kind) {
     case JobKind::Fill:
@@ -79,35 +61,6 @@ sim::SimOptions draw_options(const std::string& build, std::uint64_t seed) {
 }
 
 }  // namespace
-
-std::set<CoverPoint> all_cover_points() {
-  std::set<CoverPoint> points;
-  for (std::size_t phase = 0; phase < kPhaseNames.size(); ++phase) {
-    for (std::size_t kind = 0; kind < kKindNames.size(); ++kind) {
-      for (std::size_t fault = 0; fault < kFaultNames.size(); ++fault) {
-        const CoverPoint point{static_cast<CancelPhase>(phase), static_cast<JobKind>(kind),
-                               static_cast<JobFault>(fault)};
-        const bool bursts = point.phase == CancelPhase::Issuing || point.phase == CancelPhase::Answering;
-        const bool refused = point.fault == JobFault::OutsideWindow || point.fault == JobFault::BadDescriptor;
-        if (!touches_memory(point.kind) &&
-            (bursts || (point.fault != JobFault::None && point.fault != JobFault::BadDescriptor))) {
-          continue;
-        }
-        if (point.fault == JobFault::Mismatch && !can_mismatch(point.kind)) continue;
-        if (refused && bursts && !is_list(point.kind)) continue;
-        if (refused && point.phase == CancelPhase::Answering) continue;  // not all bursts can be issued
-        points.insert(point);
-      }
-    }
-  }
-  return points;
-}
-
-std::string to_string(const CoverPoint& point) {
-  return fmt::format("{} cancelled {}, fault {}", kKindNames.at(static_cast<std::size_t>(point.kind)),
-                     kPhaseNames.at(static_cast<std::size_t>(point.phase)),
-                     kFaultNames.at(static_cast<std::size_t>(point.fault)));
-}
 
 RandomStory::RandomStory(const std::string& build, std::uint64_t seed, std::size_t jobs)
     : random_(seed),
@@ -238,7 +191,7 @@ RandomStory::Job RandomStory::draw_job(std::size_t q) {
   const std::size_t choice = below(free_places_.size());
   job.place = free_places_[choice];
   free_places_.erase(free_places_.begin() + static_cast<std::ptrdiff_t>(choice));
-  job.point.kind = static_cast<JobKind>(below(kKindNames.size()));
+  job.point.kind = static_cast<JobKind>(below(kJobKinds));
   job.descriptor.pattern = chance(0.5) ? 0 : random_();
   if (touches_memory(job.point.kind)) draw_extents(job, job.place);
   draw_fault(job);

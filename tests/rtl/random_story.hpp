@@ -7,45 +7,10 @@
 #include <random>
 #include <set>
 
+#include "cover_points.hpp"
 #include "raw_engine.hpp"
 
 namespace sluice::test {
-
-/// When a job was cancelled, as the bus shows it.
-enum class CancelPhase : std::uint8_t {
-  Never,
-  BeforeDescriptor,  ///< the engine had not been told of the job
-  Waiting,           ///< no burst of it had been issued
-  Issuing,           ///< some had
-  Answering,         ///< all had; its completion was not there
-  After,             ///< its completion was there
-};
-
-/// What is wrong with a job or its memory.
-enum class JobFault : std::uint8_t {
-  None,
-  SlaveError,
-  DecodeError,
-  Mismatch,
-  OutsideWindow,
-  BadDescriptor,
-  Timeout,
-};
-
-enum class JobKind : std::uint8_t { Fill, Verify, FillVerify, FillList, VerifyList, FillVerifyList, Fence, Noop };
-
-/// One thing that must have happened: a job of this kind with this fault cancelled in this phase.
-struct CoverPoint {
-  CancelPhase phase;
-  JobKind kind;
-  JobFault fault;
-  auto operator<=>(const CoverPoint&) const = default;
-};
-
-/// All points that can happen. Left out, because they cannot: faults of memory in jobs that touch none; differing
-/// bytes where nothing is compared; bursts of plain jobs that are refused before their first.
-[[nodiscard]] std::set<CoverPoint> all_cover_points();
-[[nodiscard]] std::string to_string(const CoverPoint& point);
 
 /// A random run of one build: jobs of all kinds, sizes and alignments on all queues, faults, cancels in all phases,
 /// slow and reordering memory. A scoreboard over the real memory judges every completion, and that nothing is written
