@@ -20,6 +20,7 @@ TEST(RtlRandom, EveryRunKeepsItsPromisesAndEveryCaseIsMet) {
   const std::uint64_t first = number_from_environment("SLUICE_RTL_FIRST_SEED", 1);
   const std::uint64_t seeds = number_from_environment("SLUICE_RTL_SEEDS", 60);
   const char* const only = std::getenv("SLUICE_RTL_BUILD");
+  const bool whole = std::getenv("SLUICE_RTL_SEEDS") == nullptr && only == nullptr && first == 1;
   std::set<CoverPoint> covered;
   for (const sim::RtlBuild& build : sim::rtl_builds()) {
     if (build.name == "512-no-quiescence" || (only != nullptr && build.name != only)) continue;
@@ -39,7 +40,10 @@ TEST(RtlRandom, EveryRunKeepsItsPromisesAndEveryCaseIsMet) {
   std::size_t met = 0;
   for (const CoverPoint& point : wanted) {
     met += covered.count(point);
-    EXPECT_TRUE(covered.count(point) == 1) << "not met: " << to_string(point);
+    // Fewer runs, or others, need not meet all.
+    if (whole) {
+      EXPECT_TRUE(covered.count(point) == 1) << "not met: " << to_string(point);
+    }
   }
   RecordProperty("cover_points", fmt::format("{} of {}", met, wanted.size()));
   fmt::print("functional coverage: {} of {} points\n", met, wanted.size());
