@@ -214,7 +214,23 @@ std::size_t RingEngine::poll(std::span<Completion> out) {
 /// Urgent completions first: somebody waits for them.
 std::size_t RingEngine::collect_all(std::span<Completion> out) {
   std::size_t count = 0;
-  for (auto queue = queues_.rbegin(); queue != queues_.rend(); ++queue) count += collect(*queue, out.subspan(count));
+  for (auto queue = queues_.rbegin(); queue != queues_.rend(); ++queue) {
+    count += collect(*queue, out.subspan(count));
+    if (queue->quarantined) count += report_unfetched(*queue, out.subspan(count));
+  }
+  return count;
+}
+
+/// What a quarantined queue has fetched the device completes; the rest it will never fetch, and so never writes.
+std::size_t RingEngine::report_unfetched(Queue& queue, std::span<Completion> out) {
+  const std::uint32_t fetched = transport_->read_register(queue.registers + ring::kQueueSqHead);
+  if (static_cast<std::uint16_t>(fetched) != queue.cq_head) return 0;
+  std::size_t count = 0;
+  for (std::uint32_t slot = 0; slot < slots_->capacity() && count < out.size(); ++slot) {
+    if (!slots_->held(slot) || &queues_[queue_of_slot_[slot]] != &queue) continue;
+    out[count++] = {slots_->id(slot), slots_->job(slot).cookie, Outcome::Failed, FailureCause::Timeout, ByteCount(0)};
+    slots_->give_back(slot);
+  }
   return count;
 }
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The rules of AXI4 (ARM IHI 0022) that one port shows by itself, for a master with its slave. Bound to every master of
 // the engine in simulation; the proofs use it too, so it holds nothing but registers and immediate assertions.
-// MASTER_ONLY: assume nothing and say nothing about the slave.
 module sluice_axi_checker #(
     parameter int unsigned DATA_WIDTH = 512,
     parameter int unsigned ADDR_WIDTH = 64,

@@ -25,6 +25,12 @@ bind scrub sluice_axi_checker #(
     .rready(m01_axi_rready)
 );
 
+// The package states the width of a burst, because yosys cannot take $bits of a type.
+module sluice_width_assert;
+  initial assert ($bits(sluice_pkg::burst_t) == sluice_pkg::BurstBits);
+endmodule
+bind scrub sluice_width_assert u_width_assert ();
+
 module sluice_track_assert (
     input logic clk_i,
     input logic rst_ni,

@@ -162,7 +162,7 @@ void AxiSlave::choose_read_response() {
   const std::uint64_t address = read.address + static_cast<std::uint64_t>(read.sent) * read.beat_bytes;
   const std::uint64_t aligned = address / read.beat_bytes * read.beat_bytes;
   // Like a real memory, it delivers what is there of a beat at the edge of a window.
-  const HostMemory::Window* window = memory_.find(std::max(address, aligned), 1);
+  const HostMemory::Window* window = memory_.find(address, 1);
   pins_.rvalid = true;
   pins_.rid = static_cast<std::uint8_t>(id);
   pins_.rresp = kOkay;

@@ -162,6 +162,29 @@ TEST_F(RingEngineOnScript, SecondCompletionOfAJobIsAFault) {
   EXPECT_EQ((*engine)->poll(completions), 0U) << "the job has had its completion";
 }
 
+TEST_F(RingEngineOnScript, AQuarantinedQueueEndsAllItsJobsAndTheOtherTakesOver) {
+  script_.registers[ring::kRegCapabilities] = 0x00080206;  // two queues
+  auto engine = create();
+  ASSERT_TRUE(engine);
+  const ScrubJob jobs[] = {{memory_.part(0, 4096)}, {memory_.part(4096, 4096)}};
+  std::array<JobId, 2> ids;
+  ASSERT_TRUE((*engine)->submit(jobs, ids));
+  // The device has fetched only the first when its watchdog fires.
+  script_.post(0, 0, 1, ring::kOutcomeFailed, ring::kCauseTimeout, 0);
+  script_.registers[ring::kQueueBase + ring::kQueueSqHead] = 1;
+  std::array<Completion, 4> completions;
+  ASSERT_EQ((*engine)->poll(completions), 2U);
+  for (const std::size_t job : {0U, 1U}) {
+    EXPECT_EQ(completions.at(job).id, ids.at(job));
+    EXPECT_EQ(completions.at(job).cause, FailureCause::Timeout);
+    EXPECT_EQ(completions.at(job).bytes_zeroed, ByteCount(0));
+  }
+  EXPECT_FALSE((*engine)->fault()) << "the other queue works";
+  ASSERT_TRUE((*engine)->submit({jobs, 1}, ids));
+  EXPECT_EQ(script_.registers[ring::kQueueBase + ring::kQueueSqTail], 2U) << "no more for the quarantined one";
+  EXPECT_EQ(script_.registers[ring::kQueueBase + ring::kQueueStride + ring::kQueueSqTail], 1U);
+}
+
 TEST_F(RingEngineOnScript, SilenceFailsJobsWhileBeatsKeepThemAlive) {
   int calls = 0;
   script_.on_advance = [&](auto& device) {

@@ -78,6 +78,7 @@ class RingEngine final : public Engine {
   std::size_t collect_all(std::span<Completion> out);
   [[nodiscard]] bool possible(const ring::CompletionEntry& entry, const Queue& queue) const;
   std::size_t report_failed(std::span<Completion> out);
+  std::size_t report_unfetched(Queue& queue, std::span<Completion> out);
   void quarantine(Queue& queue);
   void watch();
   void fail(FailureCause cause, const std::string& why);
