@@ -123,9 +123,7 @@ module scrub #(
   assign read_data   = read_address[11] ? queue_read_data : engine_read_data;
   always_comb begin
     queue_read_data = '0;
-    for (int unsigned q = 0; q < NUM_QUEUES; q++) begin
-      if (read_address[10:7] == 4'(q)) queue_read_data = queue_read_data | queue_data[q*32+:32];
-    end
+    for (int unsigned q = 0; q < NUM_QUEUES; q++) queue_read_data = queue_read_data | queue_data[q*32+:32];
   end
 
   sluice_axil u_axil (
@@ -197,7 +195,7 @@ module scrub #(
         .clk_i(ap_clk), .rst_ni(ap_rst_n), .clear_i(clear), .enable_i(enable), .abort_all_i(abort_all), .tick_i(tick),
         .bus_stuck_i(bus_stuck_q), .write_i(write && to_queue && selected[q]), .write_address_i(write_address[6:0]),
         .write_data_i(write_data), .write_wait_o(queue_wait[q]), .write_error_o(queue_error[q]),
-        .read_address_i(read_address[6:0]), .read_data_o(queue_data[q*32+:32]), .cause_o(cause[q]), .idle_o(idle[q]),
+        .read_i(read && read_address[11:7] == {1'b1, 4'(q)}), .read_address_i(read_address[6:0]), .read_data_o(queue_data[q*32+:32]), .cause_o(cause[q]), .idle_o(idle[q]),
         .start_o(start[q]), .ring_log2_o(ring_log2[q*4+:4]), .cq_base_o(cq_base[q*64+:64]), .level_o(level[q*2+:2]),
         .weight_o(weight[q*8+:8]), .rate_o(rate[q*24+:24]), .events_o(events[q*6+:6]), .skipped_o(skipped[q]),
         .skipped_bytes_o(skipped_bytes[q*42+:42]),

@@ -36,9 +36,11 @@ module sluice_arbiter #(
   end
   always_comb begin
     level_used = '0;
-    for (int unsigned q = 0; q < NUM_QUEUES; q++) begin
-      for (int unsigned level = 1; level < 5; level++) begin
-        if (request[q] && (starving_q[q] ? level == 4 : 32'(level_i[q*2+:2]) == level)) level_used[level] = 1'b1;
+    if (request != '0) begin
+      for (int unsigned q = 0; q < NUM_QUEUES; q++) begin
+        for (int unsigned level = 1; level < 5; level++) begin
+          if (request[q] && (starving_q[q] ? level == 4 : 32'(level_i[q*2+:2]) == level)) level_used[level] = 1'b1;
+        end
       end
     end
     for (int unsigned q = 0; q < NUM_QUEUES; q++) begin
@@ -77,9 +79,12 @@ module sluice_arbiter #(
       credit_base = credit_q;
       if (refill) credit_base = credit_q[CreditW-1] ? credit_q + share : share;
       // Never more than 4 KiB in hand.
-      tokens_spent = tokens_q;
-      if (tokens_q < 26'sd4194304) tokens_spent = tokens_q + $signed({2'b00, rate_i[q*24+:24]});
-      if (grant_o[q]) tokens_spent = tokens_spent - $signed({3'b000, bytes_i[q*13+:13], 10'd0});
+      tokens_spent = '0;
+      if (!unlimited_q) begin
+        tokens_spent = tokens_q;
+        if (tokens_q < 26'sd4194304) tokens_spent = tokens_q + $signed({2'b00, rate_i[q*24+:24]});
+        if (grant_o[q]) tokens_spent = tokens_spent - $signed({3'b000, bytes_i[q*13+:13], 10'd0});
+      end
     end
 
     always_ff @(posedge clk_i) begin
@@ -90,9 +95,9 @@ module sluice_arbiter #(
         age_q         <= '0;
         starving_q[q] <= 1'b0;
       end else begin
-        credit_q    <= grant_o[q] ? credit_base - $signed({9'd0, units}) : credit_base;
+        if (refill || grant_o[q]) credit_q <= grant_o[q] ? credit_base - $signed({9'd0, units}) : credit_base;
         unlimited_q <= rate_i[q*24+:24] == 24'd0;
-        tokens_q    <= unlimited_q ? '0 : tokens_spent;
+        tokens_q    <= tokens_spent;
         if (!request[q] || grant_o[q]) begin
           // Waiting for the rate or for room is not being passed over, but does not make young again either.
           if (grant_o[q] || !valid_i[q]) begin

@@ -15,6 +15,7 @@ module sluice_cancel #(
     input  logic [31:0] cancel_generation_i,
     input  logic        clear_i,
     input  logic [15:0] clear_slot_i,
+    input  logic        query_i,
     input  logic [15:0] query_slot_i,
     input  logic [31:0] query_generation_i,
     output logic        hit_o
@@ -34,7 +35,7 @@ module sluice_cancel #(
   assign known_cancel = cancel_i && 32'(cancel_slot_i) < NUM_SLOTS;
   // A request that comes with the end of the slot's job is for the next one: it stays.
   assign known_clear  = clear_i && 32'(clear_slot_i) < NUM_SLOTS && !(known_cancel && cancel_slot == clear_slot);
-  assign hit_o        = asked_mem_q[query_slot] != ended_mem_q[query_slot] &&
+  assign hit_o        = query_i && asked_mem_q[query_slot] != ended_mem_q[query_slot] &&
                         generation_mem_q[query_slot] == query_generation_i;
 
   always_ff @(posedge clk_i) begin
@@ -50,18 +51,13 @@ module sluice_cancel #(
     end
   end
 
-  logic ask_write, end_write, ask_value, end_value;
-  logic [SlotW-1:0] ask_index, end_index;
-  assign ask_write = sweeping_q || known_cancel;
-  assign ask_index = sweeping_q ? sweep_q : cancel_slot;
-  assign ask_value = !sweeping_q && !ended_mem_q[cancel_slot];
-  assign end_write = sweeping_q || known_clear;
-  assign end_index = sweeping_q ? sweep_q : clear_slot;
-  assign end_value = !sweeping_q && asked_mem_q[clear_slot];
-
   always_ff @(posedge clk_i) begin
-    if (ask_write) asked_mem_q[ask_index] <= ask_value;
-    if (end_write) ended_mem_q[end_index] <= end_value;
+    if (sweeping_q || known_cancel) begin
+      asked_mem_q[sweeping_q ? sweep_q : cancel_slot] <= !sweeping_q && !ended_mem_q[cancel_slot];
+    end
+    if (sweeping_q || known_clear) begin
+      ended_mem_q[sweeping_q ? sweep_q : clear_slot] <= !sweeping_q && asked_mem_q[clear_slot];
+    end
     if (known_cancel) generation_mem_q[cancel_slot] <= cancel_generation_i;
   end
 endmodule

@@ -142,25 +142,27 @@ module sluice_complete #(
         open_q             <= next_open;
         above_last_q       <= ~(picked | (picked - NUM_QUEUES'(1)));
       end
-      for (int unsigned l = 0; l < LINES; l++) begin
-        for (int unsigned lane = 0; lane < Lanes; lane++) begin
-          if (post != '0 && 32'(target) == l) begin
-            if (32'(post_lane) == lane) lanes_q[l*Lanes+lane] <= 1'b1;
-            else if (start_line) lanes_q[l*Lanes+lane] <= 1'b0;
+      if (post != '0) begin
+        for (int unsigned l = 0; l < LINES; l++) begin
+          for (int unsigned lane = 0; lane < Lanes; lane++) begin
+            if (32'(target) == l) begin
+              if (32'(post_lane) == lane) lanes_q[l*Lanes+lane] <= 1'b1;
+              else if (start_line) lanes_q[l*Lanes+lane] <= 1'b0;
+            end
           end
         end
       end
     end
   end
   always_ff @(posedge clk_i) begin
-    for (int unsigned l = 0; l < LINES; l++) begin
-      if (start_line && 32'(next_open) == l) begin
-        queue_q[l*QUEUE_W+:QUEUE_W] <= post_queue;
-        address_q[l*64+:64]         <= post_base + {44'd0, post_index - 16'(post_lane), 4'd0};
-      end
-      for (int unsigned lane = 0; lane < Lanes; lane++) begin
-        if (post != '0 && 32'(target) == l && 32'(post_lane) == lane) begin
-          data_q[(l*Lanes+lane)*128+:128] <= entry;
+    if (post != '0) begin
+      for (int unsigned l = 0; l < LINES; l++) begin
+        if (start_line && 32'(next_open) == l) begin
+          queue_q[l*QUEUE_W+:QUEUE_W] <= post_queue;
+          address_q[l*64+:64]         <= post_base + {44'd0, post_index - 16'(post_lane), 4'd0};
+        end
+        for (int unsigned lane = 0; lane < Lanes; lane++) begin
+          if (32'(target) == l && 32'(post_lane) == lane) data_q[(l*Lanes+lane)*128+:128] <= entry;
         end
       end
     end
@@ -180,8 +182,10 @@ module sluice_complete #(
   logic [$clog2(AnswersDepth):0] unused_count;
   always_comb begin
     sent_count = '0;
-    for (int unsigned lane = 0; lane < Lanes; lane++) begin
-      sent_count = sent_count + 4'(lanes_q[32'(send_q)*Lanes+lane]);
+    if (line_pop_i) begin
+      for (int unsigned lane = 0; lane < Lanes; lane++) begin
+        sent_count = sent_count + 4'(lanes_q[32'(send_q)*Lanes+lane]);
+      end
     end
   end
   sluice_fifo #(
@@ -209,8 +213,10 @@ module sluice_complete #(
         answered_q[q*16+:16] <= '0;
         fault_o[q]           <= 1'b0;
       end else begin
-        tail_q[q*16+:16]  <= tail_q[q*16+:16] + 16'(post[q]);
-        count_q[q*16+:16] <= count_q[q*16+:16] + 16'(post[q]) - freed_i[q*16+:16];
+        if (post[q]) tail_q[q*16+:16] <= tail_q[q*16+:16] + 16'd1;
+        if (post[q] || freed_i[q*16+:16] != 16'd0) begin
+          count_q[q*16+:16] <= count_q[q*16+:16] + 16'(post[q]) - freed_i[q*16+:16];
+        end
         if (mine) begin
           answered_q[q*16+:16] <= answered_q[q*16+:16] + 16'(answered_count);
           if (answer_bad_i) fault_o[q] <= 1'b1;

@@ -18,102 +18,99 @@ module sluice_counters #(
     output logic [63:0]              value_o
 );
   localparam int unsigned Blocks = NUM_QUEUES + 1;
-  localparam int unsigned Total = Blocks * 8;
-  localparam int unsigned ShortW = 9;   // one event a cycle for a round of at most 8 * 17 cycles
+  localparam int unsigned BlockW = $clog2(Blocks);
+  localparam int unsigned ShortW = 8;   // one event a cycle for a round of at most 8 * 17 cycles
   localparam int unsigned BeatsW = 14;
   localparam int unsigned BytesW = 48;
+  localparam logic [2:0] BeatCounter = 3'd3;  // of a queue
+  localparam logic [2:0] ByteCounter = 3'd4;
 
-  logic [63:0] mem_q[0:Total-1];
-  logic [INDEX_W-1:0] turn_q, turn1_q;
+  logic [63:0] mem_q[0:Blocks*8-1];
+  logic [BlockW-1:0] block_q;
+  logic [2:0] counter_q;
+  logic [INDEX_W-1:0] turn, turn1_q;
   logic valid1_q, first_round_q, old_known1_q;
   logic [63:0] old1_q;
-  logic [BytesW-1:0] amount, amount1_q;
-  logic [Blocks*8-1:0] is_turn;
-  logic [Blocks*6*ShortW-1:0] short_q;
-  logic [2*ShortW-1:0] engine_short_q;
-  logic [NUM_QUEUES*BeatsW-1:0] beats_q;
-  logic [NUM_QUEUES*BytesW-1:0] bytes_q;
+  logic [BytesW-1:0] amount1_q;
 
-  for (genvar i = 0; i < Total; i++) begin : g_turn
-    assign is_turn[i] = turn_q == INDEX_W'(i);
-  end
+  logic [8*ShortW-1:0] taken;  // the short counter whose turn it is
+  assign taken = (8*ShortW)'({ShortW{1'b1}}) << {counter_q, 3'd0};
 
-  // Short counters 0, 1, 2, 5, 6, 7 of each block; 3 and 4 of a queue count beats and bytes.
   for (genvar b = 0; b < Blocks; b++) begin : g_block
-    for (genvar e = 0; e < 6; e++) begin : g_event
-      localparam int unsigned Counter = (e < 3) ? e : e + 2;
-      logic event_now;
-      if (b == NUM_QUEUES) begin : g_engine
-        assign event_now = engine_i[Counter];
-      end else begin : g_queue
-        assign event_now = queue_i[b*6+5-e];
-      end
-      always_ff @(posedge clk_i) begin
-        if (!rst_ni) short_q[(b*6+e)*ShortW+:ShortW] <= '0;
-        else if (is_turn[b*8+Counter]) short_q[(b*6+e)*ShortW+:ShortW] <= ShortW'(event_now);
-        else short_q[(b*6+e)*ShortW+:ShortW] <= short_q[(b*6+e)*ShortW+:ShortW] + ShortW'(event_now);
-      end
-    end
-  end
-  for (genvar e = 0; e < 2; e++) begin : g_engine_event
-    always_ff @(posedge clk_i) begin
-      if (!rst_ni) engine_short_q[e*ShortW+:ShortW] <= '0;
-      else if (is_turn[NUM_QUEUES*8+3+e]) engine_short_q[e*ShortW+:ShortW] <= ShortW'(engine_i[3+e]);
-      else engine_short_q[e*ShortW+:ShortW] <= engine_short_q[e*ShortW+:ShortW] + ShortW'(engine_i[3+e]);
-    end
-  end
-  for (genvar q = 0; q < NUM_QUEUES; q++) begin : g_wide
-    logic [BeatsW-1:0] beats_now;
-    logic [BytesW-1:0] bytes_now;
-    assign beats_now = burst_i[q] ? BeatsW'(burst_last_beat_i) + BeatsW'(1) : '0;
-    assign bytes_now = skipped_i[q] ? BytesW'(skipped_bytes_i[q*42+:42]) : '0;
+    logic mine;
+    logic [7:0] events;
+    logic [8*ShortW-1:0] short_q, ones;
+    logic [BytesW-1:0] own_amount, amount;  // amount: of the blocks so far
+
+    assign mine = block_q == BlockW'(b);
     always_ff @(posedge clk_i) begin
       if (!rst_ni) begin
-        beats_q[q*BeatsW+:BeatsW] <= '0;
-        bytes_q[q*BytesW+:BytesW] <= '0;
-      end else begin
-        beats_q[q*BeatsW+:BeatsW] <= (is_turn[q*8+3] ? '0 : beats_q[q*BeatsW+:BeatsW]) + beats_now;
-        bytes_q[q*BytesW+:BytesW] <= (is_turn[q*8+4] ? '0 : bytes_q[q*BytesW+:BytesW]) + bytes_now;
+        short_q <= '0;
+      end else if (mine || events != '0) begin
+        short_q <= (mine ? short_q & ~taken : short_q) + ones;
       end
     end
-  end
+    // No short counter runs over into the next: one addition serves all eight.
+    for (genvar e = 0; e < 8; e++) begin : g_event
+      assign ones[e*ShortW+:ShortW] = ShortW'(events[e]);
+    end
 
-  always_comb begin
-    amount = '0;
-    for (int unsigned b = 0; b < Blocks; b++) begin
-      for (int unsigned e = 0; e < 6; e++) begin
-        if (is_turn[b*8+((e < 3) ? e : e+2)]) amount = amount | BytesW'(short_q[(b*6+e)*ShortW+:ShortW]);
+    if (b == NUM_QUEUES) begin : g_engine
+      assign events     = engine_i;
+      assign own_amount = BytesW'(short_q[32'(counter_q)*ShortW+:ShortW]);
+    end else begin : g_queue
+      logic [BeatsW-1:0] beats_q;
+      logic [BytesW-1:0] bytes_q;
+      logic take_beats, take_bytes;
+      assign events     = {queue_i[b*6], queue_i[b*6+1], queue_i[b*6+2], 2'b00, queue_i[b*6+3], queue_i[b*6+4],
+                           queue_i[b*6+5]};
+      assign take_beats = mine && counter_q == BeatCounter;
+      assign take_bytes = mine && counter_q == ByteCounter;
+      always_ff @(posedge clk_i) begin
+        if (!rst_ni) begin
+          beats_q <= '0;
+          bytes_q <= '0;
+        end else begin
+          if (take_beats || burst_i[b]) begin
+            beats_q <= (take_beats ? '0 : beats_q) + (burst_i[b] ? BeatsW'(burst_last_beat_i) + BeatsW'(1) : '0);
+          end
+          if (take_bytes || skipped_i[b]) begin
+            bytes_q <= (take_bytes ? '0 : bytes_q) + (skipped_i[b] ? BytesW'(skipped_bytes_i[b*42+:42]) : '0);
+          end
+        end
       end
+      assign own_amount = take_beats ? BytesW'(beats_q) : take_bytes ? bytes_q :
+                          BytesW'(short_q[32'(counter_q)*ShortW+:ShortW]);
     end
-    for (int unsigned e = 0; e < 2; e++) begin
-      if (is_turn[NUM_QUEUES*8+3+e]) amount = amount | BytesW'(engine_short_q[e*ShortW+:ShortW]);
-    end
-    for (int unsigned q = 0; q < NUM_QUEUES; q++) begin
-      if (is_turn[q*8+3]) amount = amount | BytesW'(beats_q[q*BeatsW+:BeatsW]);
-      if (is_turn[q*8+4]) amount = amount | bytes_q[q*BytesW+:BytesW];
+
+    if (b == 0) begin : g_first
+      assign amount = mine ? own_amount : '0;
+    end else begin : g_next
+      assign amount = mine ? own_amount : g_block[b-1].amount;
     end
   end
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
-      turn_q        <= '0;
+      block_q       <= '0;
+      counter_q     <= '0;
       first_round_q <= 1'b1;
       valid1_q      <= 1'b0;
     end else begin
-      valid1_q <= 1'b1;
-      if (turn_q == INDEX_W'(Total - 1)) begin
-        turn_q        <= '0;
-        first_round_q <= 1'b0;
-      end else begin
-        turn_q <= turn_q + INDEX_W'(1);
+      valid1_q  <= 1'b1;
+      counter_q <= counter_q + 3'd1;
+      if (counter_q == 3'd7) begin
+        block_q <= (block_q == BlockW'(NUM_QUEUES)) ? '0 : block_q + BlockW'(1);
+        if (block_q == BlockW'(NUM_QUEUES)) first_round_q <= 1'b0;
       end
     end
   end
+  assign turn = INDEX_W'({block_q, counter_q});
   // The first round after a reset starts every counter anew.
   always_ff @(posedge clk_i) begin
-    turn1_q      <= turn_q;
-    amount1_q    <= amount;
-    old1_q       <= mem_q[turn_q];
+    turn1_q      <= turn;
+    amount1_q    <= g_block[NUM_QUEUES].amount;
+    old1_q       <= mem_q[turn];
     old_known1_q <= !first_round_q;
     if (valid1_q) mem_q[turn1_q] <= (old_known1_q ? old1_q : 64'd0) + 64'(amount1_q);
   end

@@ -43,10 +43,18 @@ module sluice_expand (
   assign two_halves = job_i.operation == 3'(sluice_ring_pkg::OpFillVerify);
   assign is_second  = two_halves && second_q;
 
-  assign list_extent_address = line_q[32'(extent_q)*128+:64];
-  assign list_extent_length  = line_q[32'(extent_q)*128+64+:64];
-  assign extent_bad = list_extent_length == 64'd0 || list_extent_length > 64'(left_q) || list_bad_q;
-  assign left_after = left_q - list_extent_length[sluice_pkg::LengthWidth-1:0];
+  always_comb begin
+    list_extent_address = 'x;
+    list_extent_length  = 'x;
+    extent_bad          = 1'b0;
+    left_after          = 'x;
+    if (state_q == StLine) begin
+      list_extent_address = line_q[32'(extent_q)*128+:64];
+      list_extent_length  = line_q[32'(extent_q)*128+64+:64];
+      extent_bad          = list_extent_length == 64'd0 || list_extent_length > 64'(left_q) || list_bad_q;
+      left_after          = left_q - list_extent_length[sluice_pkg::LengthWidth-1:0];
+    end
+  end
 
   always_comb begin
     piece_o = 'x;
@@ -102,8 +110,8 @@ module sluice_expand (
             state_q    <= StAsk;
             left_q     <= job_i.length_bytes;
             list_bad_q <= 1'b0;
+            extent_q   <= '0;
           end
-          extent_q <= '0;
         end
         StAsk: if (list_ready_i) state_q <= StWait;
         StWait: begin
@@ -122,14 +130,15 @@ module sluice_expand (
           end
         end
       endcase
-      if (finishes) second_q <= 1'b0;
-      else if (send && two_halves) second_q <= !second_q;
+      if (send) second_q <= two_halves && !second_q && !piece_o.last;
     end
   end
 
   always_ff @(posedge clk_i) begin
-    if (state_q == StPlain) line_address_q <= job_i.address;
-    else if (list_done_i) line_address_q <= line_address_q + 64'd64;
-    if (list_done_i) line_q <= list_line_i;
+    if (state_q == StPlain && job_valid_i) line_address_q <= job_i.address;
+    if (list_done_i) begin
+      line_address_q <= line_address_q + 64'd64;
+      line_q         <= list_line_i;
+    end
   end
 endmodule

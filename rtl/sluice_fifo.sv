@@ -31,9 +31,9 @@ module sluice_fifo #(
   assign count_o   = count_q;
   assign push      = push_i && !full_q;
   assign pop       = pop_i && valid_q;
-  assign behind    = head_q != tail_q;
-  assign refill    = (pop || !valid_q) && behind;
-  assign to_output = (pop || !valid_q) && !behind && push;
+  assign behind    = head_q != tail_q;  // only while there is an output
+  assign refill    = pop && behind;
+  assign to_output = push && !behind && (pop || !valid_q);
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
@@ -42,14 +42,14 @@ module sluice_fifo #(
       count_q <= '0;
       full_q  <= 1'b0;
       valid_q <= 1'b0;
-    end else begin
+    end else if (push || pop) begin
       if (push && !to_output) tail_q <= tail_q + PtrW'(1);
       if (refill) head_q <= head_q + PtrW'(1);
-      if (pop || !valid_q) valid_q <= refill || to_output;
-      if (push && !pop) begin
+      valid_q <= push || behind || !pop;
+      if (!pop) begin
         count_q <= count_q + COUNT_W'(1);
         full_q  <= count_q == COUNT_W'(DEPTH - 1);
-      end else if (pop && !push) begin
+      end else if (!push) begin
         count_q <= count_q - COUNT_W'(1);
         full_q  <= 1'b0;
       end

@@ -22,6 +22,7 @@ module sluice_queue #(
     input  logic [31:0]                  write_data_i,
     output logic                         write_wait_o,
     output logic                         write_error_o,
+    input  logic                         read_i,
     input  logic [6:0]                   read_address_i,
     output logic [31:0]                  read_data_o,
     output logic                         cause_o,
@@ -82,7 +83,7 @@ module sluice_queue #(
       .NUM_SLOTS (NUM_SLOTS)
   ) u_regs (
       .clk_i, .rst_ni, .clear_i, .write_i, .write_address_i, .write_data_i, .write_wait_o, .write_error_o,
-      .read_address_i, .read_data_o, .config_o(setup), .start_o(start), .abort_o(abort), .sq_tail_o(sq_tail), .freed_o,
+      .read_i, .read_address_i, .read_data_o, .config_o(setup), .start_o(start), .abort_o(abort), .sq_tail_o(sq_tail), .freed_o,
       .cancel_o(cancel), .cancel_slot_o(cancel_slot), .cancel_generation_o(cancel_generation),
       .cancel_ready_i(cancel_ready), .abort_all_i, .sq_head_i(sq_head), .cq_tail_i, .idle_i(idle_o),
       .fetch_fault_i(fetch_fault), .completion_fault_i, .quarantine_i(quarantine), .drained_o(drained),
@@ -159,7 +160,7 @@ module sluice_queue #(
       .clk_i, .rst_ni(run_ni), .start_i(start), .ready_o(cancel_ready),
       .cancel_i(cancel), .cancel_slot_i(cancel_slot), .cancel_generation_i(cancel_generation),
       .clear_i(done_event), .clear_slot_i(done_o.slot),
-      .query_slot_i(table_slot), .query_generation_i(table_generation), .hit_o(table_hit)
+      .query_i(checked_valid), .query_slot_i(table_slot), .query_generation_i(table_generation), .hit_o(table_hit)
   );
 
   sluice_pkg::entry_t entry;

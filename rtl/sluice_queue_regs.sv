@@ -13,8 +13,9 @@ module sluice_queue_regs #(
     input  logic [31:0] write_data_i,
     output logic        write_wait_o,
     output logic        write_error_o,
+    input  logic        read_i,
     input  logic [6:0]  read_address_i,
-    output logic [31:0] read_data_o,
+    output logic [31:0] read_data_o,    // 0 when nothing is read
 
     output sluice_pkg::queue_config_t config_o,
     output logic                      start_o,        // one cycle: the queue has just been enabled
@@ -54,37 +55,42 @@ module sluice_queue_regs #(
   assign cancel_slot_o       = write_data_i[15:0];
   assign high_mask           = AddressMask[63:32];
 
-  assign running      = config_q.enable || start_q || !idle_i;
-  assign size         = 16'd1 << config_q.ring_log2;
-  assign bad_setup    = running || (write_address_i[2:0] == 3'd4 && (write_data_i & ~high_mask) != 32'd0);
-  assign bad_doorbell = !config_q.enable || (write_data_i[15:0] - sq_head_i) > size ||
-                        (write_data_i[15:0] - sq_tail_q) > size || write_data_i[31:16] != 16'd0;
-  assign bad_head     = (write_data_i[15:0] - cq_head_q) > (cq_tail_i - cq_head_q) || write_data_i[31:16] != 16'd0;
-
+  assign running = config_q.enable || start_q || !idle_i;
+  assign size    = 16'd1 << config_q.ring_log2;
   always_comb begin
-    case (write_address_i)
-      sluice_ring_pkg::QueueCtrl:
-        write_error_o = write_data_i[31:2] != 30'd0 ||
-                        (write_data_i[0] && !config_q.enable &&
-                         (running || abort_q || write_data_i[1] || config_q.ring_log2 == 4'd0 || quarantine_i ||
-                          abort_all_i));
-      sluice_ring_pkg::QueueRingLog2:
-        write_error_o = bad_setup || write_data_i > 32'(MaxRingLog2) || write_data_i == 32'd0;
-      sluice_ring_pkg::QueueSqBase, sluice_ring_pkg::QueueCqBase:
-        write_error_o = bad_setup || write_data_i[11:0] != 12'd0;
-      sluice_ring_pkg::QueueSqBase + 7'd4, sluice_ring_pkg::QueueCqBase + 7'd4:
-        write_error_o = bad_setup;
-      sluice_ring_pkg::QueueWindowBase, sluice_ring_pkg::QueueWindowBase + 7'd4, sluice_ring_pkg::QueueWindowLimit,
-      sluice_ring_pkg::QueueWindowLimit + 7'd4:
-        write_error_o = bad_setup || locked_q;
-      sluice_ring_pkg::QueueSqTail: write_error_o = bad_doorbell;
-      sluice_ring_pkg::QueueCqHead: write_error_o = bad_head;
-      sluice_ring_pkg::QueueCancelSlot: write_error_o = write_data_i >= NUM_SLOTS;
-      sluice_ring_pkg::QueueLock, sluice_ring_pkg::QueueCancelGeneration, sluice_ring_pkg::QueueQos,
-      sluice_ring_pkg::QueueRate, sluice_ring_pkg::QueueModeration, sluice_ring_pkg::QueueCause:
-        write_error_o = 1'b0;
-      default: write_error_o = 1'b1;
-    endcase
+    bad_setup     = 1'b0;
+    bad_doorbell  = 1'b0;
+    bad_head      = 1'b0;
+    write_error_o = 1'b0;
+    if (write_i) begin
+      bad_setup    = running || (write_address_i[2:0] == 3'd4 && (write_data_i & ~high_mask) != 32'd0);
+      bad_doorbell = !config_q.enable || (write_data_i[15:0] - sq_head_i) > size ||
+                     (write_data_i[15:0] - sq_tail_q) > size || write_data_i[31:16] != 16'd0;
+      bad_head     = (write_data_i[15:0] - cq_head_q) > (cq_tail_i - cq_head_q) || write_data_i[31:16] != 16'd0;
+      case (write_address_i)
+        sluice_ring_pkg::QueueCtrl:
+          write_error_o = write_data_i[31:2] != 30'd0 ||
+                          (write_data_i[0] && !config_q.enable &&
+                           (running || abort_q || write_data_i[1] || config_q.ring_log2 == 4'd0 || quarantine_i ||
+                            abort_all_i));
+        sluice_ring_pkg::QueueRingLog2:
+          write_error_o = bad_setup || write_data_i > 32'(MaxRingLog2) || write_data_i == 32'd0;
+        sluice_ring_pkg::QueueSqBase, sluice_ring_pkg::QueueCqBase:
+          write_error_o = bad_setup || write_data_i[11:0] != 12'd0;
+        sluice_ring_pkg::QueueSqBase + 7'd4, sluice_ring_pkg::QueueCqBase + 7'd4:
+          write_error_o = bad_setup;
+        sluice_ring_pkg::QueueWindowBase, sluice_ring_pkg::QueueWindowBase + 7'd4, sluice_ring_pkg::QueueWindowLimit,
+        sluice_ring_pkg::QueueWindowLimit + 7'd4:
+          write_error_o = bad_setup || locked_q;
+        sluice_ring_pkg::QueueSqTail: write_error_o = bad_doorbell;
+        sluice_ring_pkg::QueueCqHead: write_error_o = bad_head;
+        sluice_ring_pkg::QueueCancelSlot: write_error_o = write_data_i >= NUM_SLOTS;
+        sluice_ring_pkg::QueueLock, sluice_ring_pkg::QueueCancelGeneration, sluice_ring_pkg::QueueQos,
+        sluice_ring_pkg::QueueRate, sluice_ring_pkg::QueueModeration, sluice_ring_pkg::QueueCause:
+          write_error_o = 1'b0;
+        default: write_error_o = 1'b1;
+      endcase
+    end
   end
 
   // A request must not fall into the sweep of the cancel table.
@@ -165,29 +171,32 @@ module sluice_queue_regs #(
   end
 
   always_comb begin
-    case (read_address_i)
-      sluice_ring_pkg::QueueCtrl:   read_data_o = {31'd0, config_q.enable};
-      sluice_ring_pkg::QueueStatus: read_data_o = {27'd0, abort_q, quarantine_i, completion_fault_i, fetch_fault_i, idle_i};
-      sluice_ring_pkg::QueueRingLog2:           read_data_o = {28'd0, config_q.ring_log2};
-      sluice_ring_pkg::QueueSqTail:             read_data_o = {16'd0, sq_tail_q};
-      sluice_ring_pkg::QueueSqBase:             read_data_o = config_q.sq_base[31:0];
-      sluice_ring_pkg::QueueSqBase + 7'd4:      read_data_o = config_q.sq_base[63:32];
-      sluice_ring_pkg::QueueCqBase:             read_data_o = config_q.cq_base[31:0];
-      sluice_ring_pkg::QueueCqBase + 7'd4:      read_data_o = config_q.cq_base[63:32];
-      sluice_ring_pkg::QueueWindowBase:         read_data_o = config_q.window_base[31:0];
-      sluice_ring_pkg::QueueWindowBase + 7'd4:  read_data_o = config_q.window_base[63:32];
-      sluice_ring_pkg::QueueWindowLimit:        read_data_o = config_q.window_limit[31:0];
-      sluice_ring_pkg::QueueWindowLimit + 7'd4: read_data_o = config_q.window_limit[63:32];
-      sluice_ring_pkg::QueueSqHead:             read_data_o = {16'd0, sq_head_i};
-      sluice_ring_pkg::QueueCqTail:             read_data_o = {16'd0, cq_tail_i};
-      sluice_ring_pkg::QueueCqHead:             read_data_o = {16'd0, cq_head_q};
-      sluice_ring_pkg::QueueLock:               read_data_o = {31'd0, locked_q};
-      sluice_ring_pkg::QueueCancelGeneration:   read_data_o = cancel_generation_q;
-      sluice_ring_pkg::QueueQos:                read_data_o = {16'd0, config_q.weight, 6'd0, config_q.level};
-      sluice_ring_pkg::QueueRate:               read_data_o = {8'd0, config_q.rate};
-      sluice_ring_pkg::QueueModeration:         read_data_o = {config_q.moderation_cycles, config_q.moderation_count};
-      sluice_ring_pkg::QueueCause:              read_data_o = {28'd0, cause_i};
-      default:                                  read_data_o = 32'd0;
-    endcase
+    read_data_o = 32'd0;
+    if (read_i) begin
+      case (read_address_i)
+        sluice_ring_pkg::QueueCtrl:   read_data_o = {31'd0, config_q.enable};
+        sluice_ring_pkg::QueueStatus: read_data_o = {27'd0, abort_q, quarantine_i, completion_fault_i, fetch_fault_i, idle_i};
+        sluice_ring_pkg::QueueRingLog2:           read_data_o = {28'd0, config_q.ring_log2};
+        sluice_ring_pkg::QueueSqTail:             read_data_o = {16'd0, sq_tail_q};
+        sluice_ring_pkg::QueueSqBase:             read_data_o = config_q.sq_base[31:0];
+        sluice_ring_pkg::QueueSqBase + 7'd4:      read_data_o = config_q.sq_base[63:32];
+        sluice_ring_pkg::QueueCqBase:             read_data_o = config_q.cq_base[31:0];
+        sluice_ring_pkg::QueueCqBase + 7'd4:      read_data_o = config_q.cq_base[63:32];
+        sluice_ring_pkg::QueueWindowBase:         read_data_o = config_q.window_base[31:0];
+        sluice_ring_pkg::QueueWindowBase + 7'd4:  read_data_o = config_q.window_base[63:32];
+        sluice_ring_pkg::QueueWindowLimit:        read_data_o = config_q.window_limit[31:0];
+        sluice_ring_pkg::QueueWindowLimit + 7'd4: read_data_o = config_q.window_limit[63:32];
+        sluice_ring_pkg::QueueSqHead:             read_data_o = {16'd0, sq_head_i};
+        sluice_ring_pkg::QueueCqTail:             read_data_o = {16'd0, cq_tail_i};
+        sluice_ring_pkg::QueueCqHead:             read_data_o = {16'd0, cq_head_q};
+        sluice_ring_pkg::QueueLock:               read_data_o = {31'd0, locked_q};
+        sluice_ring_pkg::QueueCancelGeneration:   read_data_o = cancel_generation_q;
+        sluice_ring_pkg::QueueQos:                read_data_o = {16'd0, config_q.weight, 6'd0, config_q.level};
+        sluice_ring_pkg::QueueRate:               read_data_o = {8'd0, config_q.rate};
+        sluice_ring_pkg::QueueModeration:         read_data_o = {config_q.moderation_cycles, config_q.moderation_count};
+        sluice_ring_pkg::QueueCause:              read_data_o = {28'd0, cause_i};
+        default: ;
+      endcase
+    end
   end
 endmodule

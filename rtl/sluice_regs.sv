@@ -106,20 +106,23 @@ module sluice_regs #(
   end
 
   always_comb begin
-    case (read_address_i)
-      sluice_ring_pkg::RegCtrl:         read_data_o = {29'd0, all_idle, resetting_q, enable_q};
-      sluice_ring_pkg::RegGie:          read_data_o = {31'd0, gie_q};
-      sluice_ring_pkg::RegIer:          read_data_o = {ier_refused_q, 31'(ier_q)};
-      sluice_ring_pkg::RegIsr:          read_data_o = {refused_q, 31'(cause_i)};
-      sluice_ring_pkg::RegId:           read_data_o = sluice_ring_pkg::Id;
-      sluice_ring_pkg::RegVersion:      read_data_o = sluice_ring_pkg::Version;
-      sluice_ring_pkg::RegCapabilities: read_data_o = CAPABILITIES;
-      sluice_ring_pkg::RegLimits:       read_data_o = LIMITS;
-      sluice_ring_pkg::RegOperations:   read_data_o = Operations;
-      sluice_ring_pkg::RegTimeout:      read_data_o = timeout_q;
-      sluice_ring_pkg::RegRefused:      read_data_o = {20'd0, refused_address_q};
-      default:                          read_data_o = 32'd0;
-    endcase
-    if (is_counter) read_data_o = read_address_i[2] ? high_q : counter_i[31:0];
+    read_data_o = 32'd0;
+    if (read_i) begin
+      case (read_address_i)
+        sluice_ring_pkg::RegCtrl:         read_data_o = {29'd0, all_idle, resetting_q, enable_q};
+        sluice_ring_pkg::RegGie:          read_data_o = {31'd0, gie_q};
+        sluice_ring_pkg::RegIer:          read_data_o = {ier_refused_q, 31'(ier_q)};
+        sluice_ring_pkg::RegIsr:          read_data_o = {refused_q, 31'(cause_i)};
+        sluice_ring_pkg::RegId:           read_data_o = sluice_ring_pkg::Id;
+        sluice_ring_pkg::RegVersion:      read_data_o = sluice_ring_pkg::Version;
+        sluice_ring_pkg::RegCapabilities: read_data_o = CAPABILITIES;
+        sluice_ring_pkg::RegLimits:       read_data_o = LIMITS;
+        sluice_ring_pkg::RegOperations:   read_data_o = Operations;
+        sluice_ring_pkg::RegTimeout:      read_data_o = timeout_q;
+        sluice_ring_pkg::RegRefused:      read_data_o = {20'd0, refused_address_q};
+        default: ;
+      endcase
+      if (is_counter) read_data_o = read_address_i[2] ? high_q : counter_i[31:0];
+    end
   end
 endmodule

@@ -53,11 +53,13 @@ module sluice_verify #(
     first_lane = '0;
     last_lane  = '0;
     pattern    = '0;
-    for (int unsigned q = 0; q < NUM_QUEUES; q++) begin
-      if (beat_valid_i[q]) begin
-        first_lane = first_lane | (first_beat_q[q] ? lanes[q*14+7+:7] : 7'd0);
-        last_lane  = last_lane | (beat_last_i ? lanes[q*14+:7] : 7'(BusBytes - 1));
-        pattern    = pattern | patterns_q[q*64+:64];
+    if (beat_valid_i != '0) begin
+      for (int unsigned q = 0; q < NUM_QUEUES; q++) begin
+        if (beat_valid_i[q]) begin
+          first_lane = first_lane | (first_beat_q[q] ? lanes[q*14+7+:7] : 7'd0);
+          last_lane  = last_lane | (beat_last_i ? lanes[q*14+:7] : 7'(BusBytes - 1));
+          pattern    = pattern | patterns_q[q*64+:64];
+        end
       end
     end
   end
@@ -98,15 +100,16 @@ module sluice_verify #(
     first_group    = '0;
     first_in_group = '0;
     group_differs  = '0;
+    group          = '0;
     if (valid1_q != '0) begin
       for (int unsigned g = 0; g < BusBytes / 8; g++) group_differs[g] = differs_q[g*8+:8] != 8'd0;
       for (int g = BusBytes / 8 - 1; g >= 0; g--) begin
         if (group_differs[g]) first_group = 4'(g);
       end
-    end
-    group = differs_q[32'(first_group)*8+:8];
-    for (int lane = 7; lane >= 0; lane--) begin
-      if (group[lane]) first_in_group = 3'(lane);
+      group = differs_q[32'(first_group)*8+:8];
+      for (int lane = 7; lane >= 0; lane--) begin
+        if (group[lane]) first_in_group = 3'(lane);
+      end
     end
     first_difference = {first_group, first_in_group};
   end
@@ -115,16 +118,18 @@ module sluice_verify #(
     else valid2_q <= valid1_q;
   end
   always_ff @(posedge clk_i) begin
-    last2_q <= last1_q;
-    if (code1_q[1]) begin
-      cause2_q <= code1_q[0] ? 4'(sluice_ring_pkg::CauseDecodeError) : 4'(sluice_ring_pkg::CauseSlaveError);
-      good2_q  <= 8'd0;
-    end else if (differs_q != '0) begin
-      cause2_q <= 4'(sluice_ring_pkg::CauseMismatch);
-      good2_q  <= 8'(first_difference) - 8'(first_lane1_q);
-    end else begin
-      cause2_q <= None;
-      good2_q  <= 8'(last_lane1_q) - 8'(first_lane1_q) + 8'd1;
+    if (valid1_q != '0) begin
+      last2_q <= last1_q;
+      if (code1_q[1]) begin
+        cause2_q <= code1_q[0] ? 4'(sluice_ring_pkg::CauseDecodeError) : 4'(sluice_ring_pkg::CauseSlaveError);
+        good2_q  <= 8'd0;
+      end else if (differs_q != '0) begin
+        cause2_q <= 4'(sluice_ring_pkg::CauseMismatch);
+        good2_q  <= 8'(first_difference) - 8'(first_lane1_q);
+      end else begin
+        cause2_q <= None;
+        good2_q  <= 8'(last_lane1_q) - 8'(first_lane1_q) + 8'd1;
+      end
     end
   end
 
@@ -136,10 +141,12 @@ module sluice_verify #(
   always_comb begin
     good  = '0;
     cause = None;
-    for (int unsigned q = 0; q < NUM_QUEUES; q++) begin
-      if (valid2_q[q]) begin
-        good  = good | good_q[q*BytesW+:BytesW];
-        cause = cause | cause_q[q*4+:4];
+    if (valid2_q != '0) begin
+      for (int unsigned q = 0; q < NUM_QUEUES; q++) begin
+        if (valid2_q[q]) begin
+          good  = good | good_q[q*BytesW+:BytesW];
+          cause = cause | cause_q[q*4+:4];
+        end
       end
     end
     good_d  = (cause == None) ? good + BytesW'(good2_q) : good;
@@ -161,7 +168,9 @@ module sluice_verify #(
     end
   end
   always_ff @(posedge clk_i) begin
-    answer_o.cause      <= cause_d;
-    answer_o.good_bytes <= good_d;
+    if (valid2_q != '0) begin
+      answer_o.cause      <= cause_d;
+      answer_o.good_bytes <= good_d;
+    end
   end
 endmodule

@@ -94,6 +94,7 @@ module sluice_write #(
 
   logic [7:0] beat_q;
   logic is_line, first_beat, last_beat, load, w_is_line_q;
+  localparam logic [BusBytes-1:0] AllButLane0 = {BusBytes{1'b1}} << 1;
   logic [BusBytes-1:0] strobe;
   logic [DATA_WIDTH-1:0] line_data;
   logic [BusBytes-1:0] line_strobe;
@@ -115,10 +116,9 @@ module sluice_write #(
   always_comb begin
     strobe = 'x;
     if (load) begin
-      for (int unsigned lane = 0; lane < BusBytes; lane++) begin
-        strobe[lane] = is_line ? line_strobe[lane] : (!first_beat || 7'(lane) >= current.first_lane) &&
-                                                     (!last_beat || 7'(lane) <= current.last_lane);
-      end
+      strobe = is_line ? line_strobe : {BusBytes{1'b1}};
+      if (!is_line && first_beat) strobe = strobe << current.first_lane;
+      if (!is_line && last_beat) strobe = strobe & ~(AllButLane0 << current.last_lane);
     end
   end
 

@@ -95,16 +95,22 @@ module sluice_axi_checker #(
   end
   always_ff @(posedge clk_i) begin
     if (shows) length_mem_q[shown_q] <= awlen;
-    awid_q   <= awid;
-    awaddr_q <= awaddr;
-    awlen_q  <= awlen;
-    wdata_q  <= wdata;
-    wstrb_q  <= wstrb;
-    wlast_q  <= wlast;
-    arid_q   <= arid;
-    araddr_q <= araddr;
-    arlen_q  <= arlen;
-    arsize_q <= arsize;
+    if (awvalid && !awready) begin
+      awid_q   <= awid;
+      awaddr_q <= awaddr;
+      awlen_q  <= awlen;
+    end
+    if (wvalid && !wready) begin
+      wdata_q <= wdata;
+      wstrb_q <= wstrb;
+      wlast_q <= wlast;
+    end
+    if (arvalid && !arready) begin
+      arid_q   <= arid;
+      araddr_q <= araddr;
+      arlen_q  <= arlen;
+      arsize_q <= arsize;
+    end
   end
 
   always_ff @(posedge clk_i) begin

@@ -31,52 +31,77 @@ module sluice_width_assert;
 endmodule
 bind scrub sluice_width_assert u_width_assert ();
 
-module sluice_track_assert (
-    input logic clk_i,
-    input logic rst_ni,
-    input logic quarantine_i,
-    input logic retire,
-    input logic is_burst,
-    input logic answer_known,
-    input logic entry_valid_i,
-    input logic room_o,
-    input logic answer_valid_i,
-    input logic quiet_o
-);
-  // Promise 2: an entry leaves only when its burst has been answered.
-  EndedJobHasNoWriteUnderWay: assert property (@(posedge clk_i) disable iff (!rst_ni)
-                                               retire && is_burst && !quarantine_i |-> answer_known);
-  // Promise 3: no entry is lost for want of room, and no answer is a stranger.
-  EntryHasRoom: assert property (@(posedge clk_i) disable iff (!rst_ni) entry_valid_i |-> room_o);
-  AnswerHasBurst: assert property (@(posedge clk_i) disable iff (!rst_ni) answer_valid_i |-> !quiet_o);
-endmodule
-bind sluice_track sluice_track_assert u_assert (
-    .clk_i, .rst_ni, .quarantine_i, .retire, .is_burst(head.is_burst), .answer_known, .entry_valid_i, .room_o,
-    .answer_valid_i, .quiet_o
-);
-
-module sluice_split_assert (
-    input logic        clk_i,
+// What each queue breaks in this cycle, a bit for each rule. The rules are asserted once for all queues, by
+// sluice_queues_assert: a queue's code is then the same for each of its instances, and the simulator has it once.
+module sluice_queue_rules (
     input logic        rst_ni,
-    input logic        burst_valid_o,
+    input logic        quarantine,
+    input logic        retire,
+    input logic        is_burst,
+    input logic        answer_known,
+    input logic        entry_valid,
+    input logic        room,
+    input logic        answer_valid,
+    input logic        quiet,
+    input logic        burst_valid,
     input logic [63:0] address,
     input logic [12:0] bytes,
     input logic [63:0] window_base,
     input logic [63:0] window_limit,
     input logic        stop
 );
-  BurstIsNotEmpty: assert property (@(posedge clk_i) disable iff (!rst_ni) burst_valid_o |-> bytes != '0);
-  BurstStaysInPage: assert property (@(posedge clk_i) disable iff (!rst_ni)
-                                     burst_valid_o |-> ({1'b0, address[11:0]} + bytes <= 13'd4096));
-  NoBurstAfterStop: assert property (@(posedge clk_i) disable iff (!rst_ni) stop |-> !burst_valid_o);
-  // Promise 7.
-  BurstStaysInWindow: assert property (@(posedge clk_i) disable iff (!rst_ni) burst_valid_o |->
-                                       (address >= window_base && address + 64'(bytes) <= window_limit &&
-                                        address + 64'(bytes) > address));
+  logic [6:0] broken;
+  logic [63:0] burst_end;
+  assign burst_end = address + 64'(bytes);
+  always_comb begin
+    broken    = '0;
+    broken[0] = retire && is_burst && !quarantine && !answer_known;
+    broken[1] = entry_valid && !room;
+    broken[2] = answer_valid && quiet;
+    if (burst_valid) begin
+      broken[3] = bytes == '0;
+      broken[4] = {1'b0, address[11:0]} + bytes > 13'd4096;
+      broken[5] = stop;
+      broken[6] = address < window_base || burst_end > window_limit || burst_end <= address;
+    end
+    if (!rst_ni) broken = '0;
+  end
 endmodule
-bind sluice_queue sluice_split_assert u_split_assert (
-    .clk_i, .rst_ni, .burst_valid_o, .address(burst_o.address), .bytes(burst_o.bytes),
-    .window_base(setup.window_base), .window_limit(setup.window_limit), .stop(u_split.stop)
+bind sluice_queue sluice_queue_rules u_rules (
+    .rst_ni(run_ni), .quarantine, .retire(u_track.retire), .is_burst(u_track.head.is_burst),
+    .answer_known(u_track.answer_known), .entry_valid, .room, .answer_valid, .quiet, .burst_valid(burst_valid_o),
+    .address(burst_o.address), .bytes(burst_o.bytes), .window_base(setup.window_base),
+    .window_limit(setup.window_limit), .stop(u_split.stop)
+);
+
+module sluice_queues_assert #(
+    parameter int unsigned NUM_QUEUES = 4
+) (
+    input logic clk_i
+);
+  for (genvar q = 0; q < NUM_QUEUES; q++) begin : g_queue_rules
+    logic [6:0] broken;
+    assign broken = scrub.g_queue[q].u_queue.u_rules.broken;
+    always_ff @(posedge clk_i) begin
+      if (broken != '0) begin
+        // Promise 2: an entry leaves only when its burst has been answered.
+        EndedJobHasNoWriteUnderWay: assert (!broken[0]);
+        // Promise 3: no entry is lost for want of room, and no answer is a stranger.
+        EntryHasRoom: assert (!broken[1]);
+        AnswerHasBurst: assert (!broken[2]);
+        BurstIsNotEmpty: assert (!broken[3]);
+        BurstStaysInPage: assert (!broken[4]);
+        NoBurstAfterStop: assert (!broken[5]);
+        // Promise 7.
+        BurstStaysInWindow: assert (!broken[6]);
+      end
+    end
+  end
+endmodule
+bind scrub sluice_queues_assert #(
+    .NUM_QUEUES(NUM_QUEUES)
+) u_queues_assert (
+    .clk_i(ap_clk)
 );
 
 module sluice_complete_assert #(

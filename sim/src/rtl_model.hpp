@@ -35,9 +35,11 @@ class RtlModel {
   virtual ~RtlModel() = default;
 
   virtual void set_reset(bool active) = 0;
-  /// What goes in before the clock edge. m01_axi is left alone where `masters` is 1.
+  /// What the pins show from the next clock edge on: sim/rtl/scrub_pins.sv registers all of them.
   virtual void drive(const SlavePins& data, const SlavePins& rings, const ControlPins& control) = 0;
+  /// What the engine shows in the cycle that the last clock edge began.
   virtual void sample(MasterPins& data, MasterPins& rings, ControlAnswer& control) = 0;
+  /// The edge: ends one cycle and begins the next.
   virtual void clock() = 0;
   [[nodiscard]] virtual bool interrupt() const = 0;
 };
@@ -100,7 +102,6 @@ class VerilatedModel final : public RtlModel {
     top_->s_axi_control_arvalid = control.arvalid;
     top_->s_axi_control_araddr = control.araddr;
     top_->s_axi_control_rready = 1;
-    top_->eval();
   }
 
   void sample(MasterPins& data, MasterPins& rings, ControlAnswer& control) override {
@@ -157,15 +158,13 @@ class VerilatedModel final : public RtlModel {
   }
 
   void clock() override {
-    top_->ap_clk = 1;
+    top_->ap_clk = 0;
     top_->eval();
     if (wave_) wave_->dump(context_->time());
     context_->timeInc(1);
-    top_->ap_clk = 0;
-    if (wave_) {
-      top_->eval();
-      wave_->dump(context_->time());
-    }
+    top_->ap_clk = 1;
+    top_->eval();
+    if (wave_) wave_->dump(context_->time());
     context_->timeInc(1);
   }
 

@@ -124,8 +124,9 @@ class Device final : public SimulatedDevice {
   void set_observer(std::function<void(const BusEvent&)> observer) override { data_.set_observer(std::move(observer)); }
   void reset() override {
     model_->set_reset(true);
-    model_->drive(silence_, silence_, {});  // the bus does not see the master fall silent: it is in reset too
-    model_->clock();
+    model_->drive(silence_, silence_, {});
+    model_->clock();  // the reset reaches the pins
+    model_->clock();  // the bus does not see the master fall silent: it is in reset too
     data_.reset();
     rings_.reset();
     control_ = {};
@@ -155,10 +156,10 @@ class Device final : public SimulatedDevice {
     broken_ = true;  // unless this cycle ends well; a device that broke a rule answers nothing any more
     const bool two = build_.masters == 2;
     model_->drive(data_.drive(), two ? rings_.drive() : silence_, control_);
+    model_->clock();
     model_->sample(data_pins_, ring_pins_, answer_);
     data_.observe(data_pins_);
     if (two) rings_.observe(ring_pins_);
-    model_->clock();
     ++cycles_;
     broken_ = false;
   }
