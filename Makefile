@@ -4,7 +4,7 @@ SEED ?= 1
 SOAK_SECONDS ?= 600
 SAMPLE := build/sample.csv
 
-.PHONY: run test generate prove synth sanitize bench soak format lint setup clean
+.PHONY: run test generate diagrams prove synth sanitize bench soak format lint setup clean
 .DEFAULT_GOAL := run
 
 setup:
@@ -31,6 +31,12 @@ test: setup
 # What follows from rtl/ring.toml: the SystemVerilog package, the C++ header, the register tables.
 generate: setup
 	@tools/ring_format.py .
+
+# The timing diagrams of docs/rtl, from their scenarios.
+diagrams: setup
+	@tools/setup nodejs npm
+	$(call build,dev,sluice-sim)
+	@tools/timing_diagrams.py . build/dev/sim/sluice-sim
 
 # All proofs of the RTL, and that each fails on the broken designs listed for it.
 prove: setup

@@ -39,8 +39,9 @@ def check(root, name, proof, mutant):
             target = pathlib.Path(folder) / pathlib.Path(source).name
             target.write_text(text)
             files.append(target.name)
-        script = (f"read_verilog -sv -formal {' '.join(files)}; prep -flatten -top {name}_proof; async2sync; "
-                  "memory_map; setundef -anyseq -undriven; chformal -assume -early; opt -fast; dffunmap; write_smt2 -wires p.smt2")
+        # Memories become registers before the modules are joined, so that a harness can name their words.
+        script = (f"read_verilog -sv -formal {' '.join(files)}; hierarchy -check -top {name}_proof; proc; "
+                  "memory -nomap; memory_map; flatten; prep; async2sync; setundef -anyseq -undriven; chformal -assume -early; opt -fast; dffunmap; write_smt2 -wires p.smt2")
         made = run(["yosys", "-q", "-p", script], folder)
         if made.returncode != 0:
             return None, made.stdout + made.stderr

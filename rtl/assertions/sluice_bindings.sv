@@ -25,6 +25,15 @@ bind scrub sluice_axi_checker #(
     .rready(m01_axi_rready)
 );
 
+bind scrub sluice_axil_checker u_control_checker (
+    .clk_i(ap_clk), .rst_ni(ap_rst_n), .awaddr(s_axi_control_awaddr), .awvalid(s_axi_control_awvalid),
+    .awready(s_axi_control_awready), .wdata(s_axi_control_wdata), .wstrb(s_axi_control_wstrb),
+    .wvalid(s_axi_control_wvalid), .wready(s_axi_control_wready), .bresp(s_axi_control_bresp),
+    .bvalid(s_axi_control_bvalid), .bready(s_axi_control_bready), .araddr(s_axi_control_araddr),
+    .arvalid(s_axi_control_arvalid), .arready(s_axi_control_arready), .rdata(s_axi_control_rdata),
+    .rresp(s_axi_control_rresp), .rvalid(s_axi_control_rvalid), .rready(s_axi_control_rready)
+);
+
 // The package states the width of a burst, because yosys cannot take $bits of a type.
 module sluice_width_assert;
   initial assert ($bits(sluice_pkg::burst_t) == sluice_pkg::BurstBits);

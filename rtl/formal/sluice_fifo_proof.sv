@@ -58,8 +58,16 @@ module sluice_fifo_proof (
 
   // What the memory holds at a distance behind the head.
   (* hierconn *) wire [1:0] \dut.mem_q[0] ;
-  logic [1:0] behind;
+  (* hierconn *) wire [1:0] \dut.mem_q[1] ;
+  (* hierconn *) wire [1:0] \dut.mem_q[2] ;
+  (* hierconn *) wire [1:0] \dut.mem_q[3] ;
+  logic [7:0] words;
+  logic [1:0] behind, word_0, word_1, word_2;
+  assign words  = {\dut.mem_q[3] , \dut.mem_q[2] , \dut.mem_q[1] , \dut.mem_q[0] };
   assign behind = dut.tail_q - dut.head_q;
+  assign word_0 = words[{dut.head_q, 1'b0}+:2];
+  assign word_1 = words[{dut.head_q + 2'd1, 1'b0}+:2];
+  assign word_2 = words[{dut.head_q + 2'd2, 1'b0}+:2];
 
   always @(posedge clk) begin
     if (started && rst_n) begin
@@ -70,6 +78,9 @@ module sluice_fifo_proof (
       assert (dut.full_q == (count == 3'(Depth)));
       assert ({1'b0, behind} == (valid ? count - 3'd1 : 3'd0));
       if (valid) assert (out == model_0);
+      if (behind > 2'd0) assert (word_0 == model_1);
+      if (behind > 2'd1) assert (word_1 == model_2);
+      if (behind > 2'd2) assert (word_2 == model_3);
     end
   end
 endmodule

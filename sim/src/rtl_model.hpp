@@ -13,13 +13,13 @@ namespace sluice::sim {
 
 /// The pins of the AXI4-Lite control slave.
 struct ControlPins {
-  bool awvalid = false, wvalid = false, arvalid = false;
+  bool awvalid = false, wvalid = false, arvalid = false, bready = true, rready = true;
   std::uint16_t awaddr = 0, araddr = 0;
   std::uint32_t wdata = 0;
   std::uint8_t wstrb = 0xF;
 };
 struct ControlAnswer {
-  bool awready = false, bvalid = false, arready = false, rvalid = false;
+  bool awready = false, wready = false, bvalid = false, arready = false, rvalid = false;
   std::uint8_t bresp = 0;
   std::uint32_t rdata = 0;
 };
@@ -98,10 +98,10 @@ class VerilatedModel final : public RtlModel {
     top_->s_axi_control_wvalid = control.wvalid;
     top_->s_axi_control_wdata = control.wdata;
     top_->s_axi_control_wstrb = control.wstrb;
-    top_->s_axi_control_bready = 1;
+    top_->s_axi_control_bready = control.bready;
     top_->s_axi_control_arvalid = control.arvalid;
     top_->s_axi_control_araddr = control.araddr;
-    top_->s_axi_control_rready = 1;
+    top_->s_axi_control_rready = control.rready;
   }
 
   void sample(MasterPins& data, MasterPins& rings, ControlAnswer& control) override {
@@ -153,8 +153,9 @@ class VerilatedModel final : public RtlModel {
       rings.arsize = top_->m01_axi_arsize;
       rings.arburst = top_->m01_axi_arburst;
     }
-    control = {top_->s_axi_control_awready != 0, top_->s_axi_control_bvalid != 0, top_->s_axi_control_arready != 0,
-               top_->s_axi_control_rvalid != 0,  top_->s_axi_control_bresp,       top_->s_axi_control_rdata};
+    control = {top_->s_axi_control_awready != 0, top_->s_axi_control_wready != 0, top_->s_axi_control_bvalid != 0,
+               top_->s_axi_control_arready != 0, top_->s_axi_control_rvalid != 0, top_->s_axi_control_bresp,
+               top_->s_axi_control_rdata};
   }
 
   void clock() override {

@@ -14,6 +14,7 @@
 
 #include <bit>
 #include <cerrno>
+#include <random>
 
 #include "rtl_model.hpp"
 
@@ -80,19 +81,29 @@ class Device final : public SimulatedDevice {
   std::uint32_t read_register(std::uint32_t offset) override {
     control_.arvalid = true;
     control_.araddr = static_cast<std::uint16_t>(offset);
-    wait([this] { return answer_.arready; });
+    wait([] {}, [this] { return answer_.arready; });
     control_.arvalid = false;
-    wait([this] { return answer_.rvalid; });
+    wait([this] { control_.rready = hurried(); }, [this] { return answer_.rvalid && control_.rready; });
     return answer_.rdata;
   }
 
   void write_register(std::uint32_t offset, std::uint32_t value) override {
-    control_.awvalid = control_.wvalid = true;
     control_.awaddr = static_cast<std::uint16_t>(offset);
     control_.wdata = value;
-    wait([this] { return answer_.awready; });
+    bool address_taken = false;
+    bool data_taken = false;
+    wait(
+        [&] {  // in any order; what was shown stays
+          control_.awvalid = !address_taken && (control_.awvalid || hurried());
+          control_.wvalid = !data_taken && (control_.wvalid || hurried());
+        },
+        [&] {
+          address_taken = address_taken || (control_.awvalid && answer_.awready);
+          data_taken = data_taken || (control_.wvalid && answer_.wready);
+          return address_taken && data_taken;
+        });
     control_.awvalid = control_.wvalid = false;
-    wait([this] { return answer_.bvalid; });
+    wait([this] { control_.bready = hurried(); }, [this] { return answer_.bvalid && control_.bready; });
     last_write_accepted_ = answer_.bresp == 0;
   }
 
@@ -122,6 +133,9 @@ class Device final : public SimulatedDevice {
     rings_.set_faults(faults);
   }
   void set_observer(std::function<void(const BusEvent&)> observer) override { data_.set_observer(std::move(observer)); }
+  void set_cycle_observer(std::function<void(const CyclePins&)> observer) override {
+    cycle_observer_ = std::move(observer);
+  }
   void reset() override {
     model_->set_reset(true);
     model_->drive(silence_, silence_, {});
@@ -155,18 +169,38 @@ class Device final : public SimulatedDevice {
     }
     broken_ = true;  // unless this cycle ends well; a device that broke a rule answers nothing any more
     const bool two = build_.masters == 2;
-    model_->drive(data_.drive(), two ? rings_.drive() : silence_, control_);
+    const SlavePins& data_answers = data_.drive();
+    const SlavePins& ring_answers = two ? rings_.drive() : silence_;
+    model_->drive(data_answers, ring_answers, control_);
     model_->clock();
     model_->sample(data_pins_, ring_pins_, answer_);
+    if (cycle_observer_) {
+      cycle_observer_({cycles_, pins_of(data_pins_, data_answers), pins_of(ring_pins_, ring_answers),
+                       control_.awvalid && answer_.awready, control_.awaddr, model_->interrupt()});
+    }
     data_.observe(data_pins_);
     if (two) rings_.observe(ring_pins_);
     ++cycles_;
     broken_ = false;
   }
 
-  template <class Done>
-  void wait(Done done) {
+  static PortPins pins_of(const MasterPins& master, const SlavePins& slave) {
+    return {master.awvalid, slave.awready, master.wvalid, slave.wready, master.wlast, slave.bvalid,
+            master.arvalid, slave.arready, slave.rvalid,  slave.rlast,  master.awlen, slave.bresp,
+            master.arlen,   slave.rresp,   master.awaddr, master.araddr};
+  }
+
+  /// Whether the master of the control port acts in this cycle: it is as patient as the memory.
+  bool hurried() {
+    return options_.timing.ready_probability >= 1.0 ||
+           static_cast<double>(control_random_() >> 11) * 0x1.0p-53 < options_.timing.ready_probability;
+  }
+
+  /// Cycle by cycle: `before` sets the control pins, `done` looks at the answer.
+  template <class Before, class Done>
+  void wait(Before before, Done done) {
     for (std::uint32_t cycle = 0; cycle < kRegisterCycles; ++cycle) {
+      before();
       step();
       if (done()) return;
     }
@@ -181,6 +215,8 @@ class Device final : public SimulatedDevice {
   AxiSlave rings_;
   const SlavePins silence_;
   std::vector<MemorySpan> ring_memory_;
+  std::function<void(const CyclePins&)> cycle_observer_;
+  std::mt19937_64 control_random_{options_.seed + 2};
   ControlPins control_;
   ControlAnswer answer_;
   MasterPins data_pins_;

@@ -15,14 +15,12 @@
 #include <thread>
 
 #include "exit_code.hpp"
+#include "support/program.hpp"
 
 namespace sluice {
 namespace {
 
-struct Outcome {
-  int exit_code = -1;
-  std::string output;  ///< of both streams
-};
+using test::Outcome;
 
 class CommandLine : public ::testing::Test {
  protected:
@@ -34,16 +32,7 @@ class CommandLine : public ::testing::Test {
   void TearDown() override { std::filesystem::remove_all(folder_); }
 
   static Outcome sluice(const std::string& arguments) {
-    const std::string command = std::string(SLUICE_PROGRAM) + " " + arguments + " 2>&1";
-    std::FILE* const pipe = ::popen(command.c_str(), "r");
-    Outcome outcome;
-    std::array<char, 4096> buffer;
-    while (const std::size_t got = std::fread(buffer.data(), 1, buffer.size(), pipe)) {
-      outcome.output.append(buffer.data(), got);
-    }
-    const int status = ::pclose(pipe);
-    outcome.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-    return outcome;
+    return test::run_program(std::string(SLUICE_PROGRAM) + " " + arguments);
   }
 
   void generate(const std::string& options = "--vms 60") const {

@@ -18,7 +18,7 @@ std::uint64_t number_from_environment(const char* name, std::uint64_t otherwise)
 
 TEST(RtlRandom, EveryRunKeepsItsPromisesAndEveryCaseIsMet) {
   const std::uint64_t first = number_from_environment("SLUICE_RTL_FIRST_SEED", 1);
-  const std::uint64_t seeds = number_from_environment("SLUICE_RTL_SEEDS", 60);
+  const std::uint64_t seeds = number_from_environment("SLUICE_RTL_SEEDS", 90);
   const char* const only = std::getenv("SLUICE_RTL_BUILD");
   const bool whole = std::getenv("SLUICE_RTL_SEEDS") == nullptr && only == nullptr && first == 1;
   std::set<CoverPoint> covered;

@@ -71,6 +71,24 @@ struct BusEvent {
   std::uint64_t address;  ///< of the burst
 };
 
+/// The pins of one AXI master in one cycle.
+struct PortPins {
+  bool awvalid = false, awready = false, wvalid = false, wready = false, wlast = false, bvalid = false;
+  bool arvalid = false, arready = false, rvalid = false, rlast = false;
+  std::uint8_t awlen = 0, bresp = 0, arlen = 0, rresp = 0;
+  std::uint64_t awaddr = 0, araddr = 0;
+};
+
+/// All pins in one cycle. With one master `rings` is silent.
+struct CyclePins {
+  std::uint64_t cycle = 0;
+  PortPins data;
+  PortPins rings;
+  bool register_write = false;  ///< the control slave takes one
+  std::uint16_t register_address = 0;
+  bool interrupt = false;
+};
+
 /// One build of rtl/scrub.sv.
 struct RtlBuild {
   std::string name;
@@ -120,6 +138,8 @@ class SimulatedDevice : public Transport {
   virtual void set_faults(const BusFaults& faults) = 0;
   /// Called for every burst of data, from within the calls that let time pass.
   virtual void set_observer(std::function<void(const BusEvent&)> observer) = 0;
+  /// Called in every cycle, from within the calls that let time pass. Empty: nobody looks.
+  virtual void set_cycle_observer(std::function<void(const CyclePins&)> observer) = 0;
 };
 
 }  // namespace sluice::sim
