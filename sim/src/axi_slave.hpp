@@ -41,13 +41,15 @@ class HostMemory {
     bool is_ring;
   };
 
+  explicit HostMemory(std::uint64_t first_iova) : next_base_(first_iova) {}
+
   Iova add_window(MemorySpan memory, bool is_ring);
   /// The window that holds all of it, or null.
   [[nodiscard]] const Window* find(std::uint64_t address, std::uint64_t length) const;
 
  private:
   std::vector<Window> windows_;
-  std::uint64_t next_base_ = 1ULL << 32;
+  std::uint64_t next_base_;
 };
 
 /// An AXI4 slave over host memory. In each cycle: drive() says what it answers, observe() takes the handshakes.

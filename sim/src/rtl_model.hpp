@@ -4,6 +4,13 @@
 #include <verilated.h>
 #include <verilated_fst_c.h>
 
+#if SLUICE_RTL_COVERAGE
+#include <unistd.h>
+#include <verilated_cov.h>
+
+#include <cstdlib>
+#endif
+
 #include <cstring>
 #include <memory>
 
@@ -66,6 +73,14 @@ class VerilatedModel final : public RtlModel {
     ::Verilated::threadContextp(context_.get());
     if (wave_) wave_->close();
     top_->final();
+#if SLUICE_RTL_COVERAGE
+    // tools/rtl_coverage.py sums these files up.
+    if (const char* const folder = std::getenv("SLUICE_RTL_COVERAGE_DIR")) {
+      static int written = 0;
+      context_->coveragep()->write(
+          (std::string(folder) + "/" + std::to_string(::getpid()) + "-" + std::to_string(written++) + ".dat").c_str());
+    }
+#endif
   }
 
   void set_reset(bool active) override { top_->ap_rst_n = active ? 0 : 1; }

@@ -17,6 +17,7 @@
 #include <random>
 
 #include "rtl_model.hpp"
+#include "sluice/driver/ring_format.hpp"
 
 /// Verilator calls this when an assertion fails.
 void vl_stop(const char* file, int line, const char* scope) {
@@ -69,6 +70,7 @@ class Device final : public SimulatedDevice {
       : options_(options),
         build_(build.parameters),
         model_(build.make(options.wave_file.string(), options.assertions)),
+        memory_(options.first_iova),
         data_(memory_, build_.data_width / 8, ring_ids(), options.seed, options.timing),
         rings_(memory_, build_.data_width / 8, ring_ids(), options.seed + 1, options.timing) {
     set_faults(options.faults);
@@ -233,6 +235,11 @@ Result<std::unique_ptr<SimulatedDevice>> SimulatedDevice::create(const SimOption
     return Error{DriverErrc::InvalidArgument, fmt::format("a clock of {} MHz and a ready probability of {} were given: "
                                                           "both must be above 0",
                                                           options.clock_mhz, options.timing.ready_probability)};
+  }
+  if (options.first_iova % ring::kPageBytes != 0) {
+    return Error{DriverErrc::InvalidArgument,
+                 fmt::format("the first I/O virtual address, {:#x}, must be a multiple of {}", options.first_iova,
+                             ring::kPageBytes)};
   }
   const Build* const build = find_build(options.build);
   if (build == nullptr) {

@@ -56,15 +56,29 @@ sim::SimOptions draw_options(const std::string& build, std::uint64_t seed) {
   sim::SimOptions options;
   options.build = build;
   options.seed = seed;
+  std::uint32_t addr_width = 0;
+  for (const sim::RtlBuild& known : sim::rtl_builds()) {
+    if (known.name == build) addr_width = known.addr_width;
+  }
+  // Anywhere the engine's addresses reach, with room for everything that is mapped.
+  const std::uint64_t reach = ~0ULL >> (64 - addr_width);
+  options.first_iova = random() % (reach - (1ULL << 37)) / ring::kPageBytes * ring::kPageBytes;
   options.timing = {{0, up_to(120)}, {0, up_to(150)}, {0, up_to(60)}, 0.35 + 0.65 * up_to(100) / 100.0, seed % 2 == 0};
   return options;
+}
+
+/// From four entries on. Lists of all queues must fit.
+std::uint32_t draw_ring_log2(const std::string& build, std::uint64_t seed) {
+  const auto& builds = sim::rtl_builds();
+  const auto found = std::find_if(builds.begin(), builds.end(), [&](const auto& one) { return one.name == build; });
+  return 2 + static_cast<std::uint32_t>(seed % (found->queues > 4 ? 3 : 5));
 }
 
 }  // namespace
 
 RandomStory::RandomStory(const std::string& build, std::uint64_t seed, std::size_t jobs)
     : random_(seed),
-      engine_(draw_options(build, seed), 160 * kPlaceBytes),
+      engine_(draw_options(build, seed), 160 * kPlaceBytes, draw_ring_log2(build, seed)),
       jobs_left_(jobs),
       in_flight_(engine_.queues()),
       submitted_(engine_.queues()) {
@@ -73,6 +87,8 @@ RandomStory::RandomStory(const std::string& build, std::uint64_t seed, std::size
     engine_.write(ring::kQueueQos, static_cast<std::uint32_t>(below(4) | below(4) << 8), q);
     if (chance(0.2)) engine_.write(ring::kQueueRate, static_cast<std::uint32_t>(4096 + below(60'000)), q);
   }
+  first_slot_ = static_cast<std::uint16_t>(below(engine_.device().build().slots - engine_.entries() + 1));
+  first_generation_ = static_cast<std::uint32_t>(random_());
   engine_.write_engine(ring::kRegTimeout, 20'000);
   engine_.device().set_observer([this](const sim::BusEvent& event) { observe(event); });
 }
@@ -150,14 +166,14 @@ void RandomStory::prepare_memory(Job& job) {
 
 void RandomStory::write_descriptor(Job& job, std::size_t q) {
   const std::uint32_t index = submitted_[q];
-  const auto slot = static_cast<std::uint16_t>(index % engine_.entries());
+  const auto slot = static_cast<std::uint16_t>(first_slot_ + index % engine_.entries());
   const std::uint64_t pattern = job.descriptor.pattern;
   if (touches_memory(job.point.kind)) {
     job.descriptor = engine_.job(operation_of(job.point.kind), job.extents[0].offset, job.extents[0].length, slot);
   } else {
     job.descriptor = RawEngine::marker(operation_of(job.point.kind), slot);
   }
-  job.descriptor.generation = 1 + index / engine_.entries();
+  job.descriptor.generation = first_generation_ + index / engine_.entries();
   job.descriptor.pattern = pattern;
   const bool outside = job.point.fault == JobFault::OutsideWindow;
   const bool bad = job.point.fault == JobFault::BadDescriptor;
@@ -167,7 +183,7 @@ void RandomStory::write_descriptor(Job& job, std::size_t q) {
     // The extent that is refused comes last; those before it run.
     if (outside) extents.push_back({1ULL << 35, 64});
     if (bad) extents.push_back({job.place, 0});
-    engine_.use_list(job.descriptor, extents, (q * engine_.entries() + slot) * kListBytes);
+    engine_.use_list(job.descriptor, extents, (q * engine_.entries() + index % engine_.entries()) * kListBytes);
     if (bad) job.descriptor.length_bytes += 64;
   } else if (outside) {
     job.descriptor.address = chance(0.5) ? engine_.data_iova() - 1 : engine_.data_iova() + (1ULL << 35);

@@ -66,6 +66,8 @@ class RandomStory {
 
   std::mt19937_64 random_;
   RawEngine engine_;
+  std::uint16_t first_slot_ = 0;
+  std::uint32_t first_generation_ = 0;
   std::size_t jobs_left_;
   std::vector<std::deque<Job>> in_flight_;                                 // of each queue
   std::vector<std::uint32_t> submitted_;                                   // of each queue

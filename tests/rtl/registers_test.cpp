@@ -2,6 +2,8 @@
 // The engine's registers: identity, what is refused and how it is reported, counters, interrupts.
 #include <gtest/gtest.h>
 
+#include <random>
+
 #include "raw_engine.hpp"
 
 namespace sluice::test {
@@ -23,6 +25,62 @@ TEST(ScrubRegisters, IdentifyTheEngineAndItsParametersInEveryBuild) {
     EXPECT_EQ((limits >> 24) & 3, build.masters);
     EXPECT_EQ((limits >> 26) & 1, build.id_per_queue ? 1U : 0U);
     EXPECT_EQ(engine.read_engine(ring::kRegOperations), 0b111110U);
+  }
+}
+
+/// What every register of a queue that is not running keeps, and what it does not.
+TEST(ScrubRegisters, HoldWhatWasWrittenInEveryQueueOfEveryBuild) {
+  for (const sim::RtlBuild& build : sim::rtl_builds()) {
+    RawEngine engine({.build = build.name});
+    const auto high = static_cast<std::uint32_t>((~0ULL >> (64 - build.addr_width)) >> 32);
+    const std::vector<std::pair<std::uint32_t, std::uint32_t>> kept = {
+        {ring::kQueueRingLog2, 0},           {ring::kQueueSqBase, 0xFFFFF000},
+        {ring::kQueueSqBase + 4, high},      {ring::kQueueCqBase, 0xFFFFF000},
+        {ring::kQueueCqBase + 4, high},      {ring::kQueueWindowBase, 0xFFFFFFFF},
+        {ring::kQueueWindowBase + 4, high},  {ring::kQueueWindowLimit, 0xFFFFFFFF},
+        {ring::kQueueWindowLimit + 4, high}, {ring::kQueueCancelGeneration, 0xFFFFFFFF},
+        {ring::kQueueQos, 0x0000FF03},       {ring::kQueueRate, 0x00FFFFFF},
+        {ring::kQueueModeration, 0xFFFFFFFF}};
+    std::mt19937 random(1);
+    for (int round = 0; round < 3; ++round) {
+      std::vector<std::vector<std::uint32_t>> written(build.queues);
+      for (std::size_t q = 0; q < build.queues; ++q) {
+        for (const auto& [offset, bits] : kept) {
+          const std::uint32_t any = round == 0 ? ~0U : round == 1 ? 0U : static_cast<std::uint32_t>(random());
+          written[q].push_back(bits == 0 ? 1 + (any & 3) : any & bits);
+          ASSERT_TRUE(engine.write(offset, written[q].back(), q)) << build.name << ", " << std::hex << offset;
+        }
+      }
+      for (std::size_t q = 0; q < build.queues; ++q) {
+        for (std::size_t index = 0; index < kept.size(); ++index) {
+          EXPECT_EQ(engine.read(kept[index].first, q), written[q][index])
+              << build.name << ", queue " << q << ", " << std::hex << kept[index].first;
+        }
+      }
+    }
+    // What nobody can write, and what nothing was written to.
+    for (const std::uint32_t offset : {ring::kQueueCtrl, ring::kQueueSqTail, ring::kQueueSqHead, ring::kQueueCqTail,
+                                       ring::kQueueCqHead, ring::kQueueLock, ring::kQueueCause, 0x7CU}) {
+      EXPECT_EQ(engine.read(offset), 0U) << std::hex << offset;
+    }
+    for (const std::uint32_t offset : {ring::kQueueStatus, ring::kQueueSqHead, ring::kQueueCqTail, 0x7CU}) {
+      EXPECT_FALSE(engine.write(offset, 1)) << std::hex << offset;
+    }
+    // A bit above the engine's addresses is refused.
+    if (build.addr_width < 64) {
+      EXPECT_FALSE(engine.write(ring::kQueueWindowBase + 4, high + 1));
+    }
+    // The engine's own.
+    const std::uint32_t queues = (1U << build.queues) - 1;
+    for (const std::uint32_t value : {~0U, 0U, 0x55555555U}) {
+      engine.write_engine(ring::kRegIer, value);
+      EXPECT_EQ(engine.read_engine(ring::kRegIer), value & (queues | 1U << 31));
+      engine.write_engine(ring::kRegTimeout, value);
+      EXPECT_EQ(engine.read_engine(ring::kRegTimeout), value);
+      engine.write_engine(ring::kRegGie, value);
+      EXPECT_EQ(engine.read_engine(ring::kRegGie), value & 1U);
+    }
+    EXPECT_EQ(engine.read_engine(0x02C), 0U);
   }
 }
 

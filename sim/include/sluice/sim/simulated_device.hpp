@@ -104,6 +104,7 @@ struct SimOptions {
   std::uint64_t seed = 1;
   BusTiming timing;
   BusFaults faults;
+  std::uint64_t first_iova = 1ULL << 32;   ///< Where the first memory that is mapped appears; whole pages.
   double clock_mhz = 300.0;                ///< Turns cycles into time; nothing else.
   std::uint32_t cycles_per_advance = 128;  ///< Cycles for each call of advance().
   bool assertions = true;                  ///< Off: a broken RTL build runs on, and others may notice. For tests.
