@@ -4,7 +4,7 @@ SEED ?= 1
 SOAK_SECONDS ?= 600
 SAMPLE := build/sample.csv
 
-.PHONY: run test generate diagrams prove synth sanitize bench soak format lint setup clean
+.PHONY: run test generate diagrams prove synth coverage sanitize bench soak format lint setup clean
 .DEFAULT_GOAL := run
 
 setup:
@@ -45,6 +45,13 @@ prove: setup
 # LUTs, flip-flops, memories and the longest path of the RTL, by parameters.
 synth: setup
 	@tools/synth.py .
+
+# Which lines and bits of the RTL its tests reach, and why not the others.
+coverage: setup
+	$(call build,coverage,rtl_test)
+	@rm -rf build/coverage/points && mkdir -p build/coverage/points
+	SLUICE_RTL_COVERAGE_DIR=build/coverage/points SLUICE_RTL_SEEDS=8 build/coverage/tests/rtl_test --gtest_brief=1
+	@tools/rtl_coverage.py . build/coverage/points
 
 # The tests again with AddressSanitizer and UndefinedBehaviorSanitizer, then with ThreadSanitizer.
 sanitize: setup

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// A FIFO with a registered output: what was pushed into an empty FIFO is visible at data_o one cycle later. Holds
-// DEPTH entries. count_o is exact.
+// A FIFO with a registered output: what was pushed into an empty FIFO is visible at data_o one cycle later, without the
+// bypass two cycles later (and for less logic). Holds DEPTH entries. count_o is exact.
 module sluice_fifo #(
     parameter int unsigned WIDTH   = 8,
     parameter int unsigned DEPTH   = 4,   // a power of two, at least 2
+    parameter bit          BYPASS  = 1'b1,
     parameter int unsigned COUNT_W = $clog2(DEPTH) + 1
 ) (
     input  logic               clk_i,
@@ -31,9 +32,9 @@ module sluice_fifo #(
   assign count_o   = count_q;
   assign push      = push_i && !full_q;
   assign pop       = pop_i && valid_q;
-  assign behind    = head_q != tail_q;  // only while there is an output
-  assign refill    = pop && behind;
-  assign to_output = push && !behind && (pop || !valid_q);
+  assign behind    = head_q != tail_q;
+  assign refill    = behind && (pop || !valid_q);
+  assign to_output = BYPASS && push && !behind && (pop || !valid_q);
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
@@ -42,14 +43,14 @@ module sluice_fifo #(
       count_q <= '0;
       full_q  <= 1'b0;
       valid_q <= 1'b0;
-    end else if (push || pop) begin
+    end else if (push || pop || refill) begin
       if (push && !to_output) tail_q <= tail_q + PtrW'(1);
       if (refill) head_q <= head_q + PtrW'(1);
-      valid_q <= push || behind || !pop;
-      if (!pop) begin
+      if (pop || !valid_q) valid_q <= refill || to_output;
+      if (push && !pop) begin
         count_q <= count_q + COUNT_W'(1);
         full_q  <= count_q == COUNT_W'(DEPTH - 1);
-      end else if (!push) begin
+      end else if (pop && !push) begin
         count_q <= count_q - COUNT_W'(1);
         full_q  <= 1'b0;
       end

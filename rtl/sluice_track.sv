@@ -35,16 +35,18 @@ module sluice_track #(
   logic [CountW-1:0] unused_answers;
 
   sluice_fifo #(
-      .WIDTH($bits(head)),
-      .DEPTH(MAX_OUTSTANDING)
+      .WIDTH ($bits(head)),
+      .DEPTH (MAX_OUTSTANDING),
+      .BYPASS(1'b0)
   ) u_entries (
       .clk_i, .rst_ni,
       .push_i(entry_valid_i), .data_i(entry_i), .ready_o(room_o),
       .valid_o(head_valid), .data_o(head), .pop_i(retire), .count_o(entries)
   );
   sluice_fifo #(
-      .WIDTH($bits(answer)),
-      .DEPTH(MAX_OUTSTANDING)
+      .WIDTH ($bits(answer)),
+      .DEPTH (MAX_OUTSTANDING),
+      .BYPASS(1'b0)
   ) u_answers (
       .clk_i, .rst_ni,
       .push_i(answer_valid_i && !quarantine_i), .data_i(answer_i), .ready_o(unused_answer_room),

@@ -19,6 +19,7 @@ module sluice_verify #(
     output logic [NUM_QUEUES-1:0]    answer_valid_o
 );
   localparam int unsigned BusBytes = DATA_WIDTH / 8;
+  localparam int unsigned LaneW = $clog2(BusBytes);
   localparam int unsigned BytesW = sluice_pkg::BurstBytesWidth;
   localparam logic [3:0] None = 4'(sluice_ring_pkg::CauseNone);
 
@@ -79,7 +80,7 @@ module sluice_verify #(
       code1_q       <= beat_code_i;
       last1_q       <= beat_last_i;
       for (int unsigned lane = 0; lane < BusBytes; lane++) begin
-        differs_q[lane] <= 7'(lane) >= first_lane && 7'(lane) <= last_lane &&
+        differs_q[lane] <= LaneW'(lane) >= first_lane[LaneW-1:0] && LaneW'(lane) <= last_lane[LaneW-1:0] &&
                            beat_i[lane*8+:8] != pattern[(lane%8)*8+:8];
       end
     end

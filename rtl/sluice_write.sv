@@ -94,6 +94,7 @@ module sluice_write #(
 
   logic [7:0] beat_q;
   logic is_line, first_beat, last_beat, load, w_is_line_q;
+  localparam int unsigned LaneW = $clog2(BusBytes);
   localparam logic [BusBytes-1:0] AllButLane0 = {BusBytes{1'b1}} << 1;
   logic [BusBytes-1:0] strobe;
   logic [DATA_WIDTH-1:0] line_data;
@@ -117,8 +118,8 @@ module sluice_write #(
     strobe = 'x;
     if (load) begin
       strobe = is_line ? line_strobe : {BusBytes{1'b1}};
-      if (!is_line && first_beat) strobe = strobe << current.first_lane;
-      if (!is_line && last_beat) strobe = strobe & ~(AllButLane0 << current.last_lane);
+      if (!is_line && first_beat) strobe = strobe << current.first_lane[LaneW-1:0];
+      if (!is_line && last_beat) strobe = strobe & ~(AllButLane0 << current.last_lane[LaneW-1:0]);
     end
   end
 

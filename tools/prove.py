@@ -30,8 +30,11 @@ def check(root, name, proof, mutant):
     """Returns (holds, text)."""
     with tempfile.TemporaryDirectory() as folder:
         files = []
-        for source in ["sluice_ring_pkg.sv", "sluice_pkg.sv", *proof["design"], f"formal/{name}_proof.sv"]:
+        harness = proof.get("harness", name)
+        for source in ["sluice_ring_pkg.sv", "sluice_pkg.sv", *proof["design"], f"formal/{harness}_proof.sv"]:
             text = (root / "rtl" / source).read_text()
+            for old, new in proof.get("change", {}).items():
+                text = text.replace(old, new)
             if mutant and source == mutant["file"]:
                 if text.count(mutant["from"]) != 1:
                     return None, f"the text to break is {text.count(mutant['from'])} times in {source}"
@@ -40,7 +43,7 @@ def check(root, name, proof, mutant):
             target.write_text(text)
             files.append(target.name)
         # Memories become registers before the modules are joined, so that a harness can name their words.
-        script = (f"read_verilog -sv -formal {' '.join(files)}; hierarchy -check -top {name}_proof; proc; "
+        script = (f"read_verilog -sv -formal {' '.join(files)}; hierarchy -check -top {harness}_proof; proc; "
                   "memory -nomap; memory_map; flatten; prep; async2sync; setundef -anyseq -undriven; chformal -assume -early; opt -fast; dffunmap; write_smt2 -wires p.smt2")
         made = run(["yosys", "-q", "-p", script], folder)
         if made.returncode != 0:

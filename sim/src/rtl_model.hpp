@@ -51,6 +51,13 @@ class RtlModel {
   [[nodiscard]] virtual bool interrupt() const = 0;
 };
 
+#if SLUICE_RTL_COVERAGE
+inline int next_coverage_file() {
+  static int written = 0;
+  return written++;
+}
+#endif
+
 /// Gives the generated classes of all widths one shape: ports are copied as bytes.
 template <class Verilated>
 class VerilatedModel final : public RtlModel {
@@ -76,9 +83,9 @@ class VerilatedModel final : public RtlModel {
 #if SLUICE_RTL_COVERAGE
     // tools/rtl_coverage.py sums these files up.
     if (const char* const folder = std::getenv("SLUICE_RTL_COVERAGE_DIR")) {
-      static int written = 0;
       context_->coveragep()->write(
-          (std::string(folder) + "/" + std::to_string(::getpid()) + "-" + std::to_string(written++) + ".dat").c_str());
+          (std::string(folder) + "/" + std::to_string(::getpid()) + "-" + std::to_string(next_coverage_file()) + ".dat")
+              .c_str());
     }
 #endif
   }

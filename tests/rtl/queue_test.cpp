@@ -124,6 +124,29 @@ TEST(ScrubErrors, AnUnreadableRingStopsTheQueueAndSaysSo) {
   EXPECT_NE(engine.device().read_register(ring::kRegIsr) & 1U, 0U);
 }
 
+TEST(ScrubErrors, ACompletionThatCannotBeWrittenStopsTheQueueAndSaysSo) {
+  RawEngine engine({.timing = {{5, 5}, {300, 300}, {5, 5}, 1.0}});
+  engine.start();
+  engine.submit(engine.fill(0, 4096, 0));
+  engine.device().run_cycles(500);  // fetched, and its data is under way
+  engine.device().set_faults({.ring_errors = true});
+  engine.device().run_cycles(500);
+  EXPECT_EQ(engine.try_collect(), std::nullopt);
+  EXPECT_NE(engine.read(ring::kQueueStatus) & ring::kStatusCompletionFault, 0U);
+  EXPECT_EQ(engine.read(ring::kQueueCause), ring::kIrqCauseFault);
+  engine.device().set_faults({});
+  engine.submit(engine.fill(0, 4096, 1));
+  engine.device().run_cycles(1000);
+  EXPECT_EQ(engine.read(ring::kQueueSqHead), 1U) << "nothing more is fetched";
+  // The other queues run on; the reset gives the queue back.
+  EXPECT_EQ(engine.run(engine.fill(0, 4096, 0), 1).outcome, kZeroed);
+  engine.write_engine(ring::kRegCtrl, ring::kEngineCtrlReset);
+  engine.device().run_cycles(1000);
+  for (std::size_t q = 0; q < engine.queues(); ++q) engine.set_up(q);
+  engine.start();
+  EXPECT_EQ(engine.run(engine.fill(0, 4096, 0)).outcome, kZeroed);
+}
+
 TEST(ScrubCancel, NamesSlotAndGeneration) {
   RawEngine engine;
   engine.start();

@@ -126,6 +126,14 @@ double fetch_cycles(const std::string& build, std::uint32_t read_latency) {
   return static_cast<double>(engine.device().ring_bus().last_ring_r - start - read_latency) / kJobs;
 }
 
+/// A burst is accepted in the cycle before its AWVALID.
+double accept_to_first_w(const std::string& build) {
+  RawEngine engine(options_for(build, 1), 1 << 20, 8);
+  stream(engine, 4096, 1);
+  const sim::BusTrace& data = engine.device().data_bus();
+  return static_cast<double>(data.first_w - data.first_data_aw + 1);
+}
+
 double last_b_to_completion(const std::string& build) {
   RawEngine engine(options_for(build, 20), 1 << 20, 8);
   stream(engine, 64 << 10, 1);
@@ -187,6 +195,7 @@ std::vector<RtlFigure> measure_rtl(const std::string& build) {
       {"verify 2 MiB, reads after 100: beats/cycle", verify_rate(build, 100), 0.99, true},
       {"ring fetch, reads after 100: cycles/descriptor", fetch_cycles(build, 100), 2, false},
       {"doorbell to first W, less the read: cycles", doorbell_to_first_w(build, 1), 12, false},
+      {"burst accepted to first W: cycles", accept_to_first_w(build), 3, false},
       {"last B to completion write: cycles", last_b_to_completion(build), 6, false},
       {"cancel request to last AW: cycles", cancel.request_to_last_aw, 4, false},
       {"last B to cancelled completion: cycles", cancel.last_b_to_completion, 8, false},
