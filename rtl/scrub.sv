@@ -257,6 +257,7 @@ module scrub #(
   sluice_complete #(
       .NUM_QUEUES(NUM_QUEUES),
       .QUEUE_W   (QUEUE_W),
+      .NUM_SLOTS (NUM_SLOTS),
       .LINE_WIDTH(LineWidth),
       .LINES     (Shared ? 2 : 1)
   ) u_complete (

@@ -6,6 +6,7 @@
 module sluice_complete #(
     parameter int unsigned NUM_QUEUES = 4,
     parameter int unsigned QUEUE_W    = 2,
+    parameter int unsigned NUM_SLOTS  = 256,  // entries of the largest ring
     parameter int unsigned LINE_WIDTH = 512,  // bits, 128 to 1024
     parameter int unsigned LINES      = 2     // 1 or 2 being filled or waiting for their turn
 ) (
@@ -115,6 +116,15 @@ module sluice_complete #(
   assign post_mask  = (16'd1 << post_log2) - 16'd1;
   assign post_index = post_tail & post_mask;
 
+  // Rings are page-aligned: where no ring is longer than a page its base and the place in it have no bit in common.
+  logic [63:0] post_address, post_place;
+  assign post_place = {44'd0, post_index - 16'(post_lane), 4'd0};
+  if (NUM_SLOTS * sluice_ring_pkg::CompletionBytes > sluice_ring_pkg::PageBytes) begin : g_add
+    assign post_address = post_base + post_place;
+  end else begin : g_join
+    assign post_address = post_base | post_place;
+  end
+
   logic target;  // the line that is written to
   assign target = start_line ? next_open : open_q;
 
@@ -159,7 +169,7 @@ module sluice_complete #(
       for (int unsigned l = 0; l < LINES; l++) begin
         if (start_line && 32'(next_open) == l) begin
           queue_q[l*QUEUE_W+:QUEUE_W] <= post_queue;
-          address_q[l*64+:64]         <= post_base + {44'd0, post_index - 16'(post_lane), 4'd0};
+          address_q[l*64+:64]         <= post_address;
         end
         for (int unsigned lane = 0; lane < Lanes; lane++) begin
           if (32'(target) == l && 32'(post_lane) == lane) data_q[(l*Lanes+lane)*128+:128] <= entry;

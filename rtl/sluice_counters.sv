@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The 64-bit counters of the engine and its queues, eight each, in one memory. Events are gathered in short counters;
-// one of these is added to the memory in each cycle, in turn. A counter lags by at most 8 * (NUM_QUEUES + 1) cycles.
+// one of these is added to the memory in each cycle, in turn. A counter lags by at most 8 * (NUM_QUEUES + 1) + 1
+// cycles.
 module sluice_counters #(
     parameter int unsigned NUM_QUEUES = 4,
     parameter int unsigned INDEX_W    = $clog2((NUM_QUEUES + 1) * 8)
@@ -61,7 +62,8 @@ module sluice_counters #(
     end else begin : g_queue
       logic [BeatsW-1:0] beats_q;
       logic [BytesW-1:0] bytes_q;
-      logic take_beats, take_bytes;
+      logic take_beats, take_bytes, burst_q;
+      logic [8:0] burst_beats_q;
       assign events     = {queue_i[b*6], queue_i[b*6+1], queue_i[b*6+2], 2'b00, queue_i[b*6+3], queue_i[b*6+4],
                            queue_i[b*6+5]};
       assign take_beats = mine && counter_q == BeatCounter;
@@ -70,14 +72,19 @@ module sluice_counters #(
         if (!rst_ni) begin
           beats_q <= '0;
           bytes_q <= '0;
+          burst_q <= 1'b0;
         end else begin
-          if (take_beats || burst_i[b]) begin
-            beats_q <= (take_beats ? '0 : beats_q) + (burst_i[b] ? BeatsW'(burst_last_beat_i) + BeatsW'(1) : '0);
+          burst_q <= burst_i[b];
+          if (take_beats || burst_q) begin
+            beats_q <= (take_beats ? '0 : beats_q) + (burst_q ? BeatsW'(burst_beats_q) : '0);
           end
           if (take_bytes || skipped_i[b]) begin
             bytes_q <= (take_bytes ? '0 : bytes_q) + (skipped_i[b] ? BytesW'(skipped_bytes_i[b*42+:42]) : '0);
           end
         end
+      end
+      always_ff @(posedge clk_i) begin
+        if (burst_i[b]) burst_beats_q <= {1'b0, burst_last_beat_i} + 9'd1;
       end
       assign own_amount = take_beats ? BytesW'(beats_q) : take_bytes ? bytes_q :
                           BytesW'(short_q[32'(counter_q)*ShortW+:ShortW]);

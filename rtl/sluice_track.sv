@@ -31,7 +31,8 @@ module sluice_track #(
   sluice_pkg::entry_t head;
   sluice_pkg::answer_t answer;
   logic head_valid, answer_known, retire, answered, free, unused_answer_room;
-  logic [CountW-1:0] unanswered_q, ends_q, entries;
+  logic [CountW-1:0] unanswered_q, ends_q, ends_d, entries;
+  logic no_ends_q;
   logic [CountW-1:0] unused_answers;
 
   sluice_fifo #(
@@ -82,12 +83,14 @@ module sluice_track #(
     count_d     = (head.verify_only || (cause_d != None && bad_read_d)) ? verified_d : written_d;
   end
 
-  assign error_hit_o = !was_good && ends_q == '0;
+  assign error_hit_o = !was_good && no_ends_q;
 
+  assign ends_d = ends_q + CountW'(entry_valid_i && entry_i.ends) - CountW'(retire && head.ends);
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
       unanswered_q <= '0;
       ends_q       <= '0;
+      no_ends_q    <= 1'b1;
       written_q    <= '0;
       verified_q   <= '0;
       cause_q      <= None;
@@ -95,7 +98,8 @@ module sluice_track #(
       done_valid_o <= 1'b0;
     end else begin
       unanswered_q <= unanswered_q + CountW'(entry_valid_i && entry_i.is_burst) - CountW'(answer_valid_i);
-      ends_q       <= ends_q + CountW'(entry_valid_i && entry_i.ends) - CountW'(retire && head.ends);
+      ends_q       <= ends_d;
+      no_ends_q    <= ends_d == '0;
       if (retire) begin
         written_q  <= head.ends ? '0 : written_d;
         verified_q <= head.ends ? '0 : verified_d;

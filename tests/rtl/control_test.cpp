@@ -46,6 +46,9 @@ TEST(ScrubDrain, FinishesWhatWasFetchedAndTakesNoMore) {
   engine.wait_idle();
   EXPECT_EQ(engine.try_collect(), std::nullopt);
   EXPECT_NE(engine.read(ring::kQueueCause) & ring::kIrqCauseDrained, 0U);
+  const std::uint32_t others = engine.read(ring::kQueueCause) & ~ring::kIrqCauseDrained;
+  EXPECT_TRUE(engine.write(ring::kQueueCause, ring::kIrqCauseDrained));
+  EXPECT_EQ(engine.read(ring::kQueueCause), others) << "the other causes stay";
 }
 
 TEST(ScrubDrain, LetsTheQueueStartAfresh) {

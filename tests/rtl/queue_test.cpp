@@ -134,6 +134,8 @@ TEST(ScrubErrors, ACompletionThatCannotBeWrittenStopsTheQueueAndSaysSo) {
   EXPECT_EQ(engine.try_collect(), std::nullopt);
   EXPECT_NE(engine.read(ring::kQueueStatus) & ring::kStatusCompletionFault, 0U);
   EXPECT_EQ(engine.read(ring::kQueueCause), ring::kIrqCauseFault);
+  EXPECT_TRUE(engine.write(ring::kQueueCause, ring::kIrqCauseFault));
+  EXPECT_EQ(engine.read(ring::kQueueCause), 0U);
   engine.device().set_faults({});
   engine.submit(engine.fill(0, 4096, 1));
   engine.device().run_cycles(1000);
