@@ -85,6 +85,7 @@ def main():
         return name, proof, mutant, holds, text, time.monotonic() - start
 
     bad = 0
+    begin = time.monotonic()
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         for name, proof, mutant, holds, text, seconds in pool.map(one, work):
             how = f"induction over {proof['induction']}" if proof["induction"] else f"{proof['depth']} cycles from reset"
@@ -97,6 +98,8 @@ def main():
             if not good:
                 bad += 1
                 print(text, flush=True)
+    print(f"{len(work)} runs in {(time.monotonic() - begin) / 60:.1f} minutes (all: goal at most 15 on 2 cores); "
+          f"{'all as they should be' if bad == 0 else f'{bad} are not as they should be'}")
     return 1 if bad else 0
 
 

@@ -26,6 +26,7 @@ SETS = [
     {"NUM_QUEUES": 1, "DATA_WIDTH": 256},
     {"NUM_QUEUES": 1, "DATA_WIDTH": 1024},
 ]
+GOAL_LUT, GOAL_DEPTH = 3000, 10  # of one queue with 512 bits
 LUT_OF = {"RAM32M": 4, "RAM32M16": 8, "RAM64M": 4, "RAM64M8": 8, "RAM32X1D": 2, "RAM64X1D": 2, "SRL16E": 1}
 
 
@@ -70,14 +71,23 @@ def measure(rtl, parameters):
 
 def main():
     rtl = pathlib.Path(sys.argv[1]) / "rtl"
-    sets = SETS[:1] if "--one-queue" in sys.argv[2:] else SETS
+    queues = {}
+    sets = SETS[1:2] if "--one-queue" in sys.argv[2:] else SETS
     print("512 bits, two masters, 256 slots, 64 descriptors ahead and 128 bursts under way where not said otherwise")
     print(f"{'parameters':62} {'LUT':>6} {'as memory':>9} {'FF':>6} {'BRAM36':>7} {'depth':>6}", flush=True)
     with concurrent.futures.ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
         for parameters, result in zip(sets, pool.map(lambda one: measure(rtl, one), sets)):
             lut, memory, ff, bram, depth = result
             name = " ".join(f"{key}={value}" for key, value in parameters.items())
-            print(f"{name:62} {lut + memory:6} {memory:9} {ff:6} {bram:7} {depth:6}", flush=True)
+            verdict = ""
+            if parameters == {"NUM_QUEUES": 1}:
+                verdict = "  reached" if lut + memory <= GOAL_LUT and depth <= GOAL_DEPTH else "  MISSED"
+            print(f"{name:62} {lut + memory:6} {memory:9} {ff:6} {bram:7} {depth:6}{verdict}", flush=True)
+            if parameters.keys() == {"NUM_QUEUES"}:
+                queues[parameters["NUM_QUEUES"]] = lut + memory
+    print(f"goal for NUM_QUEUES=1: at most {GOAL_LUT} LUT, depth at most {GOAL_DEPTH}")
+    if 1 in queues and 4 in queues:
+        print(f"each further queue: {(queues[4] - queues[1]) / 3:.0f} LUT")
     return 0
 
 

@@ -61,7 +61,8 @@ class Player {
         name_(name),
         pages_(scenario.memory_bytes),
         expected_(scenario.memory_bytes, std::byte{scenario.dirty}),
-        uncollected_(scenario.queues.size(), 0) {
+        uncollected_(scenario.queues.size(), 0),
+        open_(scenario.queues.size(), 0) {
     std::fill(pages_.all().begin(), pages_.all().end(), std::byte{scenario.dirty});
     try {
       engine_.emplace(scenario.options, pages_.all(), scenario.ring_log2);
@@ -118,6 +119,13 @@ class Player {
   }
 
   void perform(const SubmitStep& step) {
+    for (std::uint64_t cycle = 0; open_[step.queue] == engine_->entries(); ++cycle) {
+      if (cycle == kSettleCycles) {
+        return problem(fmt::format("{} jobs of queue {} do not end: there is no room for one more", engine_->entries(),
+                                   step.queue));
+      }
+      advance();
+    }
     ring::Descriptor descriptor;
     if (step.extents.empty()) {
       descriptor = RawEngine::marker(step.operation, step.slot, step.generation);
@@ -126,12 +134,17 @@ class Player {
           engine_->job(step.operation, step.extents[0].offset, step.extents[0].length, step.slot, step.generation);
       descriptor.pattern = step.pattern;
       if (step.extents.size() > 1) {
+        if (list_bytes_ + step.extents.size() * sizeof(RawEngine::Extent) > RawEngine::kListBytes) {
+          throw ScenarioError(fmt::format("{}:{}: all lists together have more than {} extents", name_, line_,
+                                          RawEngine::kListBytes / sizeof(RawEngine::Extent)));
+        }
         engine_->use_list(descriptor, step.extents, list_bytes_);
         // Lists start at multiples of 64 bytes.
         list_bytes_ += (step.extents.size() * sizeof(RawEngine::Extent) + 63) / 64 * 64;
       }
     }
     result_.jobs.push_back({line_, step, now(), {}, 0});
+    ++open_[step.queue];
     engine_->place(descriptor, step.queue);
     if (step.doorbell) engine_->ring_doorbell(step.queue);
     collect();
@@ -181,6 +194,7 @@ class Player {
     collect();
     for (std::size_t q = 0; q < scenario_.queues.size(); ++q) engine_->set_up(q);
     std::fill(uncollected_.begin(), uncollected_.end(), 0);
+    std::fill(open_.begin(), open_.end(), 0);
     start();
   }
   void perform(const FaultStep& step) {
@@ -259,6 +273,7 @@ class Player {
       return problem(fmt::format("queue {} completed slot {}, generation {}, {}", q, completion.slot,
                                  completion.generation, job == nullptr ? "which is no job" : "a second time"));
     }
+    --open_[q];
     job->completion = completion;
     job->ended = now();
     check(*job);
@@ -341,6 +356,7 @@ class Player {
   Pages pages_;
   std::vector<std::byte> expected_;
   std::vector<std::uint32_t> uncollected_;  // completions not given back yet, by queue
+  std::vector<std::uint32_t> open_;         // jobs without a completion, by queue
   std::optional<RawEngine> engine_;
   BusFaults faults_;
   std::size_t list_bytes_ = 0;

@@ -72,7 +72,7 @@ class Table {
     }
     return number_of(*node, key, max);
   }
-  std::uint64_t number_of(const toml::node& node, std::string_view key, std::uint64_t max) const {
+  [[nodiscard]] std::uint64_t number_of(const toml::node& node, std::string_view key, std::uint64_t max) const {
     std::uint64_t value = 0;
     if (const auto integer = node.value_exact<std::int64_t>()) {
       if (*integer < 0) fail(fmt::format("'{} = {}' is negative", key, *integer));
@@ -127,7 +127,7 @@ class Table {
       fail(fmt::format("'{} = [{}, {}]': the least is above the most", key, value.min, value.max));
     return value;
   }
-  std::uint8_t one_of(std::string_view key, const std::string& value, const Names& names) const {
+  [[nodiscard]] std::uint8_t one_of(std::string_view key, const std::string& value, const Names& names) const {
     const auto found = std::find_if(names.begin(), names.end(), [&](const auto& name) { return name.first == value; });
     if (found == names.end()) fail(fmt::format("'{} = \"{}\"' is not known: give one of {}", key, value, list(names)));
     return found->second;
@@ -147,11 +147,10 @@ class Table {
   }
 
  private:
-  std::uint64_t number_in(const std::string& text, std::string_view key) const {
-    std::string digits = text;
+  [[nodiscard]] std::uint64_t number_in(const std::string& text, std::string_view key) const {
     std::uint64_t value = 0;
     std::string bytes = text;
-    if (CLI::detail::lexical_cast(digits, value)) return value;
+    if (CLI::detail::lexical_cast(text, value)) return value;
     try {
       if (CLI::AsSizeValue(false)(bytes).empty() && CLI::detail::lexical_cast(bytes, value)) return value;
     } catch (const CLI::Error&) {  // said below

@@ -96,6 +96,36 @@ TEST(Scenario, InjectsFaultsAndTakesThemBack) {
   EXPECT_THAT(result.problems, IsEmpty());
 }
 
+TEST(Scenario, WaitsForRoomInTheRing) {
+  std::string steps;
+  for (int slot = 0; slot < 40; ++slot) {
+    steps += "{ do = \"fill\", slot = " + std::to_string(slot) +
+             ", length = 64, doorbell = " + (slot % 4 == 3 ? "true" : "false") + " },";
+  }
+  const PlayResult result = play_text("ring_log2 = 2\nsteps = [" + steps + "{ do = \"wait\", slot = 39 }]");
+  EXPECT_THAT(result.problems, IsEmpty());
+  EXPECT_EQ(result.jobs.back().completion->bytes, 64U);
+}
+
+TEST(Scenario, SaysWhenThereIsNoRoomForItsJobsOrLists) {
+  std::string steps;
+  for (int slot = 0; slot < 3; ++slot) {
+    steps += "{ do = \"noop\", slot = " + std::to_string(slot) + ", doorbell = false },";
+  }
+  const PlayResult full = play_text("ring_log2 = 1\nsteps = [" + steps + "]");
+  ASSERT_EQ(full.problems.size(), 1U);
+  EXPECT_THAT(full.problems[0], HasSubstr("2 jobs of queue 0 do not end: there is no room for one more"));
+
+  std::string extents;
+  for (int extent = 0; extent < 4097; ++extent) extents += "[0, 1],";
+  try {
+    play_text("steps = [{ do = \"fill\", extents = [" + extents + "] }]");
+    FAIL() << "it was played";
+  } catch (const ScenarioError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("test.toml:1: all lists together have more than 4096 extents"));
+  }
+}
+
 TEST(Scenario, ReadsAndWritesRegisters) {
   EXPECT_THAT(play_text(R"(steps = [
       { do = "read", address = 0x10, value = 0x534C4345 },

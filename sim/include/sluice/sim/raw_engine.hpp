@@ -25,6 +25,8 @@ class RawEngine {
     std::uint64_t bytes;
   };
 
+  static constexpr std::size_t kListBytes = 64 << 10;  ///< memory for extent lists
+
   /// All queues with rings of 2^ring_log2 entries each; they may touch `data`, which must outlive the engine. The
   /// functions without a queue number mean queue 0.
   RawEngine(const SimOptions& options, MemorySpan data, std::uint32_t ring_log2 = 4)
@@ -39,7 +41,7 @@ class RawEngine {
       queues_[q].completion = *device_->allocate_ring(ByteCount(sizeof(ring::CompletionEntry) * entries()));
       set_up(q);
     }
-    lists_ = *device_->allocate_ring(ByteCount(64 << 10));
+    lists_ = *device_->allocate_ring(ByteCount(kListBytes));
   }
 
   [[nodiscard]] std::uint32_t entries() const { return 1U << ring_log2_; }
@@ -117,6 +119,9 @@ class RawEngine {
   };
   /// Makes of `descriptor` a job over a list of extents, which is placed in memory `list_offset` bytes into the lists.
   void use_list(ring::Descriptor& descriptor, std::span<const Extent> extents, std::size_t list_offset = 0) {
+    if (list_offset + extents.size() * sizeof(Extent) > kListBytes) {
+      throw std::runtime_error("the extent lists need more memory than there is");
+    }
     descriptor.flags = ring::kDescriptorFlagList;
     descriptor.address = lists_.iova.value() + list_offset;
     descriptor.length_bytes = 0;
