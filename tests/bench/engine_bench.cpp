@@ -9,7 +9,6 @@
 #include <chrono>
 #include <cstring>
 #include <map>
-#include <vector>
 
 #include "sluice/driver/cpu_engine.hpp"
 #include "sluice/driver/ring_engine.hpp"
@@ -120,8 +119,8 @@ double simulation_speed(const test::Memory& memory) {
 
 void print_simulation_speed() {
   const test::Memory memory(32 << 20);
-  std::vector<double> speeds;
-  for (int run = 0; run < 7; ++run) speeds.push_back(simulation_speed(memory));
+  std::array<double, 7> speeds;
+  for (double& speed : speeds) speed = simulation_speed(memory);
   std::sort(speeds.begin(), speeds.end());
   fmt::print(
       "\nsimulation with assertions, 512 bits, 4 queues, one of them filling: {:.2f} Mcycle/s, median of {} runs from "
