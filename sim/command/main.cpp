@@ -38,16 +38,7 @@ void print_builds() {
   }
 }
 
-template <std::size_t N>
-std::string name_in(const std::array<const char*, N>& names, std::uint8_t value) {
-  return value < N ? names[value] : fmt::format("{}", value);
-}
-
 void print_jobs(const std::vector<PlayedJob>& jobs) {
-  constexpr std::array kOperations = {"?", "fill", "verify", "fill_verify", "fence", "noop"};
-  constexpr std::array kOutcomes = {"?", "done", "cancelled", "failed"};
-  constexpr std::array kCauses = {"",  "bad_descriptor", "outside_window", "slave_error", "decode_error", "timeout",
-                                  "?", "mismatch"};
   fmt::print("{:>4} {:>5} {:>5} {:>11} {:<11} {:>14} {:>10} {:>10}  {}\n", "line", "queue", "slot", "generation",
              "operation", "bytes", "submitted", "ended", "outcome");
   for (const PlayedJob& played : jobs) {
@@ -57,14 +48,14 @@ void print_jobs(const std::vector<PlayedJob>& jobs) {
     std::string ended = "-";
     std::string bytes = fmt::format("- of {}", length);
     if (const auto& completion = played.completion) {
-      outcome = name_in(kOutcomes, completion->outcome);
-      if (completion->cause != ring::kCauseNone) outcome += ": " + name_in(kCauses, completion->cause);
+      outcome = outcome_name(completion->outcome);
+      if (completion->cause != ring::kCauseNone) outcome += ": " + cause_name(completion->cause);
       ended = fmt::format("{}", played.ended);
       bytes = fmt::format("{} of {}", completion->bytes, length);
     }
     fmt::print("{:>4} {:>5} {:>5} {:>11} {:<11} {:>14} {:>10} {:>10}  {}\n", played.line, played.job.queue,
-               played.job.slot, played.job.generation, name_in(kOperations, played.job.operation), bytes,
-               played.submitted, ended, outcome);
+               played.job.slot, played.job.generation, operation_name(played.job.operation), bytes, played.submitted,
+               ended, outcome);
   }
 }
 

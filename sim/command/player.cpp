@@ -2,10 +2,10 @@
 #include "player.hpp"
 
 #include <fmt/format.h>
-#include <sys/mman.h>
 
 #include <algorithm>
 #include <array>
+#include <new>
 
 namespace sluice::sim {
 namespace {
@@ -29,25 +29,6 @@ constexpr std::array kQueueCounters = {std::pair{"jobs ended", ring::kQueueCount
                                        std::pair{"cycles waited for the bus", ring::kQueueCounterStallBus},
                                        std::pair{"cycles the completion ring was full", ring::kQueueCounterStallRing}};
 
-/// Page-aligned memory for the data window.
-class Pages {
- public:
-  explicit Pages(std::uint64_t bytes) : bytes_(bytes) {
-    void* const memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED)
-      throw ScenarioError(fmt::format("{} bytes of memory cannot be had: lower 'memory'", bytes));
-    base_ = static_cast<std::byte*>(memory);
-  }
-  Pages(const Pages&) = delete;
-  Pages& operator=(const Pages&) = delete;
-  ~Pages() { ::munmap(base_, bytes_); }
-  [[nodiscard]] MemorySpan all() const { return {base_, bytes_}; }
-
- private:
-  std::byte* base_ = nullptr;
-  std::uint64_t bytes_;
-};
-
 bool overlap(const RawEngine::Extent& a, const RawEngine::Extent& b) {
   return a.offset < b.offset + b.length && b.offset < a.offset + a.length;
 }
@@ -59,13 +40,12 @@ class Player {
   Player(const Scenario& scenario, const std::string& name)
       : scenario_(scenario),
         name_(name),
-        pages_(scenario.memory_bytes),
+        memory_(scenario.memory_bytes, std::byte{scenario.dirty}),
         expected_(scenario.memory_bytes, std::byte{scenario.dirty}),
         uncollected_(scenario.queues.size(), 0),
         open_(scenario.queues.size(), 0) {
-    std::fill(pages_.all().begin(), pages_.all().end(), std::byte{scenario.dirty});
     try {
-      engine_.emplace(scenario.options, pages_.all(), scenario.ring_log2);
+      engine_.emplace(scenario.options, MemorySpan(memory_), scenario.ring_log2);
     } catch (const std::runtime_error& error) {
       throw ScenarioError(error.what());
     }
@@ -170,12 +150,13 @@ class Player {
                           step.max_cycles));
       return;
     }
-    const auto compare = [&](const char* what, std::uint64_t got, std::optional<std::uint64_t> wanted) {
-      if (wanted && *wanted != got) problem(fmt::format("wait: {} is {}, expected {}", what, got, *wanted));
+    const auto compare = [&](const char* what, const std::string& got, const std::string& wanted) {
+      if (wanted != got) problem(fmt::format("wait: {} is {}, expected {}", what, got, wanted));
     };
-    compare("outcome", job->completion->outcome, step.outcome);
-    compare("cause", job->completion->cause, step.cause);
-    compare("bytes", job->completion->bytes, step.bytes);
+    const RawEngine::Completion& completion = *job->completion;
+    if (step.outcome) compare("outcome", outcome_name(completion.outcome), outcome_name(*step.outcome));
+    if (step.cause) compare("cause", cause_name(completion.cause), cause_name(*step.cause));
+    if (step.bytes) compare("bytes", std::to_string(completion.bytes), std::to_string(*step.bytes));
   }
   void perform(const DrainStep& step) {
     engine_->write(ring::kQueueCtrl, 0, step.queue);
@@ -198,7 +179,7 @@ class Player {
     start();
   }
   void perform(const FaultStep& step) {
-    const MemorySpan place = step.length == 0 ? MemorySpan{} : pages_.all().subspan(step.offset, step.length);
+    const MemorySpan place = step.length == 0 ? MemorySpan{} : MemorySpan(memory_).subspan(step.offset, step.length);
     switch (step.kind) {
       case FaultStep::Kind::None:
         faults_ = {};
@@ -297,7 +278,7 @@ class Player {
       const std::uint64_t prefix = std::min(left, extent.length);
       left -= prefix;
       if (!shared) check_extent(played, extent, prefix, exact);
-      std::copy_n(pages_.all().begin() + static_cast<std::ptrdiff_t>(extent.offset), extent.length,
+      std::copy_n(memory_.begin() + static_cast<std::ptrdiff_t>(extent.offset), extent.length,
                   expected_.begin() + static_cast<std::ptrdiff_t>(extent.offset));
     }
   }
@@ -306,7 +287,7 @@ class Player {
     for (std::uint64_t offset = extent.offset; offset < extent.offset + extent.length; ++offset) {
       const bool zeroed = offset < extent.offset + prefix;
       const auto pattern = static_cast<std::byte>(job.pattern >> (8 * (offset % 8)));
-      const std::byte holds = pages_.all()[offset];
+      const std::byte holds = memory_[offset];
       if (writes(job) ? (zeroed ? holds != pattern : exact && holds != expected_[offset])
                       : holds != expected_[offset] || (zeroed && holds != pattern)) {
         return problem(fmt::format("slot {} of queue {} completed {} bytes, but the byte at offset {:#x} is {:#04x}",
@@ -320,11 +301,11 @@ class Player {
       if (played.completion || !writes(played.job)) continue;
       for (const RawEngine::Extent& extent : played.job.extents) {
         if (extent.offset >= scenario_.memory_bytes || extent.length > scenario_.memory_bytes - extent.offset) continue;
-        std::copy_n(pages_.all().begin() + static_cast<std::ptrdiff_t>(extent.offset), extent.length,
+        std::copy_n(memory_.begin() + static_cast<std::ptrdiff_t>(extent.offset), extent.length,
                     expected_.begin() + static_cast<std::ptrdiff_t>(extent.offset));
       }
     }
-    const auto found = std::mismatch(expected_.begin(), expected_.end(), pages_.all().begin());
+    const auto found = std::mismatch(expected_.begin(), expected_.end(), memory_.begin());
     if (found.first != expected_.end()) {
       result_.problems.push_back(fmt::format("the byte at offset {:#x} was written and belongs to no job under way",
                                              found.first - expected_.begin()));
@@ -353,7 +334,7 @@ class Player {
 
   const Scenario& scenario_;
   const std::string& name_;
-  Pages pages_;
+  std::vector<std::byte> memory_;  // what the engine may touch
   std::vector<std::byte> expected_;
   std::vector<std::uint32_t> uncollected_;  // completions not given back yet, by queue
   std::vector<std::uint32_t> open_;         // jobs without a completion, by queue
@@ -367,6 +348,13 @@ class Player {
 
 }  // namespace
 
-PlayResult play(const Scenario& scenario, const std::string& name) { return Player(scenario, name).play(); }
+PlayResult play(const Scenario& scenario, const std::string& name) {
+  try {
+    return Player(scenario, name).play();
+  } catch (const std::bad_alloc&) {
+    throw ScenarioError(
+        fmt::format("{}: {} bytes of memory cannot be had: lower 'memory'", name, scenario.memory_bytes));
+  }
+}
 
 }  // namespace sluice::sim

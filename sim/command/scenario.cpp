@@ -41,6 +41,13 @@ const Names kFaults = {{"none", static_cast<std::uint8_t>(FaultStep::Kind::None)
                        {"hang", static_cast<std::uint8_t>(FaultStep::Kind::Hang)},
                        {"ring_errors", static_cast<std::uint8_t>(FaultStep::Kind::RingErrors)}};
 
+std::string name_of(std::uint8_t wanted, const Names& names) {
+  for (const auto& [name, value] : names) {
+    if (value == wanted) return std::string(name);
+  }
+  return fmt::format("{}", wanted);
+}
+
 std::string list(const Names& names) {
   std::string text;
   for (const auto& [name, value] : names) text += (text.empty() ? "" : ", ") + std::string(name);
@@ -344,6 +351,10 @@ class Reader {
 };
 
 }  // namespace
+
+std::string operation_name(std::uint8_t operation) { return name_of(operation, kOperations); }
+std::string outcome_name(std::uint8_t outcome) { return name_of(outcome, kOutcomes); }
+std::string cause_name(std::uint8_t cause) { return name_of(cause, kCauses); }
 
 Scenario parse_scenario(std::string_view text, const std::string& name, const std::string& build) {
   try {

@@ -100,6 +100,11 @@ struct Scenario {
   std::vector<Step> steps;
 };
 
+/// The words that scenarios use for operations, outcomes and causes; the number where there is none.
+[[nodiscard]] std::string operation_name(std::uint8_t operation);
+[[nodiscard]] std::string outcome_name(std::uint8_t outcome);
+[[nodiscard]] std::string cause_name(std::uint8_t cause);
+
 /// Reads a TOML file. `build` is taken instead of the file's unless it is empty. Throws ScenarioError.
 [[nodiscard]] Scenario read_scenario(const std::filesystem::path& file, const std::string& build = "");
 /// The same from text; `name` is for messages.

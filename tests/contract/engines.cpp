@@ -44,10 +44,11 @@ class CpuUnderTest final : public EngineUnderTest {
     return value_or_throw(CpuEngine::create(options, windows));
   }
 
+  /// Returns when a worker has done something and waits at the gate again, in the middle of its job.
   void let_work(Engine& /*engine*/) override {
     const std::uint64_t before = finished_;
     allowed_ = started_ + 2;
-    while (finished_ == before) std::this_thread::yield();
+    while (finished_ == before || started_ <= allowed_) std::this_thread::yield();
   }
   void open_gate() override { allowed_ = kEverything; }
 

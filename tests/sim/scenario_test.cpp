@@ -146,7 +146,7 @@ TEST(Scenario, SaysWhatIsNotAsExpected) {
     ])");
   ASSERT_EQ(result.problems.size(), 6U);
   EXPECT_THAT(result.problems[0], HasSubstr("test.toml:3"));
-  EXPECT_THAT(result.problems[0], HasSubstr("outcome is 1, expected 2"));
+  EXPECT_THAT(result.problems[0], HasSubstr("outcome is done, expected cancelled"));
   EXPECT_THAT(result.problems[2], HasSubstr("bytes is 4096, expected 1"));
   EXPECT_THAT(result.problems[3], HasSubstr("no job in slot 2"));
   EXPECT_THAT(result.problems[4], HasSubstr("0x010 holds 0x534c4345, expected 0x1"));

@@ -47,7 +47,7 @@ TEST_F(SluiceSim, ExitsWith1WhenSomethingIsWrong) {
   const Outcome outcome =
       play("steps = [{ do = \"fill\", length = \"4KiB\" }, { do = \"wait\", outcome = \"failed\" }]");
   EXPECT_EQ(outcome.exit_code, 1);
-  EXPECT_THAT(outcome.output, HasSubstr("outcome is 1, expected 3"));
+  EXPECT_THAT(outcome.output, HasSubstr("outcome is done, expected failed"));
   EXPECT_THAT(outcome.output, HasSubstr("1 problems"));
 }
 
