@@ -107,7 +107,7 @@ module scrub #(
   localparam logic [31:0] Limits = {5'd0, ID_PER_QUEUE, 2'(NUM_MASTERS), 8'(PREFETCH), 16'(MAX_OUTSTANDING)};
 
   // Registers.
-  logic write, write_wait, write_error, refused, read, to_queue, engine_write_error;
+  logic check, write, write_wait, write_error, refused, read, to_queue, engine_write_error;
   logic enable, abort_all, clear, tick, queue_clear_n;
   logic [11:0] write_address, read_address;
   logic [31:0] write_data, read_data, engine_read_data, queue_read_data;
@@ -134,8 +134,8 @@ module scrub #(
       .bready_i(s_axi_control_bready), .araddr_i(s_axi_control_araddr), .arvalid_i(s_axi_control_arvalid),
       .arready_o(s_axi_control_arready), .rdata_o(s_axi_control_rdata), .rresp_o(s_axi_control_rresp),
       .rvalid_o(s_axi_control_rvalid), .rready_i(s_axi_control_rready),
-      .write_o(write), .write_address_o(write_address), .write_data_o(write_data), .write_wait_i(write_wait),
-      .write_error_i(write_error), .refused_o(refused),
+      .check_o(check), .write_o(write), .write_address_o(write_address), .write_data_o(write_data),
+      .write_wait_i(write_wait), .write_error_i(write_error), .refused_o(refused),
       .read_o(read), .read_address_o(read_address), .read_data_i(read_data)
   );
 
@@ -163,7 +163,7 @@ module scrub #(
   logic [NUM_QUEUES*sluice_pkg::BurstBits-1:0] bursts;
   logic [NUM_QUEUES*13-1:0] burst_bytes;
   logic [NUM_QUEUES*128-1:0] done;
-  logic [NUM_QUEUES*16-1:0] freed, cq_tail;
+  logic [NUM_QUEUES*16-1:0] freed, cq_tail, cq_used;
   logic [NUM_QUEUES*4-1:0] ring_log2;
   logic [NUM_QUEUES*2-1:0] level;
   logic [NUM_QUEUES*8-1:0] weight;
@@ -193,8 +193,9 @@ module scrub #(
         .WAIT_FOR_ACKS  (WAIT_FOR_ACKS)
     ) u_queue (
         .clk_i(ap_clk), .rst_ni(ap_rst_n), .clear_i(clear), .enable_i(enable), .abort_all_i(abort_all), .tick_i(tick),
-        .bus_stuck_i(bus_stuck_q), .write_i(write && to_queue && selected[q]), .write_address_i(write_address[6:0]),
-        .write_data_i(write_data), .write_wait_o(queue_wait[q]), .write_error_o(queue_error[q]),
+        .bus_stuck_i(bus_stuck_q), .check_i(check && to_queue && selected[q]),
+        .write_i(write && to_queue && selected[q]), .write_address_i(write_address[6:0]), .write_data_i(write_data),
+        .write_wait_o(queue_wait[q]), .write_error_o(queue_error[q]),
         .read_i(read && read_address[11:7] == {1'b1, 4'(q)}), .read_address_i(read_address[6:0]),
         .read_data_o(queue_data[q*32+:32]), .cause_o(cause[q]), .idle_o(idle[q]),
         .start_o(start[q]), .ring_log2_o(ring_log2[q*4+:4]), .cq_base_o(cq_base[q*64+:64]), .level_o(level[q*2+:2]),
@@ -209,7 +210,8 @@ module scrub #(
         .verify_answer_i(verify_answer), .verify_answer_valid_i(verify_answer_valid[q]),
         .verify_beat_i(data_beat_queue[q]),
         .done_o(done[q*128+:128]), .done_valid_o(done_valid[q]), .done_ready_i(done_ready[q]),
-        .ring_full_i(ring_full[q]), .cq_tail_i(cq_tail[q*16+:16]), .freed_o(freed[q*16+:16]),
+        .ring_full_i(ring_full[q]), .cq_tail_i(cq_tail[q*16+:16]), .cq_used_i(cq_used[q*16+:16]),
+        .freed_o(freed[q*16+:16]),
         .completion_fault_i(completion_fault[q]), .unanswered_i(unanswered[q]), .written_i(written[q]),
         .written_count_i(written_count)
     );
@@ -228,9 +230,10 @@ module scrub #(
       .read_room_i(verify_room & {NUM_QUEUES{read_room}}), .grant_o(grant), .limited_o(limited)
   );
   always_comb begin
-    burst       = '0;
+    // The first queue's, if it is no other's.
+    burst       = ((grant >> 1) == '0) ? bursts[sluice_pkg::BurstBits-1:0] : '0;
     burst_queue = '0;
-    for (int unsigned q = 0; q < NUM_QUEUES; q++) begin
+    for (int unsigned q = 1; q < NUM_QUEUES; q++) begin
       if (grant[q]) begin
         burst       = burst | bursts[q*sluice_pkg::BurstBits+:sluice_pkg::BurstBits];
         burst_queue = burst_queue | QUEUE_W'(q);
@@ -263,7 +266,8 @@ module scrub #(
       .LINES     (Shared ? 2 : 1)
   ) u_complete (
       .clk_i(ap_clk), .rst_ni(queue_clear_n), .start_i(start), .ring_log2_i(ring_log2), .cq_base_i(cq_base),
-      .freed_i(freed), .cq_tail_o(cq_tail), .fault_o(completion_fault), .unanswered_o(unanswered), .full_o(ring_full),
+      .freed_i(freed), .cq_tail_o(cq_tail), .cq_used_o(cq_used), .fault_o(completion_fault), .unanswered_o(unanswered),
+      .full_o(ring_full),
       .done_i(done), .done_valid_i(done_valid), .done_ready_o(done_ready),
       .line_valid_o(line_valid), .line_address_o(line_address), .line_taken_i(line_taken), .line_data_o(line_data),
       .line_strobe_o(line_strobe), .line_pop_i(line_pop), .answer_i(line_answer), .answer_bad_i(line_code[1]),
@@ -275,7 +279,7 @@ module scrub #(
   ) u_counters (
       .clk_i(ap_clk), .rst_ni(ap_rst_n), .engine_i(engine_events), .queue_i(events), .burst_i(grant),
       .burst_last_beat_i(burst.last_beat), .skipped_i(skipped), .skipped_bytes_i(skipped_bytes),
-      .read_index_i(counter_index), .value_o(counter)
+      .read_i(read), .read_index_i(counter_index), .value_o(counter)
   );
   assign counter_index = read_address[10] ? IndexW'(read_address[9:3])
                                           : IndexW'(NUM_QUEUES * 8) + IndexW'(read_address[5:3]);

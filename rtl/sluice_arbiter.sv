@@ -82,7 +82,9 @@ module sluice_arbiter #(
       tokens_spent = '0;
       if (!unlimited_q) begin
         tokens_spent = tokens_q;
-        if (tokens_q < 26'sd4194304) tokens_spent = tokens_q + $signed({2'b00, rate_i[q*24+:24]});
+        if (tokens_q[TokenW-1] || tokens_q[TokenW-2:22] == '0) begin
+          tokens_spent = tokens_q + $signed({2'b00, rate_i[q*24+:24]});
+        end
         if (grant_o[q]) tokens_spent = tokens_spent - $signed({3'b000, bytes_i[q*13+:13], 10'd0});
       end
     end

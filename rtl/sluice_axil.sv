@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // AXI4-Lite slave: turns the five channels into one register bus. A write takes address and data together; reads and
-// writes never wait for each other. The register side sees a write one cycle after its handshake and may hold it back
-// (write_wait_i); write_error_i in the cycle in which it is done becomes SLVERR. Read data comes one cycle after read_o.
+// writes never wait for each other. The register side sees a write one cycle after its handshake (check_o) and may refuse
+// it (write_error_i, which becomes SLVERR). From the next cycle on it is there to be done (write_o), until write_wait_i is
+// low. Read data comes one cycle after read_o.
 module sluice_axil (
     input  logic        clk_i,
     input  logic        rst_ni,
@@ -23,6 +24,7 @@ module sluice_axil (
     output logic        rvalid_o,
     input  logic        rready_i,
 
+    output logic        check_o,
     output logic        write_o,
     output logic [11:0] write_address_o,
     output logic [31:0] write_data_o,
@@ -36,7 +38,7 @@ module sluice_axil (
   localparam logic [1:0] RespOkay = 2'b00;
   localparam logic [1:0] RespSlverr = 2'b10;
 
-  logic take_write, take_read, pending_q, partial_q, done, reading_q;
+  logic take_write, take_read, pending_q, partial_q, checked_q, bad_q, done, reading_q;
   logic [11:0] write_address_q, read_address_q;
   logic [31:0] write_data_q;
 
@@ -44,11 +46,12 @@ module sluice_axil (
   assign awready_o  = take_write;
   assign wready_o   = take_write;
 
-  assign write_o         = pending_q && !partial_q;
+  assign check_o         = pending_q && !checked_q;
+  assign write_o         = checked_q && !bad_q;
   assign write_address_o = write_address_q;
   assign write_data_o    = write_data_q;
-  assign done            = pending_q && (partial_q || !write_wait_i);
-  assign refused_o       = done && (partial_q || write_error_i);
+  assign done            = checked_q && (bad_q || !write_wait_i);
+  assign refused_o       = checked_q && bad_q;
 
   assign take_read      = arvalid_i && !reading_q && !rvalid_o;
   assign arready_o      = take_read;
@@ -60,6 +63,8 @@ module sluice_axil (
     if (!rst_ni) begin
       pending_q <= 1'b0;
       partial_q <= 1'b0;
+      checked_q <= 1'b0;
+      bad_q     <= 1'b0;
       bvalid_o  <= 1'b0;
       bresp_o   <= RespOkay;
       reading_q <= 1'b0;
@@ -71,6 +76,8 @@ module sluice_axil (
       end else if (done) begin
         pending_q <= 1'b0;
       end
+      checked_q <= pending_q && !done;
+      if (check_o) bad_q <= partial_q || write_error_i;
       if (done) begin
         bvalid_o <= 1'b1;
         bresp_o  <= refused_o ? RespSlverr : RespOkay;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Decides whether every byte of a piece lies inside the queue's window [window_base, window_limit), and works out its
-// first burst. Two stages: sums, then comparisons. On the way the piece meets the cancel table, and a cancel that comes
-// while it is here is noted.
+// first burst. Two stages: sums, then comparisons. Meanwhile the cancel table is asked for the piece, and a cancel that
+// comes while it is here is noted.
 module sluice_check #(
     parameter int unsigned DATA_WIDTH = 512,
     parameter int unsigned ADDR_WIDTH = 64
@@ -13,9 +13,9 @@ module sluice_check #(
     input  logic                  cancel_i,
     input  logic [15:0]           cancel_slot_i,
     input  logic [31:0]           cancel_generation_i,
-    output logic [15:0]           table_slot_o,
+    output logic                  table_ask_o,     // for the slot of piece_i
     output logic [31:0]           table_generation_o,
-    input  logic                  table_hit_i,
+    input  logic                  table_hit_i,     // from the next cycle on: it is cancelled
     output logic                  idle_o,
 
     input  sluice_pkg::piece_t    piece_i,
@@ -69,11 +69,11 @@ module sluice_check #(
   end
   // An end of exactly 2^64 shows as zero here and is outside: no window reaches it.
   assign outside = piece_q.address < window_base_i || end_q > window_limit_i || end_q == 64'd0 || wraps || too_high;
-  assign fits    = sum_q <= SumW'(MaxBurstBytes);
+  assign fits    = sum_q[SumW-1:BoundaryW+1] == '0 && (!sum_q[BoundaryW] || sum_q[BoundaryW-1:0] == '0);
 
-  assign direct_hit         = cancel_i && cancel_slot_i == piece_q.slot && cancel_generation_i == piece_q.generation;
-  assign table_slot_o       = piece_q.slot;
+  assign table_ask_o        = valid_i && ready_o;
   assign table_generation_o = piece_q.generation;
+  assign direct_hit         = cancel_i && cancel_slot_i == piece_q.slot && cancel_generation_i == piece_q.generation;
 
   always_comb begin
     checked_o = 'x;

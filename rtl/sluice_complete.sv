@@ -18,6 +18,7 @@ module sluice_complete #(
     input  logic [NUM_QUEUES*64-1:0]  cq_base_i,
     input  logic [NUM_QUEUES*16-1:0]  freed_i,         // entries that software has just given back
     output logic [NUM_QUEUES*16-1:0]  cq_tail_o,
+    output logic [NUM_QUEUES*16-1:0]  cq_used_o,       // entries that software has not given back
     output logic [NUM_QUEUES-1:0]     fault_o,
     output logic [NUM_QUEUES-1:0]     unanswered_o,
     output logic [NUM_QUEUES-1:0]     full_o,
@@ -199,8 +200,9 @@ module sluice_complete #(
     end
   end
   sluice_fifo #(
-      .WIDTH(QUEUE_W + 4),
-      .DEPTH(AnswersDepth)
+      .WIDTH (QUEUE_W + 4),
+      .DEPTH (AnswersDepth),
+      .BYPASS(1'b0)  // the answer comes two cycles later at the earliest
   ) u_answers (
       .clk_i, .rst_ni,
       .push_i(line_pop_i), .data_i({queue_q[32'(send_q)*QUEUE_W+:QUEUE_W], sent_count}), .ready_o(),
@@ -211,6 +213,7 @@ module sluice_complete #(
 
   assign written_count_o = answered_count;
   assign cq_tail_o       = tail_q;
+  assign cq_used_o       = count_q;
   for (genvar q = 0; q < NUM_QUEUES; q++) begin : g_queue
     logic mine;
     assign mine            = answer_i && answer_known && answered_queue == QUEUE_W'(q);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The 64-bit counters of the engine and its queues, eight each, in one memory. Events are gathered in short counters;
-// one of these is added to the memory in each cycle, in turn. A counter lags by at most 8 * (NUM_QUEUES + 1) + 1
-// cycles.
+// one of these is added to the memory in each cycle, in turn; a read takes the place of a turn. A counter lags by at most
+// twice 8 * (NUM_QUEUES + 1) cycles.
 module sluice_counters #(
     parameter int unsigned NUM_QUEUES = 4,
     parameter int unsigned INDEX_W    = $clog2((NUM_QUEUES + 1) * 8)
@@ -15,13 +15,14 @@ module sluice_counters #(
     input  logic [NUM_QUEUES-1:0]    skipped_i,
     input  logic [NUM_QUEUES*42-1:0] skipped_bytes_i,
 
+    input  logic                     read_i,           // not in two cycles on end
     input  logic [INDEX_W-1:0]       read_index_i,     // block * 8 + counter; the engine is block NUM_QUEUES
     output logic [63:0]              value_o
 );
   localparam int unsigned Blocks = NUM_QUEUES + 1;
   localparam int unsigned BlockW = $clog2(Blocks);
-  localparam int unsigned ShortW = 8;   // one event a cycle for a round of at most 8 * 17 cycles
-  localparam int unsigned BeatsW = 14;
+  localparam int unsigned ShortW = $clog2(Blocks * 16 + 1);  // one event a cycle for a round with reads
+  localparam int unsigned BeatsW = 15;
   localparam int unsigned BytesW = 48;
   localparam logic [2:0] BeatCounter = 3'd3;  // of a queue
   localparam logic [2:0] ByteCounter = 3'd4;
@@ -29,21 +30,24 @@ module sluice_counters #(
   logic [63:0] mem_q[0:Blocks*8-1];
   logic [BlockW-1:0] block_q;
   logic [2:0] counter_q;
-  logic [INDEX_W-1:0] turn, turn1_q;
+  logic [INDEX_W-1:0] turn, turn1_q, address;
   logic valid1_q, first_round_q, old_known1_q;
   logic [63:0] old1_q;
   logic [BytesW-1:0] amount1_q;
 
   logic [8*ShortW-1:0] taken;  // the short counter whose turn it is
-  assign taken = (8*ShortW)'({ShortW{1'b1}}) << {counter_q, 3'd0};
+  always_comb begin
+    for (int unsigned e = 0; e < 8; e++) taken[e*ShortW+:ShortW] = {ShortW{counter_q == 3'(e)}};
+  end
 
   for (genvar b = 0; b < Blocks; b++) begin : g_block
     logic mine;
     logic [7:0] events;
     logic [8*ShortW-1:0] short_q, ones;
+    logic [ShortW-1:0] count;               // of the short counter whose turn it is
     logic [BytesW-1:0] own_amount, amount;  // amount: of the blocks so far
 
-    assign mine = block_q == BlockW'(b);
+    assign mine = block_q == BlockW'(b) && !read_i;
     always_ff @(posedge clk_i) begin
       if (!rst_ni) begin
         short_q <= '0;
@@ -56,9 +60,16 @@ module sluice_counters #(
       assign ones[e*ShortW+:ShortW] = ShortW'(events[e]);
     end
 
+    always_comb begin
+      count = '0;
+      if (mine) begin
+        for (int unsigned e = 0; e < 8; e++) count = count | (short_q[e*ShortW+:ShortW] & taken[e*ShortW+:ShortW]);
+      end
+    end
+
     if (b == NUM_QUEUES) begin : g_engine
       assign events     = engine_i;
-      assign own_amount = BytesW'(short_q[32'(counter_q)*ShortW+:ShortW]);
+      assign own_amount = BytesW'(count);
     end else begin : g_queue
       logic [BeatsW-1:0] beats_q;
       logic [BytesW-1:0] bytes_q;
@@ -87,7 +98,7 @@ module sluice_counters #(
         if (burst_i[b]) burst_beats_q <= {1'b0, burst_last_beat_i} + 9'd1;
       end
       assign own_amount = take_beats ? BytesW'(beats_q) : take_bytes ? bytes_q :
-                          BytesW'(short_q[32'(counter_q)*ShortW+:ShortW]);
+                          BytesW'(count);
     end
 
     if (b == 0) begin : g_first
@@ -104,22 +115,23 @@ module sluice_counters #(
       first_round_q <= 1'b1;
       valid1_q      <= 1'b0;
     end else begin
-      valid1_q  <= 1'b1;
-      counter_q <= counter_q + 3'd1;
-      if (counter_q == 3'd7) begin
+      valid1_q  <= !read_i;
+      if (!read_i) counter_q <= counter_q + 3'd1;
+      if (!read_i && counter_q == 3'd7) begin
         block_q <= (block_q == BlockW'(NUM_QUEUES)) ? '0 : block_q + BlockW'(1);
         if (block_q == BlockW'(NUM_QUEUES)) first_round_q <= 1'b0;
       end
     end
   end
-  assign turn = INDEX_W'({block_q, counter_q});
+  assign turn    = INDEX_W'({block_q, counter_q});
+  assign address = read_i ? read_index_i : turn;
   // The first round after a reset starts every counter anew.
   always_ff @(posedge clk_i) begin
     turn1_q      <= turn;
     amount1_q    <= g_block[NUM_QUEUES].amount;
-    old1_q       <= mem_q[turn];
+    old1_q       <= mem_q[address];
     old_known1_q <= !first_round_q;
     if (valid1_q) mem_q[turn1_q] <= (old_known1_q ? old1_q : 64'd0) + 64'(amount1_q);
   end
-  assign value_o = mem_q[read_index_i];
+  assign value_o = mem_q[address];
 endmodule

@@ -47,27 +47,33 @@ module sluice_fetch #(
   localparam int unsigned Beats = LineBits / ReadBits;
   localparam int unsigned SpaceW = $clog2(PREFETCH) + 1;
   localparam int unsigned MaxReads = 16;
+  localparam int unsigned MaxLengthBit = $clog2(sluice_ring_pkg::MaxLengthBytes);  // it is a power of two
 
-  // Ask for descriptors: first work out how many, then ask.
+  // Ask for descriptors: first work out how many, then ask. A run waits for space for all that it could take, or for 8.
   logic [15:0] head_q, available, index;
   logic [SpaceW-1:0] space_q;
-  logic [4:0] run_q, run, to_boundary;
+  logic [4:0] run_q, run, to_boundary, ready_to_read;
+  logic [3:0] boundary_mask;
   logic [63:0] address_q;
-  logic pending_q, fault_q, plan, ask, kinds_ready, kind_is_list, kind_known, ask_list, job_pop, unused_fifo_ready;
+  logic space_for_all, wanted, plan, ask, ask_list, pending_q, planned_q, fault_q;
+  logic kinds_ready, kind_is_list, kind_known, job_pop, unused_fifo_ready;
   logic [4:0] reads_under_way;
-  logic [SpaceW-1:0] unused_count;
+  logic [SpaceW-1:0] jobs_waiting;
 
-  assign available   = sq_tail_i - head_q;
-  assign to_boundary = 5'd16 - {1'b0, head_q[3:0]};
-  assign index       = head_q & ((16'd1 << ring_log2_i) - 16'd1);
+  assign available = sq_tail_i - head_q;
+  assign index     = head_q & ((16'd1 << ring_log2_i) - 16'd1);
+  // A run ends at a multiple of 16 descriptors, or of the ring's size if that is smaller.
+  assign boundary_mask = (ring_log2_i < 4'd4) ? 4'((5'd1 << ring_log2_i[1:0]) - 5'd1) : 4'hF;
+  assign to_boundary   = {1'b0, boundary_mask & ~head_q[3:0]} + 5'd1;
+  assign ready_to_read = (available[15:4] != '0) ? 5'd16 : available[4:0];
+  assign space_for_all = space_q >= SpaceW'(ready_to_read) || space_q >= SpaceW'(to_boundary);
   always_comb begin
-    run = to_boundary;
-    if (space_q < SpaceW'(run)) run = 5'(space_q);
-    if (available < 16'(run)) run = available[4:0];
-    if (ring_log2_i < 4'd4 && (16'd1 << ring_log2_i) - index < 16'(run)) run = 5'((16'd1 << ring_log2_i) - index);
+    run = (ready_to_read < to_boundary) ? ready_to_read : to_boundary;
+    if (!space_for_all) run = {1'b0, space_q[3:0]};
   end
 
-  assign plan     = enable_i && !start_i && !fault_q && !pending_q && run != 5'd0;
+  assign wanted   = enable_i && !start_i && !fault_q && available != '0;
+  assign plan     = wanted && !pending_q && (space_for_all || space_q[SpaceW-1:3] != '0);
   assign ask_list = list_valid_i && kinds_ready;
   assign ask      = pending_q && !list_valid_i && kinds_ready;
 
@@ -83,16 +89,19 @@ module sluice_fetch #(
       space_q   <= SpaceW'(PREFETCH);
       run_q     <= '0;
       pending_q <= 1'b0;
+      planned_q <= 1'b0;
       fault_q   <= 1'b0;
     end else begin
       if (plan) begin
         pending_q <= 1'b1;
         run_q     <= run;
-        head_q    <= head_q + 16'(run);
       end else if (ask && ready_i) begin
         pending_q <= 1'b0;
       end
-      space_q <= space_q - (plan ? SpaceW'(run) : '0) + SpaceW'(job_pop) + SpaceW'(line_done && !kind_is_list && line_bad);
+      planned_q <= plan;
+      if (planned_q) head_q <= head_q + 16'(run_q);
+      space_q <= space_q - (planned_q ? SpaceW'(run_q) : '0) + SpaceW'(job_pop) +
+                 SpaceW'(line_done && !kind_is_list && line_bad);
       if (line_done && !kind_is_list && line_bad) fault_q <= 1'b1;
       if (start_i) begin
         head_q  <= '0;
@@ -171,7 +180,9 @@ module sluice_fetch #(
   assign is_list       = descriptor.flags[0];
   assign bad_operation = descriptor.operation == 8'd0 || descriptor.operation > sluice_ring_pkg::OpNoop;
   assign bad_length    = touches ? (descriptor.length_bytes == 64'd0 ||
-                                    descriptor.length_bytes > sluice_ring_pkg::MaxLengthBytes)
+                                    descriptor.length_bytes[63:MaxLengthBit+1] != '0 ||
+                                    (descriptor.length_bytes[MaxLengthBit] &&
+                                     descriptor.length_bytes[MaxLengthBit-1:0] != '0))
                                  : descriptor.length_bytes != 64'd0;
   assign bad_flags     = descriptor.flags[7:1] != 7'd0 ||
                          (is_list && (!touches || descriptor.address[5:0] != 6'd0 || address_too_high));
@@ -198,16 +209,17 @@ module sluice_fetch #(
   assign push = line_done && !kind_is_list && !line_bad;
 
   sluice_fifo #(
-      .WIDTH($bits(job)),
-      .DEPTH(PREFETCH)
+      .WIDTH ($bits(job)),
+      .DEPTH (PREFETCH),
+      .BYPASS(1'b0)
   ) u_jobs (
       .clk_i, .rst_ni,
       .push_i(push), .data_i(job), .ready_o(unused_fifo_ready),
-      .valid_o(job_valid_o), .data_o(job_o), .pop_i(job_pop), .count_o(unused_count)
+      .valid_o(job_valid_o), .data_o(job_o), .pop_i(job_pop), .count_o(jobs_waiting)
   );
 
   assign sq_head_o = head_q;
   assign fault_o   = fault_q;
   assign waiting_o = reads_under_way != 5'd0;
-  assign idle_o    = !waiting_o && !kind_known && !pending_q && !plan && !job_valid_o;
+  assign idle_o    = !waiting_o && !kind_known && !pending_q && !wanted && jobs_waiting == '0;
 endmodule

@@ -20,7 +20,8 @@ module sluice_fifo #(
   localparam int unsigned PtrW = $clog2(DEPTH);
 
   // The output register holds the head; the memory holds what comes behind it.
-  logic [WIDTH-1:0] mem_q[0:DEPTH-1];
+  // Without the bypass it is read as a block RAM is, which pays from some size on.
+  (* ram_style = (!BYPASS && WIDTH * DEPTH >= 2048) ? "block" : "auto" *) logic [WIDTH-1:0] mem_q[0:DEPTH-1];
   logic [PtrW-1:0] head_q, tail_q;
   logic [COUNT_W-1:0] count_q;
   logic full_q, valid_q, behind, push, pop, to_output, refill;

@@ -112,4 +112,14 @@ package sluice_pkg;
     logic stall_ring;
   } queue_events_t;
 
+  // Which byte lanes of a beat lie from `first` to `last`, both included.
+  function automatic logic [127:0] lanes_between(input logic [6:0] first, input logic [6:0] last);
+    logic [7:0] from, upto;
+    for (int unsigned group = 0; group < 16; group++) begin
+      from = (4'(group) == first[6:3]) ? 8'hFF << first[2:0] : {8{4'(group) > first[6:3]}};
+      upto = (4'(group) == last[6:3]) ? ~(8'hFE << last[2:0]) : {8{4'(group) < last[6:3]}};
+      lanes_between[group*8+:8] = from & upto;
+    end
+  endfunction
+
 endpackage

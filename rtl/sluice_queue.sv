@@ -17,6 +17,7 @@ module sluice_queue #(
     input  logic                         tick_i,
     input  logic                         bus_stuck_i,      // the data master's address or data waits
 
+    input  logic                         check_i,
     input  logic                         write_i,
     input  logic [6:0]                   write_address_i,
     input  logic [31:0]                  write_data_i,
@@ -63,6 +64,7 @@ module sluice_queue #(
     input  logic                         done_ready_i,
     input  logic                         ring_full_i,
     input  logic [15:0]                  cq_tail_i,
+    input  logic [15:0]                  cq_used_i,
     output logic [15:0]                  freed_o,
     input  logic                         completion_fault_i,
     input  logic                         unanswered_i,     // completions on their way to memory
@@ -72,9 +74,9 @@ module sluice_queue #(
   logic run_ni;  // low: start over
   assign run_ni = rst_ni && !clear_i;
 
-  logic [15:0] sq_tail, sq_head, cancel_slot, table_slot;
+  logic [15:0] sq_tail, sq_head, cancel_slot;
   logic [31:0] cancel_generation, table_generation;
-  logic start, abort, cancel, cancel_ready, table_hit, drained, quarantine, fetch_fault;
+  logic start, abort, cancel, cancel_ready, cancel_swept, table_ask, table_hit, drained, quarantine, fetch_fault;
   logic [3:0] cause, cause_clear;
   sluice_pkg::queue_config_t setup;
 
@@ -82,10 +84,11 @@ module sluice_queue #(
       .ADDR_WIDTH(ADDR_WIDTH),
       .NUM_SLOTS (NUM_SLOTS)
   ) u_regs (
-      .clk_i, .rst_ni, .clear_i, .write_i, .write_address_i, .write_data_i, .write_wait_o, .write_error_o,
-      .read_i, .read_address_i, .read_data_o, .config_o(setup), .start_o(start), .abort_o(abort), .sq_tail_o(sq_tail), .freed_o,
+      .clk_i, .rst_ni, .clear_i, .check_i, .write_i, .write_address_i, .write_data_i, .write_wait_o, .write_error_o,
+      .read_i, .read_address_i, .read_data_o, .config_o(setup), .start_o(start), .abort_o(abort),
+      .sq_tail_o(sq_tail), .freed_o,
       .cancel_o(cancel), .cancel_slot_o(cancel_slot), .cancel_generation_o(cancel_generation),
-      .cancel_ready_i(cancel_ready), .abort_all_i, .sq_head_i(sq_head), .cq_tail_i, .idle_i(idle_o),
+      .cancel_ready_i(cancel_ready), .abort_all_i, .sq_head_i(sq_head), .cq_tail_i, .cq_used_i, .idle_i(idle_o),
       .fetch_fault_i(fetch_fault), .completion_fault_i, .quarantine_i(quarantine), .drained_o(drained),
       .cause_clear_o(cause_clear), .cause_i(cause)
   );
@@ -116,7 +119,7 @@ module sluice_queue #(
       .PREFETCH  (PREFETCH)
   ) u_fetch (
       .clk_i, .rst_ni(run_ni),
-      .enable_i(enable_i && setup.enable && cancel_ready && !completion_fault_i && !quarantine),
+      .enable_i(enable_i && setup.enable && cancel_swept && !completion_fault_i && !quarantine),
       .ring_log2_i(setup.ring_log2), .sq_base_i(setup.sq_base), .start_i(start), .sq_tail_i(sq_tail),
       .sq_head_o(sq_head), .fault_o(fetch_fault), .idle_o(fetch_idle), .waiting_o(fetch_waiting),
       .address_o(read_address_o), .lines_o(read_lines_o), .valid_o(read_valid_o), .ready_i(read_ready_i),
@@ -130,6 +133,13 @@ module sluice_queue #(
   sluice_pkg::checked_t checked;
   logic piece_valid, piece_ready, checked_valid, checked_ready, expand_idle, check_idle, split_idle, track_idle;
   logic abandon_split, abandon;
+
+  // A request reaches the table first, and one cycle later those jobs that have asked the table already.
+  logic cancel_q;
+  always_ff @(posedge clk_i) begin
+    if (!run_ni) cancel_q <= 1'b0;
+    else cancel_q <= cancel;
+  end
 
   // The last piece of the stopped job may be on its way already; then the next job must not be touched.
   assign abandon = abandon_split && !(checked_valid && checked.piece.last);
@@ -146,21 +156,30 @@ module sluice_queue #(
       .ADDR_WIDTH(ADDR_WIDTH)
   ) u_check (
       .clk_i, .rst_ni(run_ni), .window_base_i(setup.window_base), .window_limit_i(setup.window_limit),
-      .cancel_i(cancel), .cancel_slot_i(cancel_slot), .cancel_generation_i(cancel_generation),
-      .table_slot_o(table_slot), .table_generation_o(table_generation), .table_hit_i(table_hit), .idle_o(check_idle),
+      .cancel_i(cancel_q), .cancel_slot_i(cancel_slot), .cancel_generation_i(cancel_generation),
+      .table_ask_o(table_ask), .table_generation_o(table_generation), .table_hit_i(table_hit), .idle_o(check_idle),
       .piece_i(piece), .valid_i(piece_valid), .ready_o(piece_ready),
       .checked_o(checked), .valid_o(checked_valid), .ready_i(checked_ready)
   );
 
-  logic done_event;
+  logic done_event, ended_q;
+  logic [15:0] ended_slot_q;
   assign done_event = done_valid_o && done_ready_i;
+  // A descriptor may name a slot that there is not: it fails, and has no entry to clear.
+  always_ff @(posedge clk_i) begin
+    if (!run_ni) ended_q <= 1'b0;
+    else ended_q <= done_event && 32'(done_o.slot) < NUM_SLOTS;
+  end
+  always_ff @(posedge clk_i) begin
+    if (done_event) ended_slot_q <= done_o.slot;
+  end
   sluice_cancel #(
       .NUM_SLOTS(NUM_SLOTS)
   ) u_cancel (
-      .clk_i, .rst_ni(run_ni), .start_i(start), .ready_o(cancel_ready),
+      .clk_i, .rst_ni(run_ni), .start_i(start), .swept_o(cancel_swept), .ready_o(cancel_ready),
       .cancel_i(cancel), .cancel_slot_i(cancel_slot), .cancel_generation_i(cancel_generation),
-      .clear_i(done_event), .clear_slot_i(done_o.slot),
-      .query_i(checked_valid), .query_slot_i(table_slot), .query_generation_i(table_generation), .hit_o(table_hit)
+      .clear_i(ended_q), .clear_slot_i(ended_slot_q),
+      .query_i(table_ask), .query_slot_i(piece.slot), .generation_i(table_generation), .hit_o(table_hit)
   );
 
   sluice_pkg::entry_t entry;
@@ -170,7 +189,7 @@ module sluice_queue #(
   ) u_split (
       .clk_i, .rst_ni(run_ni), .checked_i(checked), .checked_valid_i(checked_valid), .checked_ready_o(checked_ready),
       .abandon_o(abandon_split), .idle_o(split_idle),
-      .cancel_i(cancel), .cancel_slot_i(cancel_slot), .cancel_generation_i(cancel_generation),
+      .cancel_i(cancel_q), .cancel_slot_i(cancel_slot), .cancel_generation_i(cancel_generation),
       .abort_i(abort), .quarantine_i(quarantine), .error_hit_i(error_hit), .room_i(room), .quiet_i(quiet),
       .burst_o, .burst_valid_o, .burst_ready_i, .entry_o(entry), .entry_valid_o(entry_valid),
       .skipped_o, .skipped_bytes_o
@@ -207,7 +226,10 @@ module sluice_queue #(
       .quarantine_o(quarantine)
   );
 
-  assign idle_o = fetch_idle && expand_idle && check_idle && split_idle && track_idle && !unanswered_i;
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) idle_o <= 1'b1;
+    else idle_o <= fetch_idle && expand_idle && check_idle && split_idle && track_idle && !unanswered_i;
+  end
 
   always_comb begin
     events_o.job        = done_event;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The registers of one queue. A write that would break a running queue is refused (write_error_o) and changes nothing.
+// The registers of one queue. A write is checked first (check_i): one that would break a running queue is refused
+// (write_error_o) and never comes; between the check and the write nothing changes for the worse.
 // Enabling a queue starts its pointers at zero.
 module sluice_queue_regs #(
     parameter int unsigned ADDR_WIDTH = 64,
@@ -8,11 +9,12 @@ module sluice_queue_regs #(
     input  logic        clk_i,
     input  logic        rst_ni,         // the hardware's
     input  logic        clear_i,        // the end of an engine reset
+    input  logic        check_i,
     input  logic        write_i,
     input  logic [6:0]  write_address_i,
     input  logic [31:0] write_data_i,
     output logic        write_wait_o,
-    output logic        write_error_o,
+    output logic        write_error_o,  // of the check
     input  logic        read_i,
     input  logic [6:0]  read_address_i,
     output logic [31:0] read_data_o,    // 0 when nothing is read
@@ -22,13 +24,14 @@ module sluice_queue_regs #(
     output logic                      abort_o,        // an abort is under way
     output logic [15:0]               sq_tail_o,
     output logic [15:0]               freed_o,        // one cycle: completion ring entries given back
-    output logic                      cancel_o,       // one cycle: cancel this slot and generation
+    output logic                      cancel_o,       // one cycle; slot and generation stay for one more
     output logic [15:0]               cancel_slot_o,
     output logic [31:0]               cancel_generation_o,
     input  logic                      cancel_ready_i,
     input  logic                      abort_all_i,
     input  logic [15:0]               sq_head_i,
     input  logic [15:0]               cq_tail_i,
+    input  logic [15:0]               cq_used_i,      // entries that software has not given back
     input  logic                      idle_i,
     input  logic                      fetch_fault_i,
     input  logic                      completion_fault_i,
@@ -44,6 +47,7 @@ module sluice_queue_regs #(
   logic [15:0] sq_tail_q, cq_head_q, size;
   logic [31:0] cancel_generation_q;
   logic start_q, abort_q, locked_q, draining_q;
+  logic [15:0] ahead_of_head, ahead_of_tail, returned;
   logic running, bad_setup, bad_doorbell, bad_head, accepted;
   logic [31:0] high_mask;
 
@@ -57,16 +61,20 @@ module sluice_queue_regs #(
 
   assign running = config_q.enable || start_q || !idle_i;
   assign size    = 16'd1 << config_q.ring_log2;
+  assign ahead_of_head = write_data_i[15:0] - sq_head_i;
+  assign ahead_of_tail = write_data_i[15:0] - sq_tail_q;
+  assign returned      = write_data_i[15:0] - cq_head_q;
   always_comb begin
     bad_setup     = 1'b0;
     bad_doorbell  = 1'b0;
     bad_head      = 1'b0;
     write_error_o = 1'b0;
-    if (write_i) begin
+    if (check_i) begin
       bad_setup    = running || (write_address_i[2:0] == 3'd4 && (write_data_i & ~high_mask) != 32'd0);
-      bad_doorbell = !config_q.enable || (write_data_i[15:0] - sq_head_i) > size ||
-                     (write_data_i[15:0] - sq_tail_q) > size || write_data_i[31:16] != 16'd0;
-      bad_head     = (write_data_i[15:0] - cq_head_q) > (cq_tail_i - cq_head_q) || write_data_i[31:16] != 16'd0;
+      // At most a ring ahead of what was read, and not behind what was asked for.
+      bad_doorbell = !config_q.enable || write_data_i[31:16] != 16'd0 || (ahead_of_tail & 16'h8000) != 16'd0 ||
+                     ((ahead_of_head & ~(size - 16'd1)) != 16'd0 && ahead_of_head != size);
+      bad_head     = returned > cq_used_i || write_data_i[31:16] != 16'd0;
       case (write_address_i)
         sluice_ring_pkg::QueueCtrl:
           write_error_o = write_data_i[31:2] != 30'd0 ||
@@ -74,7 +82,8 @@ module sluice_queue_regs #(
                            (running || abort_q || write_data_i[1] || config_q.ring_log2 == 4'd0 || quarantine_i ||
                             abort_all_i));
         sluice_ring_pkg::QueueRingLog2:
-          write_error_o = bad_setup || write_data_i > 32'(MaxRingLog2) || write_data_i == 32'd0;
+          write_error_o = bad_setup || write_data_i[31:4] != 28'd0 || write_data_i[3:0] == 4'd0 ||
+                          write_data_i[3:0] > MaxRingLog2;
         sluice_ring_pkg::QueueSqBase, sluice_ring_pkg::QueueCqBase:
           write_error_o = bad_setup || write_data_i[11:0] != 12'd0;
         sluice_ring_pkg::QueueSqBase + 7'd4, sluice_ring_pkg::QueueCqBase + 7'd4:
@@ -84,7 +93,7 @@ module sluice_queue_regs #(
           write_error_o = bad_setup || locked_q;
         sluice_ring_pkg::QueueSqTail: write_error_o = bad_doorbell;
         sluice_ring_pkg::QueueCqHead: write_error_o = bad_head;
-        sluice_ring_pkg::QueueCancelSlot: write_error_o = write_data_i >= NUM_SLOTS;
+        sluice_ring_pkg::QueueCancelSlot: write_error_o = write_data_i[31:$clog2(NUM_SLOTS)] != '0;
         sluice_ring_pkg::QueueLock, sluice_ring_pkg::QueueCancelGeneration, sluice_ring_pkg::QueueQos,
         sluice_ring_pkg::QueueRate, sluice_ring_pkg::QueueModeration, sluice_ring_pkg::QueueCause:
           write_error_o = 1'b0;
@@ -95,7 +104,7 @@ module sluice_queue_regs #(
 
   // A request must not fall into the sweep of the cancel table.
   assign write_wait_o  = write_address_i == sluice_ring_pkg::QueueCancelSlot && !cancel_ready_i;
-  assign accepted      = write_i && !write_wait_o && !write_error_o;
+  assign accepted      = write_i && !write_wait_o;
   assign cancel_o      = accepted && write_address_i == sluice_ring_pkg::QueueCancelSlot;
   assign cause_clear_o = (accepted && write_address_i == sluice_ring_pkg::QueueCause) ? write_data_i[3:0] : 4'd0;
   assign drained_o     = draining_q && idle_i;
@@ -141,7 +150,7 @@ module sluice_queue_regs #(
           sluice_ring_pkg::QueueSqTail:             sq_tail_q <= write_data_i[15:0];
           sluice_ring_pkg::QueueCqHead: begin
             cq_head_q <= write_data_i[15:0];
-            freed_o   <= write_data_i[15:0] - cq_head_q;
+            freed_o   <= returned;
           end
           sluice_ring_pkg::QueueLock:             locked_q <= locked_q || write_data_i[0];
           sluice_ring_pkg::QueueCancelGeneration: cancel_generation_q <= write_data_i;

@@ -29,7 +29,7 @@ module sluice_regs #(
   localparam logic [31:0] Operations = 32'b111110;
   localparam logic [31:0] DefaultTimeout = 32'd1048576;
 
-  logic enable_q, gie_q, resetting_q, refused_q, all_idle, is_counter;
+  logic enable_q, gie_q, resetting_q, settled_q, refused_q, all_idle, is_counter;
   logic [NUM_QUEUES-1:0] ier_q;
   logic ier_refused_q;
   logic [31:0] timeout_q, clock_q, high_q;
@@ -41,6 +41,7 @@ module sluice_regs #(
   // Counters: those of the engine, and those of the queues.
   assign is_counter  = read_address_i[11:6] == 6'd1 || read_address_i[11:10] == 2'b01;
 
+  // Valid one cycle before write_i: nothing that it looks at changes for the worse meanwhile.
   always_comb begin
     case (write_address_i)
       sluice_ring_pkg::RegCtrl: write_error_o = write_data_i[31:2] != 30'd0 || resetting_q;
@@ -59,6 +60,7 @@ module sluice_regs #(
       refused_q         <= 1'b0;
       refused_address_q <= '0;
       resetting_q       <= 1'b0;
+      settled_q         <= 1'b0;
       clear_o           <= 1'b0;
       timeout_q         <= DefaultTimeout;
       clock_q           <= '0;
@@ -66,7 +68,10 @@ module sluice_regs #(
       interrupt_o       <= 1'b0;
     end else begin
       clear_o <= 1'b0;
-      if (write_i && !write_error_o) begin
+      // The clock of the watchdogs.
+      tick_o  <= clock_q == 32'd1;
+      clock_q <= (clock_q[31:1] == 31'd0) ? timeout_q : clock_q - 32'd1;
+      if (write_i) begin
         case (write_address_i)
           sluice_ring_pkg::RegCtrl: begin
             enable_q    <= write_data_i[0] && !write_data_i[1];
@@ -78,7 +83,10 @@ module sluice_regs #(
             ier_refused_q <= write_data_i[31];
           end
           sluice_ring_pkg::RegIsr: if (write_data_i[31]) refused_q <= 1'b0;
-          sluice_ring_pkg::RegTimeout: timeout_q <= write_data_i;
+          sluice_ring_pkg::RegTimeout: begin
+            timeout_q <= write_data_i;
+            clock_q   <= write_data_i;
+          end
           default: ;
         endcase
       end
@@ -86,17 +94,12 @@ module sluice_regs #(
         refused_q         <= 1'b1;
         refused_address_q <= write_address_i;
       end
-      if (resetting_q && all_idle && !clear_o) begin
+      // A queue that starts something in the first cycle of the reset shows that it is not idle in the next.
+      settled_q <= resetting_q;
+      if (resetting_q && settled_q && all_idle) begin
         clear_o     <= 1'b1;
         resetting_q <= 1'b0;
-      end
-      // The clock of the watchdogs.
-      tick_o <= 1'b0;
-      if (timeout_q == 32'd0 || clock_q >= timeout_q) begin
-        clock_q <= 32'd1;
-        tick_o  <= timeout_q != 32'd0;
-      end else begin
-        clock_q <= clock_q + 32'd1;
+        settled_q   <= 1'b0;
       end
       interrupt_o <= gie_q && ((ier_q & cause_i) != '0 || (ier_refused_q && refused_q));
     end

@@ -56,7 +56,7 @@ module sluice_split #(
   logic flight_read_q, same_pattern_q;
   logic [63:0] flight_pattern_q;
 
-  logic direct_hit, stop, is_read, kind_fits, fire, is_last_burst, drop, ends, leaves, load, cancelled;
+  logic more, direct_hit, stop, is_read, kind_fits, fire, is_last_burst, drop, ends, leaves, load, cancelled;
   logic [3:0] cause;
   logic [sluice_pkg::BurstBytesWidth-1:0] last_byte;
 
@@ -69,6 +69,8 @@ module sluice_split #(
   assign burst_valid_o = busy_q && kind_q != sluice_pkg::KindNone && !stop && kind_fits && room_i;
   assign fire          = burst_valid_o && burst_ready_i;
   assign is_last_burst = rest_q == '0;
+  assign more          = rest_q[sluice_pkg::LengthWidth-1:BoundaryW+1] != '0 ||
+                         (rest_q[BoundaryW] && rest_q[BoundaryW-1:0] != '0);
   assign drop          = busy_q && (kind_q == sluice_pkg::KindNone || stop) &&
                          (!last_q || (room_i && (!fence_q || quiet_i || stop)));
   assign ends          = last_q && (drop || (fire && is_last_burst));
@@ -168,7 +170,7 @@ module sluice_split #(
     end else if (fire) begin
       // From the next boundary on.
       address_q <= {address_q[63:BoundaryW] + (64 - BoundaryW)'(1), BoundaryW'(0)};
-      if (rest_q > sluice_pkg::LengthWidth'(MaxBurstBytes)) begin
+      if (more) begin
         bytes_q <= sluice_pkg::BurstBytesWidth'(MaxBurstBytes);
         rest_q  <= {rest_q[sluice_pkg::LengthWidth-1:BoundaryW] - (sluice_pkg::LengthWidth - BoundaryW)'(1),
                     rest_q[BoundaryW-1:0]};

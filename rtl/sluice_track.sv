@@ -32,7 +32,7 @@ module sluice_track #(
   sluice_pkg::answer_t answer;
   logic head_valid, answer_known, retire, answered, free, unused_answer_room;
   logic [CountW-1:0] unanswered_q, ends_q, ends_d, entries;
-  logic no_ends_q;
+  logic no_ends_q, quiet_q, sends;
   logic [CountW-1:0] unused_answers;
 
   sluice_fifo #(
@@ -57,21 +57,21 @@ module sluice_track #(
   assign answered = answer_known || quarantine_i || !WAIT_FOR_ACKS;
   assign free     = !done_valid_o || done_ready_i;
   assign retire   = head_valid && (!head.is_burst || answered) && (!head.ends || free);
-  assign quiet_o  = unanswered_q == '0;
+  assign quiet_o  = quiet_q;
   assign idle_o   = entries == '0 && quiet_o && !done_valid_o;
 
   // What has come of the job so far. Only what lies before its first bad answer is a prefix.
   logic [sluice_pkg::LengthWidth-1:0] written_q, written_d, verified_q, verified_d, count_d;
   logic [3:0] cause_q, cause_d, final_cause;
-  logic bad_read_q, bad_read_d, was_good;
+  logic bad_read_q, bad_read_d, was_good_q;
   logic [sluice_pkg::BurstBytesWidth-1:0] amount;
 
-  assign was_good = cause_q == None;
+  assign sends = entry_valid_i && entry_i.is_burst;
   always_comb begin
     cause_d    = cause_q;
     bad_read_d = bad_read_q;
     amount     = '0;
-    if (head.is_burst && was_good) begin
+    if (head.is_burst && was_good_q) begin
       if (!answer_known) cause_d = WAIT_FOR_ACKS ? 4'(sluice_ring_pkg::CauseTimeout) : None;
       else cause_d = answer.cause;
       bad_read_d = head.is_read;
@@ -83,7 +83,7 @@ module sluice_track #(
     count_d     = (head.verify_only || (cause_d != None && bad_read_d)) ? verified_d : written_d;
   end
 
-  assign error_hit_o = !was_good && no_ends_q;
+  assign error_hit_o = !was_good_q && no_ends_q;
 
   assign ends_d = ends_q + CountW'(entry_valid_i && entry_i.ends) - CountW'(retire && head.ends);
   always_ff @(posedge clk_i) begin
@@ -95,9 +95,12 @@ module sluice_track #(
       verified_q   <= '0;
       cause_q      <= None;
       bad_read_q   <= 1'b0;
+      was_good_q   <= 1'b1;
+      quiet_q      <= 1'b1;
       done_valid_o <= 1'b0;
     end else begin
-      unanswered_q <= unanswered_q + CountW'(entry_valid_i && entry_i.is_burst) - CountW'(answer_valid_i);
+      unanswered_q <= unanswered_q + CountW'(sends) - CountW'(answer_valid_i);
+      quiet_q      <= !sends && unanswered_q == CountW'(answer_valid_i);
       ends_q       <= ends_d;
       no_ends_q    <= ends_d == '0;
       if (retire) begin
@@ -105,6 +108,7 @@ module sluice_track #(
         verified_q <= head.ends ? '0 : verified_d;
         cause_q    <= head.ends ? None : cause_d;
         bad_read_q <= head.ends ? 1'b0 : bad_read_d;
+        was_good_q <= head.ends || cause_d == None;
       end
       if (retire && head.ends) done_valid_o <= 1'b1;
       else if (done_ready_i) done_valid_o <= 1'b0;

@@ -94,15 +94,13 @@ module sluice_write #(
 
   logic [7:0] beat_q;
   logic is_line, first_beat, last_beat, load, w_is_line_q;
-  localparam int unsigned LaneW = $clog2(BusBytes);
-  localparam logic [BusBytes-1:0] AllButLane0 = {BusBytes{1'b1}} << 1;
   logic [BusBytes-1:0] strobe;
   logic [DATA_WIDTH-1:0] line_data;
   logic [BusBytes-1:0] line_strobe;
 
   assign is_line    = HAS_LINES && (!HAS_DATA || current.is_line);
   assign first_beat = beat_q == 8'd0;
-  assign last_beat  = beat_q == current.last_beat;
+  assign last_beat  = (!HAS_DATA && LineBeats <= 1) || beat_q == current.last_beat;
   assign load       = beats_valid && (!wvalid_o || wready_i);
   assign beats_pop  = load && last_beat;
   assign line_pop_o = beats_pop && is_line;
@@ -118,8 +116,10 @@ module sluice_write #(
     strobe = 'x;
     if (load) begin
       strobe = is_line ? line_strobe : {BusBytes{1'b1}};
-      if (!is_line && first_beat) strobe = strobe << current.first_lane[LaneW-1:0];
-      if (!is_line && last_beat) strobe = strobe & ~(AllButLane0 << current.last_lane[LaneW-1:0]);
+      if (!is_line && (first_beat || last_beat)) begin
+        strobe = BusBytes'(sluice_pkg::lanes_between(first_beat ? current.first_lane : 7'd0,
+                                                     last_beat ? current.last_lane : 7'(BusBytes - 1)));
+      end
     end
   end
 

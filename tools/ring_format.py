@@ -101,7 +101,7 @@ def markdown(ring):
     out = ["# Registers and formats", "", f"{NOTE} docs/RING.md says how they are used.", "",
            "Registers are 32 bits wide, addresses 12 bits; only full words can be written. 64-bit values are pairs, low half",
            "first. A write that is refused answers SLVERR, changes nothing, and shows in ISR and REFUSED. A counter lags its",
-           "events by at most 8 * (queues + 1) cycles.", ""]
+           "events by at most 16 * (queues + 1) cycles.", ""]
     for group in ring["registers"]:
         out += [f"## Registers of {group['doc']}", "", "| offset | name | bits | access | |", "|---|---|---|---|---|"]
         for name, offset, width, kind, doc in group["items"]:

@@ -24,7 +24,7 @@ module sluice_split_proof (
   sluice_pkg::entry_t entry;
   logic piece_ready, checked_valid, checked_ready, abandon, check_idle, split_idle, burst_valid, entry_valid, skipped;
   logic [41:0] skipped_bytes;
-  logic [15:0] table_slot;
+  logic table_ask;
   logic [31:0] table_generation;
   (* hierconn *) wire \u_split.busy_q ;
   (* hierconn *) wire [1:0] \u_split.kind_q ;
@@ -43,7 +43,7 @@ module sluice_split_proof (
       .DATA_WIDTH(512)
   ) u_check (
       .clk_i(clk), .rst_ni(rst_n), .window_base_i(window_base), .window_limit_i(window_limit), .cancel_i(cancel),
-      .cancel_slot_i(cancel_slot), .cancel_generation_i(cancel_generation), .table_slot_o(table_slot),
+      .cancel_slot_i(cancel_slot), .cancel_generation_i(cancel_generation), .table_ask_o(table_ask),
       .table_generation_o(table_generation), .table_hit_i(table_hit), .idle_o(check_idle), .piece_i(piece),
       .valid_i(piece_valid), .ready_o(piece_ready), .checked_o(checked), .valid_o(checked_valid),
       .ready_i(checked_ready)
