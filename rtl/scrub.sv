@@ -230,13 +230,17 @@ module scrub #(
       .read_room_i(verify_room & {NUM_QUEUES{read_room}}), .grant_o(grant), .limited_o(limited)
   );
   always_comb begin
-    // The first queue's, if it is no other's.
-    burst       = ((grant >> 1) == '0) ? bursts[sluice_pkg::BurstBits-1:0] : '0;
-    burst_queue = '0;
-    for (int unsigned q = 1; q < NUM_QUEUES; q++) begin
-      if (grant[q]) begin
-        burst       = burst | bursts[q*sluice_pkg::BurstBits+:sluice_pkg::BurstBits];
-        burst_queue = burst_queue | QUEUE_W'(q);
+    burst       = 'x;
+    burst_queue = 'x;
+    if (grant != '0) begin
+      // The first queue's, if it is no other's.
+      burst       = ((grant >> 1) == '0) ? bursts[sluice_pkg::BurstBits-1:0] : '0;
+      burst_queue = '0;
+      for (int unsigned q = 1; q < NUM_QUEUES; q++) begin
+        if (grant[q]) begin
+          burst       = burst | bursts[q*sluice_pkg::BurstBits+:sluice_pkg::BurstBits];
+          burst_queue = burst_queue | QUEUE_W'(q);
+        end
       end
     end
   end

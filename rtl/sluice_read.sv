@@ -54,15 +54,20 @@ module sluice_read #(
   assign above  = line_valid_i & above_last_q;
   assign chosen = (above != '0) ? above & (~above + NUM_QUEUES'(1)) : line_valid_i & (~line_valid_i + NUM_QUEUES'(1));
   always_comb begin
-    // The first queue's, if it is no other's.
-    chosen_queue   = '0;
-    chosen_address = ((chosen >> 1) == '0) ? line_address_i[63:0] : '0;
-    chosen_count   = ((chosen >> 1) == '0) ? line_count_i[4:0] : '0;
-    for (int unsigned q = 1; q < NUM_QUEUES; q++) begin
-      if (chosen[q]) begin
-        chosen_queue   = chosen_queue | QUEUE_W'(q);
-        chosen_address = chosen_address | line_address_i[q*64+:64];
-        chosen_count   = chosen_count | line_count_i[q*5+:5];
+    chosen_queue   = 'x;
+    chosen_address = 'x;
+    chosen_count   = 'x;
+    if (line_valid_i != '0) begin
+      // The first queue's, if it is no other's.
+      chosen_queue   = '0;
+      chosen_address = ((chosen >> 1) == '0) ? line_address_i[63:0] : '0;
+      chosen_count   = ((chosen >> 1) == '0) ? line_count_i[4:0] : '0;
+      for (int unsigned q = 1; q < NUM_QUEUES; q++) begin
+        if (chosen[q]) begin
+          chosen_queue   = chosen_queue | QUEUE_W'(q);
+          chosen_address = chosen_address | line_address_i[q*64+:64];
+          chosen_count   = chosen_count | line_count_i[q*5+:5];
+        end
       end
     end
   end

@@ -50,26 +50,33 @@ module sluice_verify #(
   // First stage: which bytes differ.
   logic [6:0] first_lane, last_lane;
   logic [63:0] pattern;
+  logic [BusBytes-1:0] looked_at;
   always_comb begin
-    // The first queue's, if it is no other's.
-    first_lane = ((beat_valid_i >> 1) == '0 && first_beat_q[0]) ? lanes[13:7] : 7'd0;
-    last_lane  = ((beat_valid_i >> 1) == '0 && beat_last_i) ? lanes[6:0] : 7'd0;
-    pattern    = ((beat_valid_i >> 1) == '0) ? patterns_q[63:0] : 64'd0;
-    for (int unsigned q = 1; q < NUM_QUEUES; q++) begin
-      if (beat_valid_i[q]) begin
-        first_lane = first_lane | (first_beat_q[q] ? lanes[q*14+7+:7] : 7'd0);
-        last_lane  = last_lane | (beat_last_i ? lanes[q*14+:7] : 7'd0);
-        pattern    = pattern | patterns_q[q*64+:64];
+    first_lane = 'x;
+    last_lane  = 'x;
+    pattern    = 'x;
+    looked_at  = 'x;
+    if (beat_valid_i != '0) begin
+      // The first queue's, if it is no other's.
+      first_lane = ((beat_valid_i >> 1) == '0 && first_beat_q[0]) ? lanes[13:7] : 7'd0;
+      last_lane  = ((beat_valid_i >> 1) == '0 && beat_last_i) ? lanes[6:0] : 7'd0;
+      pattern    = ((beat_valid_i >> 1) == '0) ? patterns_q[63:0] : 64'd0;
+      for (int unsigned q = 1; q < NUM_QUEUES; q++) begin
+        if (beat_valid_i[q]) begin
+          first_lane = first_lane | (first_beat_q[q] ? lanes[q*14+7+:7] : 7'd0);
+          last_lane  = last_lane | (beat_last_i ? lanes[q*14+:7] : 7'd0);
+          pattern    = pattern | patterns_q[q*64+:64];
+        end
       end
+      if (!beat_last_i) last_lane = 7'(BusBytes - 1);
+      looked_at = BusBytes'(sluice_pkg::lanes_between(first_lane, last_lane));
     end
-    if (!beat_last_i) last_lane = 7'(BusBytes - 1);
   end
   logic [NUM_QUEUES-1:0] valid1_q;
-  logic [BusBytes-1:0] looked_at, differs1_q;
+  logic [BusBytes-1:0] differs1_q;
   logic [6:0] first_lane1_q, last_lane1_q;
   logic [1:0] code1_q;
   logic last1_q;
-  assign looked_at = BusBytes'(sluice_pkg::lanes_between(first_lane, last_lane));
   always_ff @(posedge clk_i) begin
     if (!rst_ni) valid1_q <= '0;
     else valid1_q <= beat_valid_i;

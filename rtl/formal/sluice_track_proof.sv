@@ -98,6 +98,7 @@ module sluice_track_proof (
   always @(posedge clk) begin
     if (started && rst_n) begin
       assert (under_way <= 3'd5);
+      assert (quiet == (under_way == 3'd0));
       if (done_valid) begin
         assert (done.slot == {12'd0, ended});  // in order, none twice, none left out
         if (ended == chosen && !finished) begin
