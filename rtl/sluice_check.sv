@@ -35,13 +35,11 @@ module sluice_check #(
   logic valid_q, moves, seen_q, direct_hit, too_high, wraps, outside, fits;
   logic [63:0] end_q;
   logic [SumW-1:0] sum_q;  // offset in its burst boundary + length
-  logic [64:0] end_d;
 
   assign moves   = valid_q && ready_i;
   assign ready_o = !valid_q || ready_i;
   assign valid_o = valid_q;
   assign idle_o  = !valid_q;
-  assign end_d   = {1'b0, piece_i.address} + 65'(piece_i.length_bytes);
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
@@ -55,10 +53,9 @@ module sluice_check #(
   end
   always_ff @(posedge clk_i) begin
     if (valid_i && ready_o) begin
-      piece_q <= piece_i;
-      end_q   <= end_d[63:0];
-      wraps   <= end_d[64] && end_d[63:0] != 64'd0;
-      sum_q   <= SumW'(piece_i.address[BoundaryW-1:0]) + SumW'(piece_i.length_bytes);
+      piece_q        <= piece_i;
+      {wraps, end_q} <= {1'b0, piece_i.address} + 65'(piece_i.length_bytes);
+      sum_q          <= SumW'(piece_i.address[BoundaryW-1:0]) + SumW'(piece_i.length_bytes);
     end
   end
 

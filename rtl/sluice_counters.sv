@@ -35,7 +35,10 @@ module sluice_counters #(
   logic [63:0] old1_q;
   logic [BytesW-1:0] amount1_q;
 
-  logic [8*ShortW-1:0] taken_q;  // the bits of the short counter whose turn it is
+  logic [8*ShortW-1:0] taken;  // the bits of the short counter whose turn it is
+  always_comb begin
+    for (int unsigned e = 0; e < 8; e++) taken[e*ShortW+:ShortW] = {ShortW{counter_q == 3'(e)}};
+  end
 
   for (genvar b = 0; b < Blocks; b++) begin : g_block
     logic mine;
@@ -49,7 +52,7 @@ module sluice_counters #(
       if (!rst_ni) begin
         short_q <= '0;
       end else if (mine || events != '0) begin
-        short_q <= (mine ? short_q & ~taken_q : short_q) + ones;
+        short_q <= (mine ? short_q & ~taken : short_q) + ones;
       end
     end
     // No short counter runs over into the next: one addition serves all eight.
@@ -60,7 +63,7 @@ module sluice_counters #(
     always_comb begin
       count = '0;
       if (mine) begin
-        for (int unsigned e = 0; e < 8; e++) count = count | (short_q[e*ShortW+:ShortW] & taken_q[e*ShortW+:ShortW]);
+        for (int unsigned e = 0; e < 8; e++) count = count | (short_q[e*ShortW+:ShortW] & taken[e*ShortW+:ShortW]);
       end
     end
 
@@ -109,15 +112,11 @@ module sluice_counters #(
     if (!rst_ni) begin
       block_q       <= '0;
       counter_q     <= '0;
-      taken_q       <= (8*ShortW)'({ShortW{1'b1}});
       first_round_q <= 1'b1;
       valid1_q      <= 1'b0;
     end else begin
       valid1_q  <= !read_i;
-      if (!read_i) begin
-        counter_q <= counter_q + 3'd1;
-        taken_q   <= {taken_q[7*ShortW-1:0], taken_q[8*ShortW-1:7*ShortW]};
-      end
+      if (!read_i) counter_q <= counter_q + 3'd1;
       if (!read_i && counter_q == 3'd7) begin
         block_q <= (block_q == BlockW'(NUM_QUEUES)) ? '0 : block_q + BlockW'(1);
         if (block_q == BlockW'(NUM_QUEUES)) first_round_q <= 1'b0;

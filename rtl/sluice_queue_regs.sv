@@ -59,19 +59,17 @@ module sluice_queue_regs #(
   assign cancel_slot_o       = write_data_i[15:0];
   assign high_mask           = AddressMask[63:32];
 
-  assign running = config_q.enable || start_q || !idle_i;
-  assign size    = 16'd1 << config_q.ring_log2;
+  assign running       = config_q.enable || start_q || !idle_i;
+  assign size          = 16'd1 << config_q.ring_log2;
+  assign ahead_of_head = write_data_i[15:0] - sq_head_i;
+  assign ahead_of_tail = write_data_i[15:0] - sq_tail_q;
   assign returned      = write_data_i[15:0] - cq_head_q;
   always_comb begin
-    ahead_of_head = 'x;
-    ahead_of_tail = 'x;
     bad_setup     = 1'b0;
     bad_doorbell  = 1'b0;
     bad_head      = 1'b0;
     write_error_o = 1'b0;
     if (check_i) begin
-      ahead_of_head = write_data_i[15:0] - sq_head_i;
-      ahead_of_tail = write_data_i[15:0] - sq_tail_q;
       bad_setup    = running || (write_address_i[2:0] == 3'd4 && (write_data_i & ~high_mask) != 32'd0);
       // At most a ring ahead of what was read, and not behind what was asked for.
       bad_doorbell = !config_q.enable || write_data_i[31:16] != 16'd0 || (ahead_of_tail & 16'h8000) != 16'd0 ||

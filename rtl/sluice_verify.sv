@@ -177,8 +177,10 @@ module sluice_verify #(
   logic [BytesW-1:0] good, good_d;
   logic [3:0] cause, cause_d;
   always_comb begin
-    good  = '0;
-    cause = None;
+    good    = '0;
+    cause   = None;
+    good_d  = 'x;
+    cause_d = 'x;
     if (valid4_q != '0) begin
       for (int unsigned q = 0; q < NUM_QUEUES; q++) begin
         if (valid4_q[q]) begin
@@ -186,9 +188,9 @@ module sluice_verify #(
           cause = cause | cause_q[q*4+:4];
         end
       end
+      good_d  = (cause == None) ? good + BytesW'(good4_q) : good;
+      cause_d = (cause == None) ? cause4_q : cause;
     end
-    good_d  = (cause == None) ? good + BytesW'(good4_q) : good;
-    cause_d = (cause == None) ? cause4_q : cause;
   end
   for (genvar q = 0; q < NUM_QUEUES; q++) begin : g_sum
     always_ff @(posedge clk_i) begin
