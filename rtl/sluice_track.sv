@@ -68,19 +68,28 @@ module sluice_track #(
 
   assign sends = entry_valid_i && entry_i.is_burst;
   always_comb begin
-    cause_d    = cause_q;
-    bad_read_d = bad_read_q;
-    amount     = '0;
-    if (head.is_burst && was_good_q) begin
-      if (!answer_known) cause_d = WAIT_FOR_ACKS ? 4'(sluice_ring_pkg::CauseTimeout) : None;
-      else cause_d = answer.cause;
-      bad_read_d = head.is_read;
-      if (answer_known) amount = (answer.cause == None) ? head.bytes : answer.good_bytes;
+    cause_d     = 'x;
+    bad_read_d  = 'x;
+    amount      = 'x;
+    written_d   = 'x;
+    verified_d  = 'x;
+    final_cause = 'x;
+    count_d     = 'x;
+    if (head_valid) begin
+      cause_d    = cause_q;
+      bad_read_d = bad_read_q;
+      amount     = '0;
+      if (head.is_burst && was_good_q) begin
+        if (!answer_known) cause_d = WAIT_FOR_ACKS ? 4'(sluice_ring_pkg::CauseTimeout) : None;
+        else cause_d = answer.cause;
+        bad_read_d = head.is_read;
+        if (answer_known) amount = (answer.cause == None) ? head.bytes : answer.good_bytes;
+      end
+      written_d   = written_q + (head.is_read ? '0 : sluice_pkg::LengthWidth'(amount));
+      verified_d  = verified_q + (head.is_read ? sluice_pkg::LengthWidth'(amount) : '0);
+      final_cause = (cause_d != None) ? cause_d : head.cause;
+      count_d     = (head.verify_only || (cause_d != None && bad_read_d)) ? verified_d : written_d;
     end
-    written_d   = written_q + (head.is_read ? '0 : sluice_pkg::LengthWidth'(amount));
-    verified_d  = verified_q + (head.is_read ? sluice_pkg::LengthWidth'(amount) : '0);
-    final_cause = (cause_d != None) ? cause_d : head.cause;
-    count_d     = (head.verify_only || (cause_d != None && bad_read_d)) ? verified_d : written_d;
   end
 
   assign error_hit_o = !was_good_q && no_ends_q;

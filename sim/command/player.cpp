@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <memory>
 #include <new>
 
 namespace sluice::sim {
@@ -45,7 +46,7 @@ class Player {
         uncollected_(scenario.queues.size(), 0),
         open_(scenario.queues.size(), 0) {
     try {
-      engine_.emplace(scenario.options, MemorySpan(memory_), scenario.ring_log2);
+      engine_ = std::make_unique<RawEngine>(scenario.options, MemorySpan(memory_), scenario.ring_log2);
     } catch (const std::runtime_error& error) {
       throw ScenarioError(error.what());
     }
@@ -338,7 +339,7 @@ class Player {
   std::vector<std::byte> expected_;
   std::vector<std::uint32_t> uncollected_;  // completions not given back yet, by queue
   std::vector<std::uint32_t> open_;         // jobs without a completion, by queue
-  std::optional<RawEngine> engine_;
+  std::unique_ptr<RawEngine> engine_;
   BusFaults faults_;
   std::size_t list_bytes_ = 0;
   std::uint64_t record_left_ = 0;
