@@ -211,9 +211,8 @@ module scrub #(
         .verify_beat_i(data_beat_queue[q]),
         .done_o(done[q*128+:128]), .done_valid_o(done_valid[q]), .done_ready_i(done_ready[q]),
         .ring_full_i(ring_full[q]), .cq_tail_i(cq_tail[q*16+:16]), .cq_used_i(cq_used[q*16+:16]),
-        .freed_o(freed[q*16+:16]),
-        .completion_fault_i(completion_fault[q]), .unanswered_i(unanswered[q]), .written_i(written[q]),
-        .written_count_i(written_count)
+        .freed_o(freed[q*16+:16]), .completion_fault_i(completion_fault[q]), .unanswered_i(unanswered[q]),
+        .written_i(written[q]), .written_count_i(written_count)
     );
   end
 
@@ -271,8 +270,7 @@ module scrub #(
   ) u_complete (
       .clk_i(ap_clk), .rst_ni(queue_clear_n), .start_i(start), .ring_log2_i(ring_log2), .cq_base_i(cq_base),
       .freed_i(freed), .cq_tail_o(cq_tail), .cq_used_o(cq_used), .fault_o(completion_fault), .unanswered_o(unanswered),
-      .full_o(ring_full),
-      .done_i(done), .done_valid_i(done_valid), .done_ready_o(done_ready),
+      .full_o(ring_full), .done_i(done), .done_valid_i(done_valid), .done_ready_o(done_ready),
       .line_valid_o(line_valid), .line_address_o(line_address), .line_taken_i(line_taken), .line_data_o(line_data),
       .line_strobe_o(line_strobe), .line_pop_i(line_pop), .answer_i(line_answer), .answer_bad_i(line_code[1]),
       .written_o(written), .written_count_o(written_count)
@@ -448,6 +446,5 @@ module scrub #(
         .arvalid_o(m01_axi_arvalid), .arready_i(m01_axi_arready), .rid_i(m01_axi_rid), .rdata_i(m01_axi_rdata),
         .rresp_i(m01_axi_rresp), .rlast_i(m01_axi_rlast), .rvalid_i(m01_axi_rvalid), .rready_o(m01_axi_rready)
     );
-
   end
 endmodule
