@@ -184,6 +184,18 @@ TEST_F(CommandLine, WritesAWave) {
   EXPECT_GT(std::filesystem::file_size(wave), 1000U);
 }
 
+/// Before the program has a handler a signal would simply end it.
+bool catches_interrupts(pid_t child) {
+  std::ifstream status("/proc/" + std::to_string(child) + "/status");
+  for (std::string word; status >> word;) {
+    if (word != "SigCgt:") continue;
+    std::uint64_t caught = 0;
+    status >> std::hex >> caught;
+    return ((caught >> (SIGINT - 1)) & 1) != 0;
+  }
+  return false;
+}
+
 TEST_F(CommandLine, InterruptEndsWithExitCode130AndNoReport) {
   generate("--vms 10000");
   const std::string report = (folder_ / "report.json").string();
@@ -196,7 +208,10 @@ TEST_F(CommandLine, InterruptEndsWithExitCode130AndNoReport) {
             "--engine", "rtl", "--report", report.c_str(), nullptr);
     ::_exit(99);
   }
-  std::this_thread::sleep_for(std::chrono::milliseconds(1500));
+  for (int tries = 0; tries < 6000 && !catches_interrupts(child); ++tries) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));  // into the run
   ::kill(child, SIGINT);
   int status = 0;
   ::waitpid(child, &status, 0);
