@@ -13,25 +13,40 @@
 #include <thread>
 #include <vector>
 
+#include "cpu_affinity.hpp"
 #include "job_slots.hpp"
+#include "rate_limit.hpp"
 #include "windows.hpp"
 
 namespace sluice {
+namespace {
 
-/// Everything that callers and worker threads share. One mutex guards the books; the cancel flags and the progress
-/// counter are atomic so that a worker can look at them between chunks without it.
+constexpr std::size_t kMostJobsTaken = 64;  // by a worker at once, and published together
+
+}  // namespace
+
+/// Everything that callers and worker threads share. One mutex guards the books, taken once for a batch; the cancel
+/// flags and the progress counter are atomic so that a worker can look at them between chunks without it.
 class CpuEngine::Workers {
  public:
   Workers(const CpuOptions& options, Windows windows, int event_fd)
       : options_(options),
         windows_(std::move(windows)),
-        capabilities_{"cpu/" + (options.fill ? std::string("injected") : to_string(best_store())), options.max_jobs,
-                      ByteCount(1ULL << 40), true},
+        capabilities_{
+            "cpu/" + (options.fill ? std::string("injected") : to_string(options.store.value_or(best_store()))),
+            options.max_jobs,
+            ByteCount(1ULL << 40),
+            true,
+            0.0,
+            true},
         event_fd_(event_fd),
         slots_(options.max_jobs),
-        states_(options.max_jobs) {
+        states_(options.max_jobs),
+        urgent_(options.max_jobs),
+        background_(options.max_jobs),
+        rate_limit_(options.bytes_per_second) {
     if (!options_.fill) {
-      options_.fill = [kind = best_store()](MemorySpan memory, std::uint64_t pattern) {
+      options_.fill = [kind = options.store.value_or(best_store())](MemorySpan memory, std::uint64_t pattern) {
         fill_nontemporal(kind, memory, pattern);
         return true;
       };
@@ -52,17 +67,24 @@ class CpuEngine::Workers {
     ::close(event_fd_);
   }
 
-  void start() {
-    for (std::uint32_t index = 0; index < options_.threads; ++index) threads_.emplace_back([this] { work(); });
+  /// Errors: InvalidArgument for a CPU that this process may not use. Throws std::system_error without a thread.
+  Result<void> start() {
+    for (std::uint32_t index = 0; index < options_.threads; ++index) {
+      threads_.emplace_back([this] { work(); });
+      if (options_.cpus.empty()) continue;
+      const auto cpus = options_.numa_node ? std::span(options_.cpus)
+                                           : std::span(options_.cpus).subspan(index % options_.cpus.size(), 1);
+      if (auto pinned = run_only_on(threads_.back().native_handle(), cpus); !pinned) return pinned;
+    }
+    return {};
   }
 
   Result<std::size_t> submit(std::span<const ScrubJob> jobs, std::span<JobId> ids);
   CancelResult cancel(JobId id);
   std::size_t poll(std::span<Completion> out);
+  int event_fd();
 
-  const CpuOptions& options() const { return options_; }
   const EngineCapabilities& capabilities() const { return capabilities_; }
-  int event_fd() const { return event_fd_; }
   std::optional<Error> fault() const {
     const std::lock_guard lock(mutex_);
     return fault_;
@@ -74,11 +96,20 @@ class CpuEngine::Workers {
     Phase phase = Phase::Queued;
     std::atomic<bool> cancel{false};
   };
+  struct Taken {
+    ScrubJob job;
+    JobId id;
+  };
 
   void work();
-  Completion run(std::uint32_t slot, const ScrubJob& job, JobId id);
+  void wait_for_work(std::unique_lock<std::mutex>& lock);
+  void take(std::vector<Taken>& taken);
+  Completion run(const ScrubJob& job, JobId id);
+  MemorySpan next_chunk(MemorySpan memory, std::size_t from, std::size_t to) const;
+  bool wait_for_rate(const ScrubJob& job, JobId id);
   void publish(std::vector<Completion>& batch);
   void watch();
+  void signal();
   bool queues_empty() const { return urgent_.empty() && background_.empty(); }
 
   CpuOptions options_;
@@ -90,15 +121,19 @@ class CpuEngine::Workers {
   std::condition_variable work_;
   JobSlots slots_;
   std::vector<State> states_;
-  std::deque<std::uint32_t> urgent_;  // never longer than slots_
-  std::deque<std::uint32_t> background_;
+  SlotQueue urgent_;
+  SlotQueue background_;
   std::deque<Completion> finished_;
   std::optional<Error> fault_;
   bool stopping_ = false;
+  bool event_fd_used_ = false;  // nobody pays for an eventfd that nobody reads
+  bool signalled_ = false;
 
+  std::atomic<std::uint64_t> submitted_{0};  // so that a worker that spins need not lock
   std::atomic<std::uint64_t> progress_{0};
   std::uint64_t seen_progress_ = 0;
   std::chrono::steady_clock::time_point last_progress_;
+  RateLimit rate_limit_;
   std::vector<std::jthread> threads_;
 };
 
@@ -121,8 +156,9 @@ Result<std::size_t> CpuEngine::Workers::submit(std::span<const ScrubJob> jobs, s
     State& state = states_[ids[index].slot];
     state.phase = Phase::Queued;
     state.cancel.store(false, std::memory_order_relaxed);
-    (jobs[index].urgency == Urgency::Urgent ? urgent_ : background_).push_back(ids[index].slot);
+    (jobs[index].urgency == Urgency::Urgent ? urgent_ : background_).push(ids[index].slot);
   }
+  submitted_.fetch_add(count, std::memory_order_relaxed);
   if (count == 1) {
     work_.notify_one();
   } else {
@@ -149,11 +185,27 @@ std::size_t CpuEngine::Workers::poll(std::span<Completion> out) {
     slots_.give_back(finished_.front().id.slot);
     finished_.pop_front();
   }
-  if (finished_.empty() && count > 0) {
+  if (finished_.empty() && signalled_) {
+    signalled_ = false;
     std::uint64_t drained = 0;
     [[maybe_unused]] const auto got = ::read(event_fd_, &drained, sizeof drained);
   }
   return count;
+}
+
+/// From now on completions are signalled, those that wait already at once.
+int CpuEngine::Workers::event_fd() {
+  const std::lock_guard lock(mutex_);
+  event_fd_used_ = true;
+  if (!finished_.empty()) signal();
+  return event_fd_;
+}
+
+void CpuEngine::Workers::signal() {
+  if (!event_fd_used_ || signalled_) return;
+  signalled_ = true;
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const auto put = ::write(event_fd_, &one, sizeof one);
 }
 
 /// Notices workers that have stopped: fails everything that is in flight. A worker that wakes up later finds its job
@@ -184,56 +236,105 @@ void CpuEngine::Workers::watch() {
 }
 
 void CpuEngine::Workers::work() {
+  std::vector<Taken> taken;
   std::vector<Completion> batch;
-  ByteCount batch_bytes;
-  std::unique_lock lock(mutex_);
+  taken.reserve(kMostJobsTaken);
+  batch.reserve(kMostJobsTaken);
   for (;;) {
-    if (queues_empty() && !batch.empty()) {
-      lock.unlock();
-      publish(batch);
-      batch_bytes = ByteCount(0);
-      lock.lock();
-      continue;
+    {
+      std::unique_lock lock(mutex_);
+      wait_for_work(lock);
+      if (queues_empty()) return;  // only when stopping
+      take(taken);
     }
-    work_.wait(lock, [this] { return stopping_ || !queues_empty(); });
-    if (queues_empty()) return;  // only when stopping
-    std::deque<std::uint32_t>& queue = urgent_.empty() ? background_ : urgent_;
-    const std::uint32_t slot = queue.front();
-    queue.pop_front();
-    states_[slot].phase = Phase::Running;
-    const ScrubJob job = slots_.job(slot);
-    const JobId id = slots_.id(slot);
-    lock.unlock();
-    batch.push_back(run(slot, job, id));
-    batch_bytes += length_of(job.memory);
-    const bool awaited = job.urgency == Urgency::Urgent || batch.back().outcome != Outcome::Zeroed;
-    if (awaited || batch_bytes >= options_.publish_bytes) {
-      publish(batch);
-      batch_bytes = ByteCount(0);
+    for (const Taken& next : taken) {
+      // A long job does not hold back those before it; one that was cancelled or has failed is told at once.
+      if (length_of(next.job.memory) > options_.publish_bytes && !batch.empty()) publish(batch);
+      batch.push_back(run(next.job, next.id));
+      if (batch.back().outcome != Outcome::Zeroed) publish(batch);
     }
-    lock.lock();
+    if (!batch.empty()) publish(batch);
   }
 }
 
-Completion CpuEngine::Workers::run(std::uint32_t slot, const ScrubJob& job, JobId id) {
-  Completion completion{id, job.cookie, Outcome::Zeroed, FailureCause::None, ByteCount(0)};
-  std::size_t done = 0;
-  while (done < job.memory.size()) {
-    if (states_[slot].cancel.load(std::memory_order_relaxed)) {
-      completion.outcome = Outcome::Cancelled;
-      break;
+/// Spins for a while, since a sleeping worker takes long to wake up.
+void CpuEngine::Workers::wait_for_work(std::unique_lock<std::mutex>& lock) {
+  if (queues_empty() && !stopping_ && options_.spin.count() > 0) {
+    const std::uint64_t seen = submitted_.load(std::memory_order_relaxed);
+    lock.unlock();
+    const auto end = std::chrono::steady_clock::now() + options_.spin;
+    while (submitted_.load(std::memory_order_relaxed) == seen && std::chrono::steady_clock::now() < end) {
+      for (int pause = 0; pause < 16; ++pause) __builtin_ia32_pause();
     }
-    const std::size_t length = std::min<std::size_t>(options_.chunk.value(), job.memory.size() - done);
-    if (!options_.fill(job.memory.subspan(done, length), job.pattern)) {
-      completion.outcome = Outcome::Failed;
-      completion.cause = FailureCause::SlaveError;
-      break;
+    lock.lock();
+  }
+  work_.wait(lock, [this] { return stopping_ || !queues_empty(); });
+}
+
+/// This worker's share of what waits, up to publish_bytes; urgent jobs alone.
+void CpuEngine::Workers::take(std::vector<Taken>& taken) {
+  taken.clear();
+  SlotQueue& queue = urgent_.empty() ? background_ : urgent_;
+  const std::size_t share = (queue.size() + options_.threads - 1) / options_.threads;
+  ByteCount bytes;
+  while (taken.size() < std::min(share, kMostJobsTaken) && bytes < options_.publish_bytes) {
+    const std::uint32_t slot = queue.front();
+    queue.pop();
+    states_[slot].phase = Phase::Running;
+    taken.push_back({slots_.job(slot), slots_.id(slot)});
+    bytes += length_of(taken.back().job.memory);
+  }
+}
+
+Completion CpuEngine::Workers::run(const ScrubJob& job, JobId id) {
+  const std::size_t size = job.memory.size();
+  std::size_t filled = job.operation == Operation::Verify ? size : 0;
+  std::size_t verified = job.operation == Operation::Fill ? size : 0;
+  const auto ended = [&](Outcome outcome, FailureCause cause, std::size_t bytes) {
+    return Completion{id, job.cookie, outcome, cause, ByteCount(bytes)};
+  };
+  while (filled < size || verified < size) {
+    if (states_[id.slot].cancel.load(std::memory_order_relaxed) || !wait_for_rate(job, id)) {
+      return ended(Outcome::Cancelled, FailureCause::None, job.operation == Operation::Verify ? verified : filled);
     }
-    done += length;
+    const std::size_t readable = filled;  // a chunk behind the fill: by then it has left the CPU's buffers
+    if (filled < size) {
+      const MemorySpan chunk = next_chunk(job.memory, filled, size);
+      if (job.read_soon) {
+        fill_temporal(chunk, job.pattern);
+      } else if (!options_.fill(chunk, job.pattern)) {
+        return ended(Outcome::Failed, FailureCause::SlaveError, filled);
+      }
+      filled += chunk.size();
+    }
+    if (verified < readable) {
+      if (job.operation == Operation::FillVerify) store_fence();
+      const MemorySpan chunk = next_chunk(job.memory, verified, readable);
+      const std::size_t equal = equal_prefix(chunk, job.pattern);
+      verified += equal;
+      if (equal < chunk.size()) return ended(Outcome::Failed, FailureCause::Mismatch, verified);
+    }
     progress_.fetch_add(1, std::memory_order_relaxed);
   }
-  completion.bytes_zeroed = ByteCount(done);
-  return completion;
+  return ended(Outcome::Zeroed, FailureCause::None, size);
+}
+
+MemorySpan CpuEngine::Workers::next_chunk(MemorySpan memory, std::size_t from, std::size_t to) const {
+  return memory.subspan(from, std::min<std::size_t>(options_.chunk.value(), to - from));
+}
+
+/// Waits until the limit lets a background job do its next chunk; false: it was cancelled meanwhile.
+bool CpuEngine::Workers::wait_for_rate(const ScrubJob& job, JobId id) {
+  if (job.urgency == Urgency::Urgent || !rate_limit_.limits()) return true;
+  const std::size_t length = std::min<std::size_t>(options_.chunk.value(), job.memory.size());
+  const auto due = rate_limit_.reserve(ByteCount(length), std::chrono::steady_clock::now());
+  constexpr std::chrono::steady_clock::duration kNap = std::chrono::milliseconds(1);  // and then looks for a cancel
+  for (auto now = std::chrono::steady_clock::now(); now < due; now = std::chrono::steady_clock::now()) {
+    if (states_[id.slot].cancel.load(std::memory_order_relaxed)) return false;
+    std::this_thread::sleep_for(std::min(kNap, due - now));
+    progress_.fetch_add(1, std::memory_order_relaxed);
+  }
+  return true;
 }
 
 /// One fence makes the stores of the whole batch visible before anybody can learn of them.
@@ -248,13 +349,13 @@ void CpuEngine::Workers::publish(std::vector<Completion>& batch) {
       state.phase = Phase::Finished;
       finished_.push_back(completion);
     }
-    const std::uint64_t one = 1;
-    [[maybe_unused]] const auto put = ::write(event_fd_, &one, sizeof one);
+    signal();
   }
   batch.clear();
 }
 
-Result<std::unique_ptr<CpuEngine>> CpuEngine::create(const CpuOptions& options, std::span<const MemorySpan> windows) {
+Result<std::unique_ptr<CpuEngine>> CpuEngine::create(const CpuOptions& given, std::span<const MemorySpan> windows) {
+  CpuOptions options = given;
   if (options.max_jobs < 1 || options.max_jobs > 65'536 || options.threads < 1 || options.threads > 64 ||
       options.chunk == ByteCount(0)) {
     return Error{
@@ -262,6 +363,20 @@ Result<std::unique_ptr<CpuEngine>> CpuEngine::create(const CpuOptions& options, 
         fmt::format("{} jobs, {} threads, chunks of {} bytes: give 1 to 65536 jobs, 1 to 64 threads and chunks "
                     "of at least 1 byte",
                     options.max_jobs, options.threads, options.chunk.value())};
+  }
+  if (options.store && !has_store(*options.store)) {
+    return Error{DriverErrc::InvalidArgument,
+                 fmt::format("this CPU has no {} stores: leave the choice open, which gives {}",
+                             to_string(*options.store), to_string(best_store()))};
+  }
+  if (options.numa_node) {
+    if (!options.cpus.empty()) {
+      return Error{DriverErrc::InvalidArgument,
+                   fmt::format("CPUs and NUMA node {} were given: give one of them", *options.numa_node)};
+    }
+    auto cpus = cpus_of_node(*options.numa_node);
+    if (!cpus) return cpus.error();
+    options.cpus = std::move(*cpus);
   }
   Windows opened;
   for (const MemorySpan window : windows) {
@@ -276,7 +391,7 @@ Result<std::unique_ptr<CpuEngine>> CpuEngine::create(const CpuOptions& options, 
   }
   auto workers = std::make_unique<Workers>(options, std::move(opened), event_fd);
   try {
-    workers->start();
+    if (auto started = workers->start(); !started) return started.error();
   } catch (const std::system_error& error) {
     return Error{DriverErrc::NoResources,
                  fmt::format("cannot start {} worker threads: {}; ask for fewer", options.threads, error.what())};

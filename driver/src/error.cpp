@@ -6,6 +6,8 @@ namespace {
 
 class DriverCategory final : public boost::system::error_category {
  public:
+  DriverCategory() : error_category(0x5C8B'10E5'D21F'E401ULL) {}  // the same category in a plugin's copy of this code
+
   [[nodiscard]] const char* name() const noexcept override { return "sluice.driver"; }
 
   [[nodiscard]] std::string message(int value) const override {

@@ -59,4 +59,21 @@ class JobSlots {
   std::uint32_t free_count_ = 0;
 };
 
+/// Slots in the order in which they came; never more than there are.
+class SlotQueue {
+ public:
+  explicit SlotQueue(std::uint32_t capacity) : slots_(capacity) {}
+  [[nodiscard]] bool empty() const { return head_ == tail_; }
+  [[nodiscard]] std::size_t size() const { return tail_ - head_; }
+  [[nodiscard]] std::uint32_t front() const { return slots_[head_ % slots_.size()]; }
+  void push(std::uint32_t slot) { slots_[tail_++ % slots_.size()] = slot; }
+  void pop() { ++head_; }
+  void clear() { head_ = tail_; }
+
+ private:
+  std::vector<std::uint32_t> slots_;
+  std::uint64_t head_ = 0;
+  std::uint64_t tail_ = 0;
+};
+
 }  // namespace sluice

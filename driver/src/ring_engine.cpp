@@ -14,10 +14,23 @@ namespace {
 
 constexpr std::uint32_t kPriorities[] = {0, 3};  // background, urgent
 
-/// Outcome and cause of a completion entry, if they are ones that a device may post for a fill.
-bool plausible(std::uint8_t outcome, std::uint8_t cause) {
+std::uint8_t ring_operation(Operation operation) {
+  switch (operation) {
+    case Operation::Fill:
+      return ring::kOpFill;
+    case Operation::Verify:
+      return ring::kOpVerify;
+    case Operation::FillVerify:
+      return ring::kOpFillVerify;
+  }
+  return ring::kOpNoop;
+}
+
+/// Whether a device may post this outcome with this cause for such an operation.
+bool plausible(std::uint8_t outcome, std::uint8_t cause, Operation operation) {
   const bool known_outcome = outcome >= ring::kOutcomeZeroed && outcome <= ring::kOutcomeFailed;
-  const bool known_cause = cause <= ring::kCauseTimeout;
+  const bool known_cause =
+      cause <= ring::kCauseTimeout || (cause == ring::kCauseMismatch && operation != Operation::Fill);
   return known_outcome && known_cause && ((outcome == ring::kOutcomeFailed) == (cause != ring::kCauseNone));
 }
 
@@ -57,8 +70,12 @@ Result<void> RingEngine::identify() {
         DriverErrc::InvalidArgument,
         fmt::format("{} ring entries were asked for: give a power of two from 2 to {}", options_.ring_entries, slots)};
   }
-  capabilities_ = {fmt::format("ring/{}", data_bus_bytes_ * 8), options_.ring_entries, ByteCount(ring::kMaxLengthBytes),
-                   false};
+  capabilities_ = {fmt::format("ring/{}", data_bus_bytes_ * 8),
+                   options_.ring_entries,
+                   ByteCount(ring::kMaxLengthBytes),
+                   false,
+                   transport_->simulated_clock_mhz(),
+                   true};
   return {};
 }
 
@@ -183,7 +200,7 @@ void RingEngine::place_descriptor(std::uint32_t slot) {
   descriptor.length_bytes = job.memory.size();
   descriptor.pattern = job.pattern;
   descriptor.slot = static_cast<std::uint16_t>(slot);
-  descriptor.operation = ring::kOpFill;
+  descriptor.operation = ring_operation(job.operation);
   descriptor.generation = slots_->id(slot).generation;
   queue.submission[queue.sq_tail & (options_.ring_entries - 1)] = descriptor;
   ++queue.sq_tail;
@@ -237,8 +254,9 @@ std::size_t RingEngine::report_unfetched(Queue& queue, std::span<Completion> out
 bool RingEngine::possible(const ring::CompletionEntry& entry, const Queue& queue) const {
   const JobId id{entry.slot(), entry.generation()};
   if (!slots_->holds(id) || &queues_[queue_of_slot_[id.slot]] != &queue) return false;
-  const std::uint64_t length = slots_->job(id.slot).memory.size();
-  return plausible(entry.outcome(), entry.cause()) && entry.bytes_zeroed() <= length &&
+  const ScrubJob& job = slots_->job(id.slot);
+  const std::uint64_t length = job.memory.size();
+  return plausible(entry.outcome(), entry.cause(), job.operation) && entry.bytes_zeroed() <= length &&
          (entry.outcome() != ring::kOutcomeZeroed || entry.bytes_zeroed() == length);
 }
 
@@ -295,7 +313,7 @@ void RingEngine::watch() {
       return;
     }
   }
-  const std::uint64_t beats = read_counter(ring::kRegWriteBeats);
+  const std::uint64_t beats = read_counter(ring::kRegWriteBeats) + read_counter(ring::kRegReadBeats);
   if (beats != last_beats_) {
     last_beats_ = beats;
     last_progress_ = transport_->now();

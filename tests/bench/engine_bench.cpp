@@ -10,6 +10,7 @@
 #include <cstring>
 #include <map>
 
+#include "bench/cpu_figures.hpp"
 #include "sluice/driver/cpu_engine.hpp"
 #include "sluice/driver/ring_engine.hpp"
 #include "sluice/sim/simulated_device.hpp"
@@ -22,7 +23,7 @@ namespace {
 constexpr std::size_t kArena = 512ULL << 20;  // larger than any cache: every pass finds cold memory
 
 MemorySpan arena() {
-  static const test::Memory memory(kArena, std::byte{1});
+  static const test::Memory memory(kArena, std::byte{1}, test::Pages::Huge);
   return memory.all();
 }
 
@@ -134,7 +135,7 @@ void register_all() {
     benchmark::RegisterBenchmark(name.c_str(), function)->Arg(4096)->Arg(65'536)->Arg(2 << 20)->UseRealTime();
   };
   add("libc_memset", libc_memset);
-  for (const StoreKind kind : {StoreKind::Movnti, StoreKind::Avx2, StoreKind::Avx512}) {
+  for (const StoreKind kind : kStoreKinds) {
     if (has_store(kind)) add(to_string(kind), [kind](benchmark::State& state) { store(state, kind); });
   }
   add("cpu_engine", cpu_engine);
@@ -155,6 +156,7 @@ int main(int argc, char** argv) {
   sluice::RatioReporter reporter;
   benchmark::RunSpecifiedBenchmarks(&reporter);
   reporter.print_ratios();
+  sluice::bench::print_cpu_figures(sluice::arena());
   sluice::print_figures("512", "rings and data on two masters");
   sluice::print_figures("512-shared", "all on one master (beats of data and completions)");
   sluice::print_simulation_speed();

@@ -117,7 +117,7 @@ std::vector<EngineKind> all_engines() {
       ring("Ring512Lean", "512-lean", calm),
       ring("Ring1024", "1024", calm),
   };
-  for (const StoreKind kind : {StoreKind::Movnti, StoreKind::Avx2, StoreKind::Avx512}) {
+  for (const StoreKind kind : kStoreKinds) {
     if (has_store(kind)) kinds.push_back(cpu("Cpu_" + to_string(kind), 1, kind));
   }
   return kinds;

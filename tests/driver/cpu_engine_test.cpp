@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <sched.h>
 
 #include <array>
 #include <atomic>
@@ -29,8 +30,8 @@ TEST(CpuEngine, RefusesOptionsThatCannotWork) {
 
 TEST(CpuEngine, UsesTheBestStoreThatTheCpuHas) {
   EXPECT_TRUE(has_store(best_store()));
-  for (const StoreKind kind : {StoreKind::Movnti, StoreKind::Avx2, StoreKind::Avx512}) {
-    EXPECT_TRUE(!has_store(kind) || kind <= best_store());
+  for (const StoreKind kind : kStoreKinds) {
+    EXPECT_TRUE(!has_store(kind) || kind <= best_store() || kind == StoreKind::Movdir64b);
   }
   Memory memory(4096);
   const MemorySpan windows[] = {memory.all()};
@@ -134,6 +135,105 @@ TEST(CpuEngine, WakesAPollerThroughItsDescriptor) {
   std::array<Completion, 4> some;
   EXPECT_EQ((*engine)->poll(some), 1U);
   EXPECT_EQ(::poll(&descriptor, 1, 0), 0) << "all was collected";
+}
+
+/// Runs one job and returns how long that took.
+std::chrono::nanoseconds time_of(CpuEngine& engine, const ScrubJob& job) {
+  JobId id;
+  const auto start = std::chrono::steady_clock::now();
+  EXPECT_TRUE(engine.submit({&job, 1}, {&id, 1}));
+  std::array<Completion, 1> completion;
+  while (engine.poll(completion) == 0) std::this_thread::yield();
+  EXPECT_EQ(completion[0].outcome, Outcome::Zeroed);
+  return std::chrono::steady_clock::now() - start;
+}
+
+TEST(CpuEngine, KeepsBackgroundWorkBelowItsRateAndUrgentWorkOutOfIt) {
+  Memory memory(1 << 20);
+  const MemorySpan windows[] = {memory.all()};
+  std::atomic<std::size_t> filled{0};
+  CpuOptions options;
+  options.bytes_per_second = ByteCount(1 << 20);
+  options.chunk = ByteCount(4096);
+  options.fill = [&](MemorySpan chunk, std::uint64_t /*pattern*/) {
+    filled += chunk.size();
+    return true;
+  };
+  auto engine = CpuEngine::create(options, windows);
+  ASSERT_TRUE(engine);
+  // 64 KiB: the first chunk at once, each other one a 256th of a second later.
+  EXPECT_GE(time_of(**engine, {memory.part(0, 64 << 10)}), std::chrono::nanoseconds(1'000'000'000) / 256 * 15);
+  const ScrubJob slow{memory.all()};  // a second
+  JobId slow_id;
+  ASSERT_TRUE((*engine)->submit({&slow, 1}, {&slow_id, 1}));
+  (*engine)->cancel(slow_id);
+  std::array<Completion, 1> completion;
+  while ((*engine)->poll(completion) == 0) std::this_thread::yield();
+  EXPECT_EQ(completion[0].outcome, Outcome::Cancelled);
+  EXPECT_LT(completion[0].bytes_zeroed, ByteCount(1 << 20)) << "it did not sleep through its cancel";
+  filled = 0;
+  time_of(**engine, {memory.all(), 0, Urgency::Urgent});
+  EXPECT_EQ(filled, 1U << 20);
+}
+
+TEST(CpuEngine, RunsItsWorkersWhereItIsTold) {
+  cpu_set_t mine;
+  ASSERT_EQ(::sched_getaffinity(0, sizeof mine, &mine), 0);
+  Memory memory(64 << 10);
+  const MemorySpan windows[] = {memory.all()};
+  for (std::uint32_t cpu = 0; cpu < 64; ++cpu) {
+    if (!CPU_ISSET(cpu, &mine)) continue;
+    CpuOptions options;
+    options.cpus = {cpu};
+    std::atomic<int> elsewhere{0};
+    std::atomic<bool> pinned{false};
+    options.fill = [&](MemorySpan /*chunk*/, std::uint64_t /*pattern*/) {
+      while (!pinned) std::this_thread::yield();
+      elsewhere += ::sched_getcpu() != static_cast<int>(cpu) ? 1 : 0;
+      return true;
+    };
+    auto engine = CpuEngine::create(options, windows);
+    ASSERT_TRUE(engine) << engine.error().message;
+    pinned = true;
+    time_of(**engine, {memory.all()});
+    EXPECT_EQ(elsewhere, 0);
+  }
+}
+
+TEST(CpuEngine, RefusesPlacesAndStoresThatAreNotThere) {
+  Memory memory(4096);
+  const MemorySpan windows[] = {memory.all()};
+  const auto refusal = [&](const CpuOptions& options) {
+    const auto engine = CpuEngine::create(options, windows);
+    EXPECT_FALSE(engine);
+    return engine.has_value() ? Error{} : engine.error();
+  };
+  const Error cpu = refusal({.cpus = {1023}});
+  EXPECT_EQ(cpu.code, DriverErrc::InvalidArgument);
+  EXPECT_NE(cpu.message.find("1023"), std::string::npos) << cpu.message;
+  const Error node = refusal({.numa_node = 1023});
+  EXPECT_NE(node.message.find("node 1023"), std::string::npos) << node.message;
+  const Error both = refusal({.cpus = {0}, .numa_node = 0});
+  EXPECT_NE(both.message.find("one of them"), std::string::npos) << both.message;
+  for (const StoreKind kind : kStoreKinds) {
+    if (has_store(kind)) continue;
+    EXPECT_NE(refusal({.store = kind}).message.find(to_string(kind)), std::string::npos);
+  }
+}
+
+TEST(CpuEngine, LeavesMemoryThatIsReadSoonFilledAsWell) {
+  Memory memory(8192, std::byte{0xA5});
+  const MemorySpan windows[] = {memory.all()};
+  CpuOptions options;
+  options.fill = [](MemorySpan /*chunk*/, std::uint64_t /*pattern*/) { return false; };  // the other way does not run
+  auto engine = CpuEngine::create(options, windows);
+  ASSERT_TRUE(engine);
+  ScrubJob job{memory.part(3, 5001), 0x1122334455667788};
+  job.read_soon = true;
+  time_of(**engine, job);
+  EXPECT_EQ(test::first_not_pattern(job.memory, job.pattern), std::nullopt);
+  EXPECT_EQ(memory.all()[2], std::byte{0xA5});
+  EXPECT_EQ(memory.all()[5004], std::byte{0xA5});
 }
 
 }  // namespace

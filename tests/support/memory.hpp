@@ -11,13 +11,15 @@
 
 namespace sluice::test {
 
-/// Page-aligned anonymous memory, filled with a byte.
+enum class Pages : std::uint8_t { Any, Huge };
+
+/// Page-aligned anonymous memory, filled with a byte; in huge pages if so wished and if the kernel has them.
 class Memory {
  public:
-  explicit Memory(std::size_t length, std::byte value = std::byte{0}) : length_(length) {
-    void* const memory =
-        ::mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+  explicit Memory(std::size_t length, std::byte value = std::byte{0}, Pages pages = Pages::Any) : length_(length) {
+    void* const memory = ::mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) std::abort();
+    if (pages == Pages::Huge) ::madvise(memory, length, MADV_HUGEPAGE);
     base_ = static_cast<std::byte*>(memory);
     fill(value);
   }

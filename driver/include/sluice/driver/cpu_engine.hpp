@@ -5,38 +5,36 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
+#include <vector>
 
+#include "sluice/driver/cpu_stores.hpp"
 #include "sluice/driver/engine.hpp"
 
 namespace sluice {
-
-/// The non-temporal stores that a CPU may have, worst first.
-enum class StoreKind : std::uint8_t { Movnti, Avx2, Avx512 };
-
-[[nodiscard]] std::string to_string(StoreKind kind);
-
-/// The best store that this CPU has.
-[[nodiscard]] StoreKind best_store();
-[[nodiscard]] bool has_store(StoreKind kind);
-
-/// Fills `memory` past the caches. Not ordered against other stores: call store_fence() before telling anybody.
-void fill_nontemporal(StoreKind kind, MemorySpan memory, std::uint64_t pattern);
-void store_fence();
 
 /// Writes one chunk of a job; false: the memory did not take it.
 using FillFunction = std::function<bool(MemorySpan, std::uint64_t pattern)>;
 
 struct CpuOptions {
-  std::uint32_t max_jobs = 256;           ///< In flight at once; 1 to 65,536.
-  std::uint32_t threads = 1;              ///< Workers; 1 to 64.
-  ByteCount chunk{64ULL << 10};           ///< A cancel is noticed after at most so many bytes.
-  ByteCount publish_bytes{256ULL << 10};  ///< One fence and one publication for so many bytes of small jobs.
+  std::uint32_t max_jobs = 256;            ///< In flight at once; 1 to 65,536.
+  std::uint32_t threads = 1;               ///< Workers; 1 to 64.
+  std::optional<StoreKind> store;          ///< Empty: best_store().
+  std::vector<std::uint32_t> cpus;         ///< Worker n runs on CPU cpus[n mod size] only; empty: see numa_node.
+  std::optional<std::uint32_t> numa_node;  ///< All workers run on this node's CPUs; empty: anywhere. Not with cpus.
+  ByteCount bytes_per_second{0};           ///< Of background jobs, all workers together; 0: no limit.
+  ByteCount chunk{64ULL << 10};            ///< A cancel is noticed after at most so many bytes.
+  ByteCount publish_bytes{256ULL << 10};   ///< One fence and one publication for so many bytes of small jobs.
+  std::chrono::nanoseconds spin{20'000};   ///< A worker looks for work so long before it sleeps.
   std::chrono::nanoseconds stall_timeout{10'000'000'000};  ///< No chunk finished for so long: the engine failed.
-  FillFunction fill;                                       ///< Empty: fill_nontemporal with best_store().
+  FillFunction fill;                                       ///< Empty: fill_nontemporal with `store`.
 };
 
-/// Fills memory with worker threads of its own. All functions may be called from any thread.
+/// The CPUs of a NUMA node, as the kernel lists them. Errors: InvalidArgument for a node that is not there.
+[[nodiscard]] Result<std::vector<std::uint32_t>> cpus_of_node(std::uint32_t node);
+
+/// Fills and verifies memory with worker threads of its own. All functions may be called from any thread.
 /// The destructor cancels what is in flight and waits for the workers.
 class CpuEngine final : public Engine {
  public:

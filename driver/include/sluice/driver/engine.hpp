@@ -16,13 +16,21 @@ namespace sluice {
 /// Whether somebody waits for the memory.
 enum class Urgency : std::uint8_t { Background, Urgent };
 
-/// Memory to fill. Start and length are byte granular. The byte at address a becomes byte (a mod 8) of the pattern, so
-/// that neighbouring jobs join without a seam.
+enum class Operation : std::uint8_t {
+  Fill,
+  Verify,      ///< Reads, and fails with Mismatch at the first byte that is not the pattern's.
+  FillVerify,  ///< Fills, then verifies what the memory holds.
+};
+
+/// Memory to fill or to verify. Start and length are byte granular. The byte at address a is byte (a mod 8) of the
+/// pattern, so that neighbouring jobs join without a seam.
 struct ScrubJob {
   MemorySpan memory;
   std::uint64_t pattern = 0;
   Urgency urgency = Urgency::Background;
   std::uint64_t cookie = 0;  ///< The caller's own; comes back in the Completion.
+  Operation operation = Operation::Fill;
+  bool read_soon = false;  ///< The caller reads the memory at once: an engine with caches leaves it there.
 };
 
 /// Names one job for ever: a slot of the engine and how often it had been used. A late cancel cannot hit another job.
@@ -33,7 +41,7 @@ struct JobId {
 };
 
 enum class Outcome : std::uint8_t {
-  Zeroed = 1,     ///< All bytes were written and acknowledged.
+  Zeroed = 1,     ///< All bytes were written and acknowledged, and for a verify read and equal.
   Cancelled = 2,  ///< Stopped on request; the engine will not touch the memory again.
   Failed = 3,     ///< See FailureCause. After Timeout or EngineFault the engine may still write.
 };
@@ -54,7 +62,8 @@ struct Completion {
   std::uint64_t cookie = 0;
   Outcome outcome = Outcome::Failed;
   FailureCause cause = FailureCause::None;
-  ByteCount bytes_zeroed;  ///< An exact prefix of the job's memory, acknowledged by the memory.
+  /// An exact prefix of the job's memory: acknowledged by the memory, or what lies before the first byte that differs.
+  ByteCount bytes_zeroed;
 };
 
 enum class CancelResult : std::uint8_t {
@@ -68,6 +77,8 @@ struct EngineCapabilities {
   std::size_t max_jobs_in_flight;  ///< Submitted and not yet collected.
   ByteCount max_job_length;
   bool concurrent_calls = false;  ///< All functions may be called from any thread at once.
+  double clock_mhz = 0.0;         ///< Of a simulated engine, by which its now() counts; 0: now() is real time.
+  bool verifies = false;          ///< Takes Verify and FillVerify; else such jobs are refused as InvalidArgument.
 };
 
 [[nodiscard]] std::string to_string(Outcome outcome);

@@ -40,6 +40,9 @@ class Transport {
 
   /// The clock of the device, for timeouts.
   [[nodiscard]] virtual std::chrono::nanoseconds now() const = 0;
+
+  /// The clock of a simulated device; 0 for a real one.
+  [[nodiscard]] virtual double simulated_clock_mhz() const { return 0.0; }
 };
 
 }  // namespace sluice
