@@ -1,30 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine_choice.hpp"
 
-namespace sluice {
+#include "sluice/driver/cpu_engine.hpp"
+#include "sluice/sim/rtl_factory.hpp"
 
-Result<ChosenEngine> make_engine(const EngineChoice& choice, const BackingMemory& memory) {
+namespace sluice {
+namespace {
+
+std::vector<MemorySpan> windows_of(const BackingMemory& memory) {
   std::vector<MemorySpan> windows;
+  windows.reserve(memory.bricks().size());
   for (const Brick& brick : memory.bricks()) windows.push_back(brick.memory);
-  if (choice.kind == "cpu") {
-    CpuOptions options;
-    options.threads = choice.cpu_threads;
-    if (choice.skip_writes) options.fill = [](MemorySpan, std::uint64_t) { return true; };
-    auto engine = CpuEngine::create(options, windows);
-    if (!engine) return engine.error();
-    return ChosenEngine{std::move(*engine), nullptr};
-  }
-  if (choice.skip_writes) {
-    return Error{DriverErrc::InvalidArgument, "writes can be skipped only with --engine cpu"};
-  }
-  auto device = sim::SimulatedDevice::create(choice.sim);
-  if (!device) return device.error();
-  RingOptions options;
-  options.stall_timeout = choice.stall_timeout;
-  auto engine = RingEngine::create(std::move(*device), options, windows);
+  return windows;
+}
+
+}  // namespace
+
+EngineRegistry make_engine_registry() {
+  EngineRegistry registry;
+  registry.add(sim::make_rtl_factory());
+  return registry;
+}
+
+Result<std::unique_ptr<Engine>> make_engine(const EngineRegistry& registry, const EngineName& name,
+                                            const BackingMemory& memory) {
+  return registry.create(name, windows_of(memory));
+}
+
+Result<std::unique_ptr<Engine>> make_idle_engine(const BackingMemory& memory) {
+  CpuOptions options;
+  options.fill = [](MemorySpan /*memory*/, std::uint64_t /*pattern*/) { return true; };
+  auto engine = CpuEngine::create(options, windows_of(memory));
   if (!engine) return engine.error();
-  RingEngine* const ring = engine->get();
-  return ChosenEngine{std::move(*engine), ring};
+  return std::unique_ptr<Engine>(std::move(*engine));
 }
 
 }  // namespace sluice

@@ -2,30 +2,20 @@
 #pragma once
 
 #include <memory>
-#include <string>
 
-#include "sluice/driver/cpu_engine.hpp"
-#include "sluice/driver/ring_engine.hpp"
+#include "sluice/driver/engine_registry.hpp"
 #include "sluice/host/backing_memory.hpp"
-#include "sluice/sim/simulated_device.hpp"
 
 namespace sluice {
 
-struct EngineChoice {
-  std::string kind = "rtl";  ///< "rtl" or "cpu"
-  sim::SimOptions sim;
-  std::chrono::microseconds stall_timeout{1000};  ///< rtl, on the simulated clock
-  std::uint32_t cpu_threads = 1;
-  bool skip_writes = false;  ///< For tests: report everything as zeroed and write nothing.
-};
-
-/// An engine and, for a ring engine, its own face.
-struct ChosenEngine {
-  std::unique_ptr<Engine> engine;
-  RingEngine* ring = nullptr;
-};
+/// All kinds of engines that this program knows.
+[[nodiscard]] EngineRegistry make_engine_registry();
 
 /// Makes the engine and opens the pool's memory to it.
-[[nodiscard]] Result<ChosenEngine> make_engine(const EngineChoice& choice, const BackingMemory& memory);
+[[nodiscard]] Result<std::unique_ptr<Engine>> make_engine(const EngineRegistry& registry, const EngineName& name,
+                                                          const BackingMemory& memory);
+
+/// For tests: an engine that reports everything as zeroed and writes nothing.
+[[nodiscard]] Result<std::unique_ptr<Engine>> make_idle_engine(const BackingMemory& memory);
 
 }  // namespace sluice

@@ -20,6 +20,7 @@
 #include "population_options.hpp"
 #include "progress.hpp"
 #include "report.hpp"
+#include "sluice/driver/ring_engine.hpp"
 
 namespace sluice {
 namespace {
@@ -28,24 +29,6 @@ std::atomic<bool> stop_requested{false};  // set by signals
 
 void request_stop(int /*signal*/) { stop_requested.store(true, std::memory_order_relaxed); }
 
-/// "MIN:MAX"
-CLI::Option* add_range(CLI::App& app, const std::string& name, sim::CycleRange& range, const std::string& text) {
-  return app
-      .add_option_function<std::string>(
-          name,
-          [&range, name](const std::string& value) {
-            const std::size_t colon = value.find(':');
-            sim::CycleRange parsed;
-            const bool good =
-                colon != std::string::npos && CLI::detail::lexical_cast(value.substr(0, colon), parsed.min) &&
-                CLI::detail::lexical_cast(value.substr(colon + 1), parsed.max) && parsed.min <= parsed.max;
-            if (!good) throw CLI::ValidationError(name, "'" + value + "': give MIN:MAX in cycles, for example 10:30");
-            range = parsed;
-          },
-          text)
-      ->type_name("MIN:MAX");
-}
-
 class RunCommand final : public Command {
  public:
   explicit RunCommand(CLI::App& app);
@@ -53,11 +36,10 @@ class RunCommand final : public Command {
   [[nodiscard]] bool chosen() const override { return command_->parsed(); }
 
  private:
-  void add_engine_options();
   void add_azure_options();
   [[nodiscard]] Result<Trace> read_trace() const;
   [[nodiscard]] Result<std::unique_ptr<MemfdMemory>> make_memory() const;
-  int replay(const Trace& trace, const TraceChecker& needs, const BackingMemory& memory);
+  int replay(const Trace& trace, const TraceChecker& needs, const BackingMemory& memory, const EngineName& name);
   int conclude(const Trace& trace, const RunDescription& run, const ReplayResult& result);
   [[nodiscard]] Result<void> write_report(const std::string& json) const;
 
@@ -71,9 +53,9 @@ class RunCommand final : public Command {
   ReplayOptions replay_;
   std::uint64_t scrub_rate_ = 4ULL << 30;
   std::uint64_t job_bytes_ = 1ULL << 20;
-  EngineChoice engine_;
-  std::uint64_t hang_after_ = 0;
-  std::uint64_t stall_us_ = 1000;
+  std::string engine_ = "rtl";
+  std::uint64_t seed_ = 1;
+  bool skip_scrub_ = false;
   AzureOptions azure_;
   std::uint64_t max_vms_ = 0;
 };
@@ -82,8 +64,10 @@ RunCommand::RunCommand(CLI::App& app)
     : command_(app.add_subcommand("run", "Replay a trace of VM life on real memory")) {
   command_->add_option("--trace", trace_path_, "A CSV file (docs/TRACES.md), or the folder of the Azure trace")
       ->required();
-  command_->add_option("--engine", engine_.kind, "Who zeroes: the simulated engine in RTL, or the CPU")
-      ->check(CLI::IsMember({"rtl", "cpu"}))
+  command_
+      ->add_option("--engine", engine_,
+                   "Who zeroes, and its options: KIND[:KEY=VALUE,...]; `sluice engines` lists them")
+      ->type_name("NAME")
       ->capture_default_str();
   command_->add_option("--pool", pool_bytes_, "Size of the pool")
       ->transform(CLI::AsSizeValue(false))
@@ -111,47 +95,12 @@ RunCommand::RunCommand(CLI::App& app)
       ->check(CLI::PositiveNumber)
       ->type_name("SIZE")
       ->default_str("1MiB");
-  command_->add_option("--seed", engine_.sim.seed, "Seed of all draws and of the simulated bus")->capture_default_str();
+  command_->add_option("--seed", seed_, "Seed of all draws and of the simulated bus")->capture_default_str();
   command_->add_flag("--json", json_, "Print the report as JSON");
   command_->add_option("--report", report_path_, "Also write the report as JSON to this file");
-  add_engine_options();
-  add_azure_options();
-}
-
-void RunCommand::add_engine_options() {
-  CLI::App& group = *command_->add_option_group("Simulated engine (--engine rtl)");
-  std::vector<std::string> builds;
-  for (const sim::RtlBuild& build : sim::rtl_builds()) builds.push_back(build.name);
-  group.add_option("--build", engine_.sim.build, "Build of the RTL, named by its data width in bits")
-      ->check(CLI::IsMember(builds))
-      ->capture_default_str();
-  group.add_option("--clock-mhz", engine_.sim.clock_mhz, "Clock to which cycles are projected")
-      ->check(CLI::Range(1.0, 10'000.0))
-      ->capture_default_str();
-  add_range(group, "--read-latency", engine_.sim.timing.read_latency, "Cycles from a read to its data")
-      ->default_str("20:40");
-  add_range(group, "--write-latency", engine_.sim.timing.write_latency, "Cycles from a write to its response")
-      ->default_str("10:30");
-  group.add_option("--ready", engine_.sim.timing.ready_probability, "Probability of each ready signal in each cycle")
-      ->check(CLI::Range(0.001, 1.0))
-      ->capture_default_str();
-  group
-      .add_option("--bus-error-rate", engine_.sim.faults.slave_error_probability,
-                  "Share of data bursts that get SLVERR")
-      ->check(CLI::Range(0.0, 1.0))
-      ->capture_default_str();
-  group.add_option("--bus-hang-after", hang_after_, "The bus stops answering after so many data bursts; 0: never")
-      ->capture_default_str();
-  group.add_option("--stall-timeout-us", stall_us_, "Simulated time without a beat after which the engine has failed")
-      ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1'000'000'000}))
-      ->capture_default_str();
-  group.add_option("--wave", engine_.sim.wave_file, "Write all signals to this FST file");
-  CLI::App& cpu = *command_->add_option_group("CPU engine (--engine cpu)");
-  cpu.add_option("--cpu-threads", engine_.cpu_threads, "Worker threads")
-      ->check(CLI::Range(1, 64))
-      ->capture_default_str();
   // For tests, and not in the help: nothing is written, so that the oracle can show that it notices.
-  command_->add_flag("--test-skip-scrub", engine_.skip_writes)->group("");
+  command_->add_flag("--test-skip-scrub", skip_scrub_)->group("");
+  add_azure_options();
 }
 
 void RunCommand::add_azure_options() {
@@ -163,7 +112,7 @@ void RunCommand::add_azure_options() {
 Result<Trace> RunCommand::read_trace() const {
   if (is_azure_trace(trace_path_)) {
     AzureOptions options = azure_;
-    options.population.seed = engine_.sim.seed;
+    options.population.seed = seed_;
     if (max_vms_ > 0) options.max_vms = max_vms_;
     return read_azure_trace(trace_path_, options);
   }
@@ -191,9 +140,9 @@ int RunCommand::run() {
     spdlog::error("{}", error.message);
     return code;
   };
-  if (!(engine_.sim.faults.slave_error_probability < 1.0)) {
-    return refuse({HostErrc::InvalidArgument, "--bus-error-rate 1 lets no byte through: give less than 1"}, kExitUsage);
-  }
+  auto name = EngineName::parse(engine_);
+  if (!name) return refuse(name.error(), kExitUsage);
+  if (name->kind == "rtl") name->options.emplace("seed", std::to_string(seed_));
   if (job_bytes_ % kPageSize.value() != 0) {
     return refuse({HostErrc::InvalidArgument,
                    fmt::format("--job-size of {} bytes: give a multiple of {} bytes", job_bytes_, kPageSize.value())},
@@ -221,45 +170,46 @@ int RunCommand::run() {
   }
   auto memory = make_memory();
   if (!memory) return refuse(memory.error(), kExitBadInput);
-  return replay(*trace, needs, **memory);
+  return replay(*trace, needs, **memory, *name);
 }
 
-int RunCommand::replay(const Trace& trace, const TraceChecker& needs, const BackingMemory& memory) {
+int RunCommand::replay(const Trace& trace, const TraceChecker& needs, const BackingMemory& memory,
+                       const EngineName& name) {
   replay_.scrub_rate = static_cast<double>(scrub_rate_);
   replay_.job_length = ByteCount(job_bytes_);
-  if (hang_after_ > 0) engine_.sim.faults.hang_after_bursts = hang_after_;
-  engine_.stall_timeout = std::chrono::microseconds(stall_us_);
-  auto chosen = make_engine(engine_, memory);
-  if (!chosen) {
-    spdlog::error("the engine did not start: {}", chosen.error().message);
-    return kExitEngine;
+  const EngineRegistry registry = make_engine_registry();
+  const auto engine = skip_scrub_ ? make_idle_engine(memory) : make_engine(registry, name, memory);
+  if (!engine) {
+    spdlog::error("the engine did not start: {}", engine.error().message);
+    return engine.error().code == DriverErrc::InvalidArgument ? kExitUsage : kExitEngine;
   }
+  auto* const ring = dynamic_cast<RingEngine*>(engine->get());  // it has counters
   std::signal(SIGINT, request_stop);
   std::signal(SIGTERM, request_stop);
   const auto start = std::chrono::steady_clock::now();
   RunDescription run;
-  run.engine = chosen->engine->capabilities().name;
-  run.simulated_time = chosen->ring != nullptr;
-  run.clock_mhz = engine_.sim.clock_mhz;
+  run.engine = (*engine)->capabilities().name;
+  run.clock_mhz = (*engine)->capabilities().clock_mhz;
+  run.simulated_time = run.clock_mhz > 0.0;
   run.pool = ByteCount(pool_bytes_);
   run.peak = needs.peak();
   run.memory_scale = replay_.memory_scale;
-  run.seed = engine_.sim.seed;
+  run.seed = seed_;
   run.vms = needs.vm_count();
   ReplayResult result;
   {
-    Replay replay(trace, memory, *chosen->engine, replay_);
+    Replay replay(trace, memory, **engine, replay_);
     Progress progress(trace.events.size());
     const auto on_progress = [&](std::size_t done) {
-      if (chosen->ring != nullptr && !run.initial_counters) run.initial_counters = chosen->ring->counters();
+      if (ring != nullptr && !run.initial_counters) run.initial_counters = ring->counters();
       progress.update(done);
     };
     result = replay.run(stop_requested, on_progress);
     progress.finish();
   }
-  if (chosen->ring != nullptr) {
-    run.counters = chosen->ring->counters();
-    run.data_bus_bytes = chosen->ring->data_bus_bytes();
+  if (ring != nullptr) {
+    run.counters = ring->counters();
+    run.data_bus_bytes = ring->data_bus_bytes();
   }
   run.wall_time = std::chrono::steady_clock::now() - start;
   return conclude(trace, run, result);

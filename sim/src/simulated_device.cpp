@@ -14,6 +14,7 @@
 
 #include <bit>
 #include <cerrno>
+#include <fstream>
 #include <random>
 
 #include "rtl_model.hpp"
@@ -51,7 +52,7 @@ const std::vector<Build>& builds() {
       {{"512", 512, 64, 4, 256, 128, 2, true}, make<Vscrub512>},
       {{"512-shared", 512, 64, 4, 256, 128, 1, true}, make<Vscrub512shared>},
       {{"512-lean", 512, 64, 1, 64, 16, 2, true}, make<Vscrub512lean>},
-      {{"512-no-quiescence", 512, 64, 1, 256, 128, 2, true}, make<Vscrub512no_quiescence>},
+      {{"512-no-quiescence", 512, 64, 1, 256, 128, 2, true, true}, make<Vscrub512no_quiescence>},
       {{"1024", 1024, 64, 16, 64, 64, 2, true}, make<Vscrub1024>},
   };
   return all;
@@ -127,6 +128,7 @@ class Device final : public SimulatedDevice {
         static_cast<std::int64_t>(static_cast<double>(cycles_) * 1000.0 / options_.clock_mhz));
   }
 
+  [[nodiscard]] double simulated_clock_mhz() const override { return options_.clock_mhz; }
   [[nodiscard]] std::uint64_t cycles() const override { return cycles_; }
   [[nodiscard]] bool interrupt() const override { return model_->interrupt(); }
   [[nodiscard]] bool last_write_accepted() const override { return last_write_accepted_; }
@@ -247,6 +249,10 @@ Result<std::unique_ptr<SimulatedDevice>> SimulatedDevice::create(const SimOption
     for (const RtlBuild& known : rtl_builds()) names += (names.empty() ? "" : ", ") + known.name;
     return Error{DriverErrc::InvalidArgument,
                  fmt::format("there is no RTL build '{}': give one of {}", options.build, names)};
+  }
+  if (!options.wave_file.empty() && !std::ofstream(options.wave_file)) {
+    return Error{DriverErrc::NoResources, fmt::format("the wave file {} cannot be written: {}; give another one",
+                                                      options.wave_file.string(), std::strerror(errno))};
   }
   return std::unique_ptr<SimulatedDevice>(std::make_unique<Device>(*build, options));
 }

@@ -76,16 +76,47 @@ TEST_F(CommandLine, PrintsAndWritesJson) {
 
 TEST_F(CommandLine, RefusesBadOptionsWithExitCode2) {
   generate();
-  for (const std::string options : {"--no-such-option", "--engine gpu", "--pool lots", "--build 100", "--bricks 0",
-                                    "--read-latency 5", "--read-latency 9:5", "--ready 0", "--bus-error-rate 1",
-                                    "--memory-scale 0", "--clock-mhz 0", "--job-size 5000"}) {
+  for (const std::string options :
+       {"--no-such-option", "--engine gpu", "--pool lots", "--engine rtl:build=100", "--bricks 0",
+        "--engine rtl:read-latency=x", "--engine rtl:read-latency=9:5", "--engine rtl:ready=0",
+        "--engine rtl:bus-error-rate=1", "--engine cpu:", "--engine cpu:thread=2", "--engine cpu:threads=0",
+        "--memory-scale 0", "--engine rtl:clock-mhz=0", "--job-size 5000"}) {
     const Outcome outcome = sluice(run(options));
     EXPECT_EQ(outcome.exit_code, kExitUsage) << options << ": " << outcome.output;
-    EXPECT_NE(outcome.output.find(options.substr(0, options.find(' '))), std::string::npos) << outcome.output;
+    const std::string option = options.substr(0, options.find(' '));
+    const std::string name = option == "--engine" ? options.substr(option.size() + 1) : option;
+    EXPECT_NE(outcome.output.find(name), std::string::npos) << outcome.output;
   }
   EXPECT_EQ(sluice("").exit_code, kExitUsage);
   EXPECT_EQ(sluice("run").exit_code, kExitUsage);
   EXPECT_EQ(sluice("trace").exit_code, kExitUsage);
+}
+
+TEST_F(CommandLine, EnginesListsWhatThereIsAndHowToNameIt) {
+  const Outcome text = sluice("engines");
+  EXPECT_EQ(text.exit_code, kExitOk) << text.output;
+  for (const char* expected : {"cpu ", "rtl ", "rtl:build=64", "threads=", "read-latency="}) {
+    EXPECT_NE(text.output.find(expected), std::string::npos) << expected << " in\n" << text.output;
+  }
+  const Outcome outcome = sluice("engines --json");
+  const boost::json::value kinds = boost::json::parse(outcome.output);
+  std::size_t runnable = 0;
+  generate("--vms 5");
+  for (const auto& kind : kinds.as_array()) {
+    EXPECT_FALSE(kind.at("options").as_array().empty()) << kind.at("kind");
+    for (const auto& engine : kind.at("engines").as_array()) {
+      const std::string name(engine.at("name").as_string());
+      if (!engine.at("available").as_bool()) {
+        EXPECT_FALSE(engine.at("why_not").as_string().empty()) << name;
+        continue;
+      }
+      ++runnable;
+      const Outcome ran = sluice("run --trace " + trace_ + " --memory-scale 262144 --pool 1MiB --engine " + name);
+      EXPECT_EQ(ran.exit_code, kExitOk) << name << ": " << ran.output;
+    }
+  }
+  EXPECT_GE(runnable, 8U) << "the CPU, and seven builds of the RTL";
+  EXPECT_EQ(outcome.output.find("no-quiescence"), std::string::npos) << "that one breaks a promise on purpose";
 }
 
 TEST_F(CommandLine, RefusesMissingAndMalformedTraces) {
@@ -113,7 +144,7 @@ TEST_F(CommandLine, RefusesAPoolThatIsTooSmallOrTooLarge) {
 TEST_F(CommandLine, EngineThatFailsEndsWithExitCode4AndNoReport) {
   generate();
   const std::string report = (folder_ / "report.json").string();
-  const Outcome outcome = sluice(run("--engine rtl --bus-hang-after 9000 --stall-timeout-us 50 --report " + report));
+  const Outcome outcome = sluice(run("--engine rtl:bus-hang-after=9000,stall-timeout-us=50 --report " + report));
   EXPECT_EQ(outcome.exit_code, kExitEngine) << outcome.output;
   EXPECT_NE(outcome.output.find("quarantined"), std::string::npos) << outcome.output;
   EXPECT_EQ(outcome.output.find("leaks found"), std::string::npos);
@@ -123,7 +154,7 @@ TEST_F(CommandLine, EngineThatFailsEndsWithExitCode4AndNoReport) {
 
 TEST_F(CommandLine, EngineThatDoesNotStartEndsWithExitCode4) {
   generate();
-  const Outcome outcome = sluice(run("--engine rtl --test-skip-scrub"));
+  const Outcome outcome = sluice(run("--engine rtl:wave=/no/such/folder/x.fst"));
   EXPECT_EQ(outcome.exit_code, kExitEngine) << outcome.output;
   EXPECT_NE(outcome.output.find("the engine did not start"), std::string::npos) << outcome.output;
 }
@@ -156,7 +187,7 @@ TEST_F(CommandLine, ShowsABarOnATerminal) {
 
 TEST_F(CommandLine, BusErrorsEndWithAReportAndExitCode5) {
   generate();
-  const Outcome outcome = sluice(run("--engine rtl --bus-error-rate 0.0003 --seed 5"));
+  const Outcome outcome = sluice(run("--engine rtl:bus-error-rate=0.0003 --seed 5"));
   EXPECT_EQ(outcome.exit_code, kExitQuarantined) << outcome.output;
   EXPECT_NE(outcome.output.find("leaks found                    0"), std::string::npos) << outcome.output;
 }
@@ -179,7 +210,7 @@ TEST_F(CommandLine, WritesAWave) {
   generate("--vms 2 --reboots-per-day 0 --balloons-per-day 0");
   const std::string wave = (folder_ / "wave.fst").string();
   const Outcome outcome =
-      sluice("run --trace " + trace_ + " --memory-scale 262144 --pool 256KiB --engine rtl --wave " + wave);
+      sluice("run --trace " + trace_ + " --memory-scale 262144 --pool 256KiB --engine rtl:wave=" + wave);
   EXPECT_EQ(outcome.exit_code, kExitOk) << outcome.output;
   EXPECT_GT(std::filesystem::file_size(wave), 1000U);
 }

@@ -20,31 +20,29 @@ Trace small_trace(std::uint64_t seed) {
   return *generate_trace(options);
 }
 
-ReplayResult replay(const Trace& trace, const EngineChoice& choice, std::uint64_t spare_bytes = 64 << 10,
+std::unique_ptr<Engine> engine_of(const std::string& name, const BackingMemory& memory) {
+  auto engine =
+      name == "idle" ? make_idle_engine(memory) : make_engine(make_engine_registry(), *EngineName::parse(name), memory);
+  EXPECT_TRUE(engine) << engine.error().message;
+  return std::move(*engine);
+}
+
+ReplayResult replay(const Trace& trace, const std::string& name, std::uint64_t spare_bytes = 64 << 10,
                     double scrub_rate = 128.0 * 1024 * 1024) {
   TraceChecker checker(kScale);
   for (const TraceEvent& event : trace.events) EXPECT_FALSE(checker.add(event));
   const auto memory = MemfdMemory::create(checker.peak() + ByteCount(spare_bytes), 1);
   EXPECT_TRUE(memory);
-  auto engine = make_engine(choice, **memory);
-  EXPECT_TRUE(engine) << engine.error().message;
+  const auto engine = engine_of(name, **memory);
   const std::atomic<bool> stop{false};
-  return Replay(trace, **memory, *engine->engine, {kScale, scrub_rate, ByteCount(256 << 10)})
-      .run(stop, [](std::size_t) {});
-}
-
-EngineChoice engine_of(const std::string& kind, std::uint64_t seed = 1) {
-  EngineChoice choice;
-  choice.kind = kind;
-  choice.sim.seed = seed;
-  return choice;
+  return Replay(trace, **memory, *engine, {kScale, scrub_rate, ByteCount(256 << 10)}).run(stop, [](std::size_t) {});
 }
 
 TEST(Replay, FindsNoLeakAndUsesEveryWayOfGettingMemory) {
   ByteCount scrubbed_first;
   Statistics sum;
   for (std::uint64_t seed = 1; seed <= 4; ++seed) {
-    const ReplayResult result = replay(small_trace(seed), engine_of("cpu"));
+    const ReplayResult result = replay(small_trace(seed), "cpu");
     EXPECT_EQ(result.end, ReplayEnd::Finished) << result.message;
     EXPECT_EQ(result.leaks, 0U);
     for (std::size_t reason = 0; reason < kReasons; ++reason) {
@@ -66,10 +64,10 @@ TEST(Replay, TakesTheSameDecisionsWithTheRtlAndTheCpu) {
   for (std::uint64_t seed = 1; seed <= 3; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     const Trace trace = small_trace(seed);
-    const ReplayResult cpu = replay(trace, engine_of("cpu"));
-    EngineChoice rough = engine_of("rtl", seed);
-    rough.sim.timing = {{0, 100}, {0, 100}, {0, 100}, 0.7};
-    const ReplayResult rtl = replay(trace, rough);
+    const ReplayResult cpu = replay(trace, "cpu");
+    const ReplayResult rtl =
+        replay(trace, "rtl:read-latency=0:100,write-latency=0:100,completion-latency=0:100,ready=0.7,seed=" +
+                          std::to_string(seed));
     ASSERT_EQ(cpu.end, ReplayEnd::Finished) << cpu.message;
     ASSERT_EQ(rtl.end, ReplayEnd::Finished) << rtl.message;
     EXPECT_EQ(cpu.statistics.recycled, rtl.statistics.recycled);
@@ -86,28 +84,21 @@ TEST(Replay, TakesTheSameDecisionsWithTheRtlAndTheCpu) {
 }
 
 TEST(Replay, OracleFailsAtOnceWhenNothingIsScrubbed) {
-  EngineChoice choice = engine_of("cpu");
-  choice.skip_writes = true;
-  const ReplayResult result = replay(small_trace(1), choice);
+  const ReplayResult result = replay(small_trace(1), "idle");
   EXPECT_EQ(result.end, ReplayEnd::Leak);
   EXPECT_EQ(result.leaks, 1U);
   EXPECT_NE(result.message.find("holds data of VM"), std::string::npos) << result.message;
 }
 
 TEST(Replay, BusErrorsQuarantineAndLeakNothing) {
-  EngineChoice choice = engine_of("rtl", 3);
-  choice.sim.faults.slave_error_probability = 0.0005;
-  const ReplayResult result = replay(small_trace(1), choice, 16 << 20);
+  const ReplayResult result = replay(small_trace(1), "rtl:seed=3,bus-error-rate=0.0005", 16 << 20);
   EXPECT_EQ(result.end, ReplayEnd::Finished) << result.message;
   EXPECT_EQ(result.leaks, 0U);
   EXPECT_GT(result.statistics.quarantined + result.quarantined_at_start, ByteCount(0));
 }
 
 TEST(Replay, BusThatStopsAnsweringEndsTheRun) {
-  EngineChoice choice = engine_of("rtl");
-  choice.sim.faults.hang_after_bursts = 3'500;
-  choice.stall_timeout = std::chrono::microseconds(50);
-  const ReplayResult result = replay(small_trace(1), choice);
+  const ReplayResult result = replay(small_trace(1), "rtl:bus-hang-after=3500,stall-timeout-us=50");
   EXPECT_EQ(result.end, ReplayEnd::EngineFailed);
   EXPECT_NE(result.message.find("moved nothing"), std::string::npos) << result.message;
   EXPECT_EQ(result.leaks, 0U);
@@ -116,10 +107,10 @@ TEST(Replay, BusThatStopsAnsweringEndsTheRun) {
 TEST(Replay, CanBeInterrupted) {
   const Trace trace = small_trace(1);
   const auto memory = MemfdMemory::create(ByteCount(64 << 20), 1);
-  auto engine = make_engine(engine_of("cpu"), **memory);
+  const auto engine = engine_of("cpu", **memory);
   std::atomic<bool> stop{false};
   const ReplayResult result =
-      Replay(trace, **memory, *engine->engine, {.memory_scale = kScale}).run(stop, [&](std::size_t done) {
+      Replay(trace, **memory, *engine, {.memory_scale = kScale}).run(stop, [&](std::size_t done) {
         if (done == 30) stop = true;
       });
   EXPECT_EQ(result.end, ReplayEnd::Interrupted);
@@ -129,7 +120,7 @@ TEST(Replay, CanBeInterrupted) {
 
 TEST(Report, NamesEveryFigureWithItsUnit) {
   const Trace trace = small_trace(1);
-  const ReplayResult result = replay(trace, engine_of("cpu"));
+  const ReplayResult result = replay(trace, "cpu");
   RunDescription run;
   run.engine = "cpu/x";
   run.pool = ByteCount(1 << 20);

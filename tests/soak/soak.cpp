@@ -23,7 +23,7 @@ struct Story {
   Trace trace;
   std::uint64_t pool_bytes = 0;
   ReplayOptions replay;
-  EngineChoice rtl;
+  std::string rtl;
   bool faulty = false;
 };
 
@@ -51,35 +51,34 @@ Story draw(std::uint64_t seed) {
                   .job_length = ByteCount(4096 * (1 + random.below(256)))};
   constexpr std::array kBuilds = {"64", "128", "256", "512", "512-shared", "512-lean", "1024"};
   const auto cycles = [&] { return static_cast<std::uint32_t>(random.below(200)); };
-  story.rtl.sim.build = kBuilds[random.below(kBuilds.size())];
-  story.rtl.sim.seed = seed;
-  story.rtl.sim.timing = {
-      {0, cycles()}, {0, cycles()}, {0, cycles()}, 0.3 + 0.7 * random.uniform(), random.chance(0.5)};
-  if (story.faulty) story.rtl.sim.faults.slave_error_probability = random.uniform() * 0.001;
+  story.rtl = fmt::format(
+      "rtl:build={},seed={},read-latency=0:{},write-latency=0:{},completion-latency=0:{},ready={:.3f},interleave={}",
+      kBuilds[random.below(kBuilds.size())], seed, cycles(), cycles(), cycles(), 0.3 + 0.7 * random.uniform(),
+      random.chance(0.5) ? "yes" : "no");
+  if (story.faulty) story.rtl += fmt::format(",bus-error-rate={:.6f}", random.uniform() * 0.001);
   return story;
 }
 
-ReplayResult play(const Story& story, const EngineChoice& choice) {
+ReplayResult play(const Story& story, const std::string& name) {
   const auto memory = MemfdMemory::create(ByteCount(story.pool_bytes), 1);
   if (!memory) throw std::runtime_error(memory.error().message);
-  auto engine = make_engine(choice, **memory);
+  const EngineRegistry registry = make_engine_registry();
+  auto engine = make_engine(registry, *EngineName::parse(name), **memory);
   if (!engine) throw std::runtime_error(engine.error().message);
   const std::atomic<bool> stop{false};
-  return Replay(story.trace, **memory, *engine->engine, story.replay).run(stop, [](std::size_t) {});
+  return Replay(story.trace, **memory, **engine, story.replay).run(stop, [](std::size_t) {});
 }
 
 /// What went wrong with this seed; empty: nothing.
 std::string run(std::uint64_t seed, const std::string& wave_file) {
   Story story = draw(seed);
-  story.rtl.sim.wave_file = wave_file;
+  if (!wave_file.empty()) story.rtl += ",wave=" + wave_file;
   const ReplayResult rtl = play(story, story.rtl);
   if (story.faulty) {
     const bool fine = rtl.end == ReplayEnd::Finished || rtl.end == ReplayEnd::OutOfMemory;
     return fine && rtl.leaks == 0 ? "" : rtl.message;
   }
-  EngineChoice choice;
-  choice.kind = "cpu";
-  const ReplayResult cpu = play(story, choice);
+  const ReplayResult cpu = play(story, "cpu");
   if (rtl.end != ReplayEnd::Finished) return "rtl: " + rtl.message;
   if (cpu.end != ReplayEnd::Finished) return "cpu: " + cpu.message;
   const bool same = rtl.statistics.recycled == cpu.statistics.recycled &&

@@ -94,6 +94,7 @@ struct RtlBuild {
   std::string name;
   std::uint32_t data_width, addr_width, queues, slots, outstanding, masters;
   bool id_per_queue;
+  bool unsafe = false;  ///< Breaks a promise on purpose, so that tests can see that they would notice.
 };
 
 /// The builds there are: the matrix of parameters that is built and tested.
