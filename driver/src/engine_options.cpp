@@ -65,9 +65,10 @@ Result<EngineName> EngineName::parse(std::string_view text) {
   return name;
 }
 
-void EngineOptionSet::add_number(std::string key, std::uint64_t min, std::uint64_t max,
-                                 std::function<void(std::uint64_t)> set, std::string default_value, std::string text) {
-  Option option{{std::move(key), fmt::format("{}..{}", min, max), std::move(default_value), std::move(text)}, {}};
+void EngineOptionSet::add_number(const std::string& key, std::uint64_t min, std::uint64_t max,
+                                 std::function<void(std::uint64_t)> set, const std::string& default_value,
+                                 const std::string& text) {
+  Option option{{key, fmt::format("{}..{}", min, max), default_value, text}, {}};
   option.set = [min, max, set = std::move(set)](const std::string& value) {
     const auto read = number_in<std::uint64_t>(value);
     if (!read || *read < min || *read > max) return false;
@@ -77,8 +78,8 @@ void EngineOptionSet::add_number(std::string key, std::uint64_t min, std::uint64
   options_.push_back(std::move(option));
 }
 
-void EngineOptionSet::real(std::string key, double& value, double min, double max, std::string text) {
-  Option option{{std::move(key), fmt::format("{}..{}", min, max), fmt::format("{}", value), std::move(text)}, {}};
+void EngineOptionSet::real(const std::string& key, double& value, double min, double max, const std::string& text) {
+  Option option{{key, fmt::format("{}..{}", min, max), fmt::format("{}", value), text}, {}};
   option.set = [min, max, &value](const std::string& given) {
     const auto read = number_in<double>(given);
     if (!read || !(*read >= min && *read <= max)) return false;
@@ -88,8 +89,8 @@ void EngineOptionSet::real(std::string key, double& value, double min, double ma
   options_.push_back(std::move(option));
 }
 
-void EngineOptionSet::bytes(std::string key, ByteCount& value, std::string text) {
-  Option option{{std::move(key), "BYTES, like 64KiB", fmt::format("{}", value.value()), std::move(text)}, {}};
+void EngineOptionSet::bytes(const std::string& key, ByteCount& value, const std::string& text) {
+  Option option{{key, "BYTES, like 64KiB", fmt::format("{}", value.value()), text}, {}};
   option.set = [&value](const std::string& given) {
     const auto read = bytes_in(given);
     if (read) value = ByteCount(*read);
@@ -98,8 +99,8 @@ void EngineOptionSet::bytes(std::string key, ByteCount& value, std::string text)
   options_.push_back(std::move(option));
 }
 
-void EngineOptionSet::range(std::string key, std::uint32_t& min, std::uint32_t& max, std::string text) {
-  Option option{{std::move(key), "N or MIN:MAX", fmt::format("{}:{}", min, max), std::move(text)}, {}};
+void EngineOptionSet::range(const std::string& key, std::uint32_t& min, std::uint32_t& max, const std::string& text) {
+  Option option{{key, "N or MIN:MAX", fmt::format("{}:{}", min, max), text}, {}};
   option.set = [&min, &max](const std::string& given) {
     const auto [low, high] = cut(given, ':');
     const auto from = number_in<std::uint32_t>(low);
@@ -112,9 +113,10 @@ void EngineOptionSet::range(std::string key, std::uint32_t& min, std::uint32_t& 
   options_.push_back(std::move(option));
 }
 
-void EngineOptionSet::choice(std::string key, const std::vector<std::string>& words, const std::string& default_word,
-                             std::function<void(std::size_t)> choose, std::string text) {
-  Option option{{std::move(key), fmt::format("{}", fmt::join(words, " | ")), default_word, std::move(text)}, {}};
+void EngineOptionSet::choice(const std::string& key, const std::vector<std::string>& words,
+                             const std::string& default_word, std::function<void(std::size_t)> choose,
+                             const std::string& text) {
+  Option option{{key, fmt::format("{}", fmt::join(words, " | ")), default_word, text}, {}};
   option.set = [words, choose = std::move(choose)](const std::string& given) {
     const auto found = std::find(words.begin(), words.end(), given);
     if (found == words.end()) return false;
@@ -124,8 +126,8 @@ void EngineOptionSet::choice(std::string key, const std::vector<std::string>& wo
   options_.push_back(std::move(option));
 }
 
-void EngineOptionSet::list(std::string key, std::vector<std::uint32_t>& value, std::string text) {
-  Option option{{std::move(key), "numbers, like 0+2-3", "", std::move(text)}, {}};
+void EngineOptionSet::list(const std::string& key, std::vector<std::uint32_t>& value, const std::string& text) {
+  Option option{{key, "numbers, like 0+2-3", "", text}, {}};
   option.set = [&value](const std::string& given) {
     std::vector<std::uint32_t> numbers;
     for (std::string_view rest = given; !rest.empty();) {
@@ -144,9 +146,9 @@ void EngineOptionSet::list(std::string key, std::vector<std::uint32_t>& value, s
   options_.push_back(std::move(option));
 }
 
-void EngineOptionSet::word(std::string key, std::string form, std::function<void(const std::string&)> set,
-                           std::string text) {
-  Option option{{std::move(key), std::move(form), "", std::move(text)}, {}};
+void EngineOptionSet::word(const std::string& key, const std::string& form, std::function<void(const std::string&)> set,
+                           const std::string& text) {
+  Option option{{key, form, "", text}, {}};
   option.set = [set = std::move(set)](const std::string& given) {
     if (given.empty()) return false;
     set(given);

@@ -4,6 +4,10 @@
 #include "sluice/driver/cpu_engine.hpp"
 #include "sluice/sim/rtl_factory.hpp"
 
+#ifndef SLUICE_DMADEV_PLUGIN
+#define SLUICE_DMADEV_PLUGIN "sluice_engine_dmadev.so"
+#endif
+
 namespace sluice {
 namespace {
 
@@ -19,20 +23,30 @@ std::vector<MemorySpan> windows_of(const BackingMemory& memory) {
 EngineRegistry make_engine_registry() {
   EngineRegistry registry;
   registry.add(sim::make_rtl_factory());
+  registry.add_plugin("dmadev", SLUICE_DMADEV_PLUGIN);
   return registry;
 }
 
-Result<std::unique_ptr<Engine>> make_engine(const EngineRegistry& registry, const EngineName& name,
-                                            const BackingMemory& memory) {
-  return registry.create(name, windows_of(memory));
+Result<std::unique_ptr<FailoverEngine>> make_engine(const EngineRegistry& registry,
+                                                    const std::vector<EngineName>& names, const BackingMemory& memory,
+                                                    const FailoverOptions& options) {
+  std::vector<EngineCandidate> candidates;
+  candidates.reserve(names.size());
+  for (const EngineName& name : names) {
+    candidates.push_back({name.text, [&registry, &memory, name] { return registry.create(name, windows_of(memory)); }});
+  }
+  return FailoverEngine::create(std::move(candidates), options);
 }
 
-Result<std::unique_ptr<Engine>> make_idle_engine(const BackingMemory& memory) {
-  CpuOptions options;
-  options.fill = [](MemorySpan /*memory*/, std::uint64_t /*pattern*/) { return true; };
-  auto engine = CpuEngine::create(options, windows_of(memory));
-  if (!engine) return engine.error();
-  return std::unique_ptr<Engine>(std::move(*engine));
+Result<std::unique_ptr<FailoverEngine>> make_idle_engine(const BackingMemory& memory) {
+  const auto make = [&memory]() -> Result<std::unique_ptr<Engine>> {
+    CpuOptions options;
+    options.fill = [](MemorySpan /*memory*/, std::uint64_t /*pattern*/) { return true; };
+    auto engine = CpuEngine::create(options, windows_of(memory));
+    if (!engine) return engine.error();
+    return std::unique_ptr<Engine>(std::move(*engine));
+  };
+  return FailoverEngine::create({{"idle", make}}, {});
 }
 
 }  // namespace sluice

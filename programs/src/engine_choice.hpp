@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "sluice/driver/engine_registry.hpp"
+#include "sluice/driver/failover_engine.hpp"
 #include "sluice/host/backing_memory.hpp"
 
 namespace sluice {
@@ -11,11 +12,13 @@ namespace sluice {
 /// All kinds of engines that this program knows.
 [[nodiscard]] EngineRegistry make_engine_registry();
 
-/// Makes the engine and opens the pool's memory to it.
-[[nodiscard]] Result<std::unique_ptr<Engine>> make_engine(const EngineRegistry& registry, const EngineName& name,
-                                                          const BackingMemory& memory);
+/// The first of these engines that works, with the pool's memory opened to it. Registry and memory outlive it.
+[[nodiscard]] Result<std::unique_ptr<FailoverEngine>> make_engine(const EngineRegistry& registry,
+                                                                  const std::vector<EngineName>& names,
+                                                                  const BackingMemory& memory,
+                                                                  const FailoverOptions& options = {});
 
 /// For tests: an engine that reports everything as zeroed and writes nothing.
-[[nodiscard]] Result<std::unique_ptr<Engine>> make_idle_engine(const BackingMemory& memory);
+[[nodiscard]] Result<std::unique_ptr<FailoverEngine>> make_idle_engine(const BackingMemory& memory);
 
 }  // namespace sluice

@@ -96,6 +96,11 @@ boost::json::object report_json(const Trace& trace, const RunDescription& run, c
                          {"simulated_time", run.simulated_time},
                          {"initial_scrub_s", static_cast<double>(result.initial_scrub.count()) / 1e9},
                          {"throughput_gib_s", gib_per_second(run.pool, result.initial_scrub)}};
+  json::array failovers;
+  for (const Failover& failover : run.failovers) {
+    failovers.push_back({{"from", failover.from}, {"to", failover.to}, {"reason", failover.reason}});
+  }
+  engine["failovers"] = failovers;
   if (run.counters && run.initial_counters) {
     engine["clock_mhz"] = run.clock_mhz;
     engine["data_bus_bytes"] = run.data_bus_bytes;
@@ -179,6 +184,9 @@ std::string report_text(const Trace& trace, const RunDescription& run, const Rep
                                        d.p50_us, d.p99_us, d.max_us));
   }
   out += fmt::format("engine {}\n", run.engine);
+  for (const Failover& failover : run.failovers) {
+    line("given up: " + failover.from, fmt::format("{} took over; {}", failover.to, failover.reason));
+  }
   line("throughput, whole pool", fmt::format("{:.2f} GiB/s{}", gib_per_second(run.pool, result.initial_scrub),
                                              run.simulated_time ? " (projected)" : ""));
   if (run.counters && run.initial_counters) {

@@ -4,8 +4,10 @@
 #include <boost/json/object.hpp>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "replay.hpp"
+#include "sluice/driver/failover_engine.hpp"
 #include "sluice/driver/ring_engine.hpp"
 
 namespace sluice {
@@ -14,6 +16,7 @@ namespace sluice {
 struct RunDescription {
   std::string engine;                            ///< EngineCapabilities::name
   bool simulated_time = false;                   ///< Times are cycles of a simulated clock, not of this machine.
+  std::vector<Failover> failovers;               ///< Engines that were given up on the way.
   double clock_mhz = 0.0;                        ///< of the simulated clock
   std::optional<RingCounters> initial_counters;  ///< of the initial scrub
   std::optional<RingCounters> counters;          ///< of the whole run

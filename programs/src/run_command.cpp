@@ -39,7 +39,8 @@ class RunCommand final : public Command {
   void add_azure_options();
   [[nodiscard]] Result<Trace> read_trace() const;
   [[nodiscard]] Result<std::unique_ptr<MemfdMemory>> make_memory() const;
-  int replay(const Trace& trace, const TraceChecker& needs, const BackingMemory& memory, const EngineName& name);
+  int replay(const Trace& trace, const TraceChecker& needs, const BackingMemory& memory,
+             const std::vector<EngineName>& names);
   int conclude(const Trace& trace, const RunDescription& run, const ReplayResult& result);
   [[nodiscard]] Result<void> write_report(const std::string& json) const;
 
@@ -53,7 +54,7 @@ class RunCommand final : public Command {
   ReplayOptions replay_;
   std::uint64_t scrub_rate_ = 4ULL << 30;
   std::uint64_t job_bytes_ = 1ULL << 20;
-  std::string engine_ = "rtl";
+  std::vector<std::string> engines_ = {"rtl"};
   std::uint64_t seed_ = 1;
   bool skip_scrub_ = false;
   AzureOptions azure_;
@@ -65,10 +66,14 @@ RunCommand::RunCommand(CLI::App& app)
   command_->add_option("--trace", trace_path_, "A CSV file (docs/TRACES.md), or the folder of the Azure trace")
       ->required();
   command_
-      ->add_option("--engine", engine_,
-                   "Who zeroes, and its options: KIND[:KEY=VALUE,...]; `sluice engines` lists them")
+      ->add_option(
+          "--engine", engines_,
+          "Who zeroes, and its options: KIND[:KEY=VALUE,...]; `sluice engines` lists them. Given again: who takes "
+          "over when the one before fails")
       ->type_name("NAME")
-      ->capture_default_str();
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->default_str("rtl");
   command_->add_option("--pool", pool_bytes_, "Size of the pool")
       ->transform(CLI::AsSizeValue(false))
       ->type_name("SIZE")
@@ -140,9 +145,13 @@ int RunCommand::run() {
     spdlog::error("{}", error.message);
     return code;
   };
-  auto name = EngineName::parse(engine_);
-  if (!name) return refuse(name.error(), kExitUsage);
-  if (name->kind == "rtl") name->options.emplace("seed", std::to_string(seed_));
+  std::vector<EngineName> names;
+  for (const std::string& text : engines_) {
+    auto name = EngineName::parse(text);
+    if (!name) return refuse(name.error(), kExitUsage);
+    if (name->kind == "rtl") name->options.emplace("seed", std::to_string(seed_));
+    names.push_back(std::move(*name));
+  }
   if (job_bytes_ % kPageSize.value() != 0) {
     return refuse({HostErrc::InvalidArgument,
                    fmt::format("--job-size of {} bytes: give a multiple of {} bytes", job_bytes_, kPageSize.value())},
@@ -170,20 +179,25 @@ int RunCommand::run() {
   }
   auto memory = make_memory();
   if (!memory) return refuse(memory.error(), kExitBadInput);
-  return replay(*trace, needs, **memory, *name);
+  return replay(*trace, needs, **memory, names);
 }
 
 int RunCommand::replay(const Trace& trace, const TraceChecker& needs, const BackingMemory& memory,
-                       const EngineName& name) {
+                       const std::vector<EngineName>& names) {
   replay_.scrub_rate = static_cast<double>(scrub_rate_);
   replay_.job_length = ByteCount(job_bytes_);
   const EngineRegistry registry = make_engine_registry();
-  const auto engine = skip_scrub_ ? make_idle_engine(memory) : make_engine(registry, name, memory);
+  FailoverOptions failover;
+  failover.on_failover = [](const Failover& event) {
+    spdlog::warn("engine {} is given up: {}; {}", event.from, event.reason,
+                 event.to.empty() ? "none is left" : event.to + " takes over");
+  };
+  const auto engine = skip_scrub_ ? make_idle_engine(memory) : make_engine(registry, names, memory, failover);
   if (!engine) {
     spdlog::error("the engine did not start: {}", engine.error().message);
     return engine.error().code == DriverErrc::InvalidArgument ? kExitUsage : kExitEngine;
   }
-  auto* const ring = dynamic_cast<RingEngine*>(engine->get());  // it has counters
+  const auto ring_of = [&engine] { return dynamic_cast<RingEngine*>(&(*engine)->current()); };  // it has counters
   std::signal(SIGINT, request_stop);
   std::signal(SIGTERM, request_stop);
   const auto start = std::chrono::steady_clock::now();
@@ -201,13 +215,15 @@ int RunCommand::replay(const Trace& trace, const TraceChecker& needs, const Back
     Replay replay(trace, memory, **engine, replay_);
     Progress progress(trace.events.size());
     const auto on_progress = [&](std::size_t done) {
-      if (ring != nullptr && !run.initial_counters) run.initial_counters = ring->counters();
+      if (auto* const ring = ring_of(); ring != nullptr && !run.initial_counters)
+        run.initial_counters = ring->counters();
       progress.update(done);
     };
     result = replay.run(stop_requested, on_progress);
     progress.finish();
   }
-  if (ring != nullptr) {
+  run.failovers = (*engine)->failovers();
+  if (auto* const ring = ring_of(); ring != nullptr) {
     run.counters = ring->counters();
     run.data_bus_bytes = ring->data_bus_bytes();
   }

@@ -139,6 +139,7 @@ double walk_slowdown(Rounds& rounds, const Rounds::Side& fill) {
 /// Microseconds from the cancel of a running job to its completion, the median.
 double cancel_latency_us(CpuEngine& engine, MemorySpan arena) {
   std::vector<double> latencies;
+  latencies.reserve(301);
   const ScrubJob job{arena};
   for (int round = 0; round < 301; ++round) {
     JobId id;

@@ -5,9 +5,14 @@
 #include <stdexcept>
 #include <thread>
 
+#ifdef SLUICE_WITH_DPDK
+#include "dmadev_under_test.hpp"
+#endif
 #include "sluice/driver/cpu_engine.hpp"
+#include "sluice/driver/failover_engine.hpp"
 #include "sluice/driver/ring_engine.hpp"
 #include "sluice/sim/simulated_device.hpp"
+#include "support/faulty_engine.hpp"
 #include "support/wave.hpp"
 
 namespace sluice::test {
@@ -92,6 +97,39 @@ class RingUnderTest final : public EngineUnderTest {
   sim::SimulatedDevice* device_ = nullptr;
 };
 
+/// Any engine behind something that must keep its promises.
+class WrappedUnderTest final : public EngineUnderTest {
+ public:
+  using Wrap = std::function<std::unique_ptr<Engine>(std::unique_ptr<Engine>, std::uint64_t seed)>;
+  WrappedUnderTest(std::unique_ptr<EngineUnderTest> inner, Wrap wrap)
+      : inner_(std::move(inner)), wrap_(std::move(wrap)) {}
+
+  std::unique_ptr<Engine> make(const EngineWish& wish) override { return wrap_(inner_->make(wish), wish.seed); }
+  void let_work(Engine& engine) override { inner_->let_work(engine); }
+  void open_gate() override { inner_->open_gate(); }
+
+ private:
+  std::unique_ptr<EngineUnderTest> inner_;
+  Wrap wrap_;
+};
+
+EngineKind wrapped(const std::string& name, const EngineKind& inner, const WrappedUnderTest::Wrap& wrap) {
+  return {name, [=] { return std::make_unique<WrappedUnderTest>(inner.make(), wrap); }};
+}
+
+WrappedUnderTest::Wrap with(EngineMisdeed misdeed) {
+  return [misdeed](std::unique_ptr<Engine> engine, std::uint64_t seed) {
+    return std::make_unique<FaultyEngine>(std::move(engine), misdeed, 1, seed);
+  };
+}
+
+std::unique_ptr<Engine> alone_in_failover(std::unique_ptr<Engine> engine, std::uint64_t /*seed*/) {
+  std::vector<EngineCandidate> candidates(1);
+  const auto shared = std::make_shared<std::unique_ptr<Engine>>(std::move(engine));  // std::function wants copies
+  candidates[0] = {"only", [shared]() -> Result<std::unique_ptr<Engine>> { return std::move(*shared); }};
+  return value_or_throw(FailoverEngine::create(std::move(candidates), {}));
+}
+
 EngineKind cpu(const std::string& name, std::uint32_t threads, std::optional<StoreKind> store) {
   return {name, [=] { return std::make_unique<CpuUnderTest>(threads, store); }};
 }
@@ -116,10 +154,17 @@ std::vector<EngineKind> all_engines() {
       ring("Ring512Shared", "512-shared", rough),
       ring("Ring512Lean", "512-lean", calm),
       ring("Ring1024", "1024", calm),
+      wrapped("CpuDelayed", cpu("", 1, {}), with(EngineMisdeed::Delay)),
+      wrapped("CpuReordered", cpu("", 2, {}), with(EngineMisdeed::Reorder)),
+      wrapped("FailoverCpu", cpu("", 1, {}), alone_in_failover),
+      wrapped("FailoverRing512", ring("", "512", rough), alone_in_failover),
   };
   for (const StoreKind kind : kStoreKinds) {
     if (has_store(kind)) kinds.push_back(cpu("Cpu_" + to_string(kind), 1, kind));
   }
+#ifdef SLUICE_WITH_DPDK
+  for (const EngineKind& kind : dmadev_engines()) kinds.push_back(kind);
+#endif
   return kinds;
 }
 

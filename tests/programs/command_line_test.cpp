@@ -152,6 +152,20 @@ TEST_F(CommandLine, EngineThatFailsEndsWithExitCode4AndNoReport) {
   EXPECT_FALSE(std::filesystem::exists(report + ".part"));
 }
 
+TEST_F(CommandLine, TheNextEngineTakesOverFromOneThatFails) {
+  generate();
+  const std::string report = (folder_ / "report.json").string();
+  const Outcome outcome =
+      sluice(run("--engine rtl:bus-hang-after=9000,stall-timeout-us=50 --engine cpu --report " + report));
+  EXPECT_EQ(outcome.exit_code, kExitQuarantined) << outcome.output;
+  EXPECT_NE(outcome.output.find("cpu takes over"), std::string::npos) << outcome.output;
+  const boost::json::value written = boost::json::parse(read("report.json"));
+  const auto& failovers = written.at("engine").at("failovers").as_array();
+  ASSERT_EQ(failovers.size(), 1U);
+  EXPECT_EQ(failovers[0].at("to").as_string(), "cpu");
+  EXPECT_NE(failovers[0].at("reason").as_string().find("moved nothing"), std::string::npos);
+}
+
 TEST_F(CommandLine, EngineThatDoesNotStartEndsWithExitCode4) {
   generate();
   const Outcome outcome = sluice(run("--engine rtl:wave=/no/such/folder/x.fst"));

@@ -6,6 +6,7 @@
 
 #include "engine_choice.hpp"
 #include "report.hpp"
+#include "support/faulty_engine.hpp"
 #include "trace_generator.hpp"
 
 namespace sluice {
@@ -21,8 +22,8 @@ Trace small_trace(std::uint64_t seed) {
 }
 
 std::unique_ptr<Engine> engine_of(const std::string& name, const BackingMemory& memory) {
-  auto engine =
-      name == "idle" ? make_idle_engine(memory) : make_engine(make_engine_registry(), *EngineName::parse(name), memory);
+  const EngineRegistry registry = make_engine_registry();
+  auto engine = name == "idle" ? make_idle_engine(memory) : make_engine(registry, {*EngineName::parse(name)}, memory);
   EXPECT_TRUE(engine) << engine.error().message;
   return std::move(*engine);
 }
@@ -103,6 +104,41 @@ TEST(Replay, BusThatStopsAnsweringEndsTheRun) {
   EXPECT_NE(result.message.find("moved nothing"), std::string::npos) << result.message;
   EXPECT_EQ(result.leaks, 0U);
 }
+
+class ReplayMisdeeds : public ::testing::TestWithParam<test::EngineMisdeed> {};
+
+/// Whatever an engine does wrong, the oracle finds no data of another VM in granted memory.
+TEST_P(ReplayMisdeeds, LeakNothingAndTheNextEngineTakesOver) {
+  for (const std::uint64_t nth : {5U, 60U, 300U}) {
+    SCOPED_TRACE("at completion " + std::to_string(nth));
+    const Trace trace = small_trace(nth);
+    TraceChecker checker(kScale);
+    for (const TraceEvent& event : trace.events) ASSERT_FALSE(checker.add(event));
+    const auto memory = MemfdMemory::create(checker.peak() + ByteCount(64 << 20), 1);
+    ASSERT_TRUE(memory);
+    const auto make_faulty = [&]() -> Result<std::unique_ptr<Engine>> {
+      return std::unique_ptr<Engine>(
+          std::make_unique<test::FaultyEngine>(engine_of("cpu", **memory), GetParam(), nth, nth));
+    };
+    FailoverOptions options;
+    options.job_timeout = std::chrono::seconds(1);
+    auto engine = FailoverEngine::create(
+        {{"faulty", make_faulty},
+         {"cpu", [&]() -> Result<std::unique_ptr<Engine>> { return engine_of("cpu", **memory); }}},
+        options);
+    ASSERT_TRUE(engine);
+    const std::atomic<bool> stop{false};
+    const ReplayResult result = Replay(trace, **memory, **engine, {kScale, 128.0 * 1024 * 1024, ByteCount(256 << 10)})
+                                    .run(stop, [](std::size_t) {});
+    EXPECT_EQ(result.end, ReplayEnd::Finished) << result.message;
+    EXPECT_EQ(result.leaks, 0U);
+    const bool given_up = is_harmful(GetParam()) && GetParam() != test::EngineMisdeed::Error;
+    EXPECT_EQ((*engine)->failovers().size(), given_up ? 1U : 0U);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, ReplayMisdeeds, ::testing::ValuesIn(test::kMisdeeds),
+                         [](const auto& misdeed) { return to_string(misdeed.param); });
 
 TEST(Replay, CanBeInterrupted) {
   const Trace trace = small_trace(1);

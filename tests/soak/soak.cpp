@@ -63,7 +63,7 @@ ReplayResult play(const Story& story, const std::string& name) {
   const auto memory = MemfdMemory::create(ByteCount(story.pool_bytes), 1);
   if (!memory) throw std::runtime_error(memory.error().message);
   const EngineRegistry registry = make_engine_registry();
-  auto engine = make_engine(registry, *EngineName::parse(name), **memory);
+  auto engine = make_engine(registry, {*EngineName::parse(name)}, **memory);
   if (!engine) throw std::runtime_error(engine.error().message);
   const std::atomic<bool> stop{false};
   return Replay(story.trace, **memory, **engine, story.replay).run(stop, [](std::size_t) {});

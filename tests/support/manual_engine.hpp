@@ -50,7 +50,8 @@ class ManualEngine final : public Engine {
   }
 
   [[nodiscard]] std::optional<Error> fault() const override { return fault_; }
-  [[nodiscard]] std::chrono::nanoseconds now() const override { return {}; }
+  [[nodiscard]] std::chrono::nanoseconds now() const override { return time_; }
+  void set_time(std::chrono::nanoseconds time) { time_ = time; }
 
   [[nodiscard]] const std::deque<Job>& running() const { return running_; }
 
@@ -83,6 +84,7 @@ class ManualEngine final : public Engine {
   std::vector<Completion> completions_;
   std::optional<Error> fault_;
   std::uint32_t next_ = 0;
+  std::chrono::nanoseconds time_{0};
 };
 
 }  // namespace sluice::test

@@ -41,28 +41,30 @@ struct EngineOptionHelp {
 class EngineOptionSet {
  public:
   template <std::unsigned_integral T>
-  void number(std::string key, T& value, std::uint64_t min, std::uint64_t max, std::string text) {
+  void number(const std::string& key, T& value, std::uint64_t min, std::uint64_t max, const std::string& text) {
     add_number(
-        std::move(key), min, std::min<std::uint64_t>(max, std::numeric_limits<T>::max()),
-        [&value](std::uint64_t read) { value = static_cast<T>(read); }, std::to_string(value), std::move(text));
+        key, min, std::min<std::uint64_t>(max, std::numeric_limits<T>::max()),
+        [&value](std::uint64_t read) { value = static_cast<T>(read); }, std::to_string(value), text);
   }
   template <std::unsigned_integral T>
-  void number(std::string key, std::optional<T>& value, std::uint64_t min, std::uint64_t max, std::string text) {
+  void number(const std::string& key, std::optional<T>& value, std::uint64_t min, std::uint64_t max,
+              const std::string& text) {
     add_number(
-        std::move(key), min, std::min<std::uint64_t>(max, std::numeric_limits<T>::max()),
-        [&value](std::uint64_t read) { value = static_cast<T>(read); }, "", std::move(text));
+        key, min, std::min<std::uint64_t>(max, std::numeric_limits<T>::max()),
+        [&value](std::uint64_t read) { value = static_cast<T>(read); }, "", text);
   }
-  void real(std::string key, double& value, double min, double max, std::string text);
+  void real(const std::string& key, double& value, double min, double max, const std::string& text);
   /// A number with B, KiB, MiB, GiB or TiB.
-  void bytes(std::string key, ByteCount& value, std::string text);
+  void bytes(const std::string& key, ByteCount& value, const std::string& text);
   /// N, or MIN:MAX.
-  void range(std::string key, std::uint32_t& min, std::uint32_t& max, std::string text);
+  void range(const std::string& key, std::uint32_t& min, std::uint32_t& max, const std::string& text);
   /// One of some words; `choose` gets its index.
-  void choice(std::string key, const std::vector<std::string>& words, const std::string& default_word,
-              std::function<void(std::size_t)> choose, std::string text);
+  void choice(const std::string& key, const std::vector<std::string>& words, const std::string& default_word,
+              std::function<void(std::size_t)> choose, const std::string& text);
   /// Numbers and ranges joined by +: "0+2-3".
-  void list(std::string key, std::vector<std::uint32_t>& value, std::string text);
-  void word(std::string key, std::string form, std::function<void(const std::string&)> set, std::string text);
+  void list(const std::string& key, std::vector<std::uint32_t>& value, const std::string& text);
+  void word(const std::string& key, const std::string& form, std::function<void(const std::string&)> set,
+            const std::string& text);
 
   /// Sets what `name` asks for. Errors: InvalidArgument for a key that is not there or a value that does not fit.
   [[nodiscard]] Result<void> read(const EngineName& name) const;
@@ -74,8 +76,8 @@ class EngineOptionSet {
     EngineOptionHelp help;
     Setter set;
   };
-  void add_number(std::string key, std::uint64_t min, std::uint64_t max, std::function<void(std::uint64_t)> set,
-                  std::string default_value, std::string text);
+  void add_number(const std::string& key, std::uint64_t min, std::uint64_t max, std::function<void(std::uint64_t)> set,
+                  const std::string& default_value, const std::string& text);
 
   std::vector<Option> options_;
 };

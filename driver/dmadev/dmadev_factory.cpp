@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+// "dmadev:DEVICE": the plugin of DPDK's DMA devices.
+#include <fmt/format.h>
+#include <rte_version.h>
+
+#include <algorithm>
+
+#include "dmadev_engine.hpp"
+#include "rte_device.hpp"
+#include "sluice/driver/engine_plugin.hpp"
+
+namespace sluice {
+namespace {
+
+struct Options {
+  RteOptions rte;
+  DmadevOptions engine;
+  std::uint32_t stall_timeout_ms = 2000;
+};
+
+/// What a name may set, tied to `options`.
+EngineOptionSet option_set(Options& options) {
+  EngineOptionSet set;
+  set.word(
+      "eal", "WORDS joined by +",
+      [&options](const std::string& words) {
+        options.rte.eal = words;
+        std::replace(options.rte.eal.begin(), options.rte.eal.end(), '+', ' ');
+      },
+      "options of DPDK's start, instead of " + options.rte.eal);
+  set.word(
+      "arguments", "TEXT", [&options](const std::string& text) { options.rte.arguments = text; },
+      "of a virtual device that is made by naming it");
+  set.number("descriptors", options.rte.descriptors, 32, 32'768, "operations in flight at once");
+  set.choice(
+      "copy", {"no", "yes"}, "no", [&options](std::size_t yes) { options.engine.copy = yes == 1; },
+      "copy from a zero page even if the device can fill");
+  set.bytes("chunk", options.engine.chunk, "longest operation");
+  set.bytes("in-flight", options.engine.in_flight, "bytes given to the device at once, which a cancel waits for");
+  set.number("jobs", options.engine.max_jobs, 1, 65'536, "jobs in flight at once");
+  set.number("stall-timeout-ms", options.stall_timeout_ms, 1, 1'000'000, "without an end of an operation: failed");
+  return set;
+}
+
+class DmadevFactory final : public EngineFactory {
+ public:
+  [[nodiscard]] std::string kind() const override { return "dmadev"; }
+
+  [[nodiscard]] std::vector<EngineOffer> offers() override {
+    const std::string text = fmt::format("a DMA device of {}", ::rte_version());
+    // The skeleton driver comes with DPDK: a thread that copies. It shows that the rest works.
+    std::vector<EngineOffer> offers = {{"dmadev:dma_skeleton", text + ", in software", "", {}}};
+    const auto devices = list_rte_devices({});
+    if (!devices) return {{"dmadev:dma_skeleton", text, devices.error().message, {}}};
+    for (const RteDeviceInfo& device : *devices) {
+      if (device.name == "dma_skeleton") continue;
+      offers.push_back(
+          {"dmadev:" + device.name,
+           text,
+           device.addresses_are_virtual ? "" : "it works with physical addresses here",
+           {fmt::format("{}, up to {} operations in flight", device.limits.fills ? "fills" : "copies from a zero page",
+                        device.limits.descriptors)}});
+    }
+    return offers;
+  }
+
+  [[nodiscard]] std::vector<EngineOptionHelp> options() override {
+    Options options;
+    return option_set(options).help();
+  }
+
+  [[nodiscard]] Result<std::unique_ptr<Engine>> create(const EngineName& name,
+                                                       std::span<const MemorySpan> windows) override {
+    if (name.device.empty()) {
+      return Error{DriverErrc::InvalidArgument,
+                   fmt::format("engine '{}': it names no device; give dmadev:DEVICE, for example dmadev:dma_skeleton",
+                               name.text)};
+    }
+    Options options;
+    if (auto read = option_set(options).read(name); !read) return read.error();
+    options.engine.stall_timeout = std::chrono::milliseconds(options.stall_timeout_ms);
+    auto device = open_rte_device(name.device, options.rte);
+    if (!device) return device.error();
+    auto engine = DmadevEngine::create(std::move(*device), options.engine, windows);
+    if (!engine) return engine.error();
+    return std::unique_ptr<Engine>(std::move(*engine));
+  }
+};
+
+}  // namespace
+}  // namespace sluice
+
+extern "C" sluice::EngineFactory* sluice_engine_plugin(unsigned abi) {
+  return abi == sluice::kEnginePluginAbi ? new sluice::DmadevFactory : nullptr;
+}

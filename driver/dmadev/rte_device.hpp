@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "dma_device.hpp"
+
+namespace sluice {
+
+struct RteOptions {
+  /// Given to DPDK's environment abstraction layer when the process first opens a device; later ones must be the same.
+  std::string eal = "--no-huge --no-pci -m 64 --no-telemetry --no-shconf";
+  std::string arguments;  ///< Of a virtual device that is made by opening it.
+  std::uint32_t descriptors = 512;
+};
+
+/// A DMA device of DPDK, by the name that DPDK gives it (a PCI address, a work queue) or that of a virtual device,
+/// which is made if it is not there. Its addresses are virtual ones (IOVA as VA). One thread at a time for all devices.
+/// Errors: DeviceMissing, InvalidArgument, NoResources.
+[[nodiscard]] Result<std::unique_ptr<DmaDevice>> open_rte_device(const std::string& name, const RteOptions& options);
+
+struct RteDeviceInfo {
+  std::string name;
+  DmaLimits limits;
+  bool addresses_are_virtual = false;
+};
+
+/// The devices that DPDK has found or made so far. Errors: NoResources when DPDK does not start.
+[[nodiscard]] Result<std::vector<RteDeviceInfo>> list_rte_devices(const RteOptions& options);
+
+}  // namespace sluice
