@@ -48,8 +48,8 @@ DmadevEngine::DmadevEngine(std::unique_ptr<DmaDevice> device, const DmadevOption
       windows_(std::make_unique<Windows>()),
       slots_(std::make_unique<JobSlots>(options.max_jobs)),
       progress_(options.max_jobs),
-      urgent_(std::make_unique<SlotQueue>(options.max_jobs)),
-      background_(std::make_unique<SlotQueue>(options.max_jobs)) {}
+      urgent_(std::make_unique<Ring<std::uint32_t>>(options.max_jobs)),
+      background_(std::make_unique<Ring<std::uint32_t>>(options.max_jobs)) {}
 
 Result<std::unique_ptr<DmadevEngine>> DmadevEngine::create(std::unique_ptr<DmaDevice> device,
                                                            const DmadevOptions& options,
@@ -173,7 +173,7 @@ void DmadevEngine::enqueue(std::uint32_t slot) {
 void DmadevEngine::give() {
   bool given = false;
   while (!urgent_->empty() || !background_->empty()) {
-    SlotQueue& queue = urgent_->empty() ? *background_ : *urgent_;
+    Ring<std::uint32_t>& queue = urgent_->empty() ? *background_ : *urgent_;
     const std::uint32_t slot = queue.front();
     Progress& progress = progress_[slot];
     if (progress.again && progress.in_flight == 0) {

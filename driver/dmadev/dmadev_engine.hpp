@@ -11,7 +11,8 @@
 namespace sluice {
 
 class JobSlots;
-class SlotQueue;
+template <class T>
+class Ring;
 class Windows;
 
 struct DmadevOptions {
@@ -83,8 +84,8 @@ class DmadevEngine final : public Engine {
   std::unique_ptr<Windows> windows_;
   std::unique_ptr<JobSlots> slots_;
   std::vector<Progress> progress_;
-  std::unique_ptr<SlotQueue> urgent_;
-  std::unique_ptr<SlotQueue> background_;
+  std::unique_ptr<Ring<std::uint32_t>> urgent_;
+  std::unique_ptr<Ring<std::uint32_t>> background_;
   std::deque<Chunk> chunks_;  // given to the device, oldest first
   std::size_t bytes_in_flight_ = 0;
   SourcePage zero_page_;

@@ -2,6 +2,7 @@
 #include "rte_device.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <rte_dev.h>
 #include <rte_dmadev.h>
 #include <rte_eal.h>
@@ -27,14 +28,14 @@ std::string all_cpus() {
   cpu_set_t cpus;
   CPU_ZERO(&cpus);
   ::sched_getaffinity(0, sizeof cpus, &cpus);
-  std::string list;
+  std::vector<int> usable;
   for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-    if (CPU_ISSET(cpu, &cpus)) list += (list.empty() ? "" : ",") + std::to_string(cpu);
+    if (CPU_ISSET(cpu, &cpus)) usable.push_back(cpu);
   }
-  return list;
+  return fmt::format("{}", fmt::join(usable, ","));
 }
 
-/// Starts DPDK, which a process can do once. What started it is kept, so that a different wish is told.
+/// Starts DPDK, which a process can do once. What we started it with is kept, so that a different wish is told.
 Result<void> start_eal(const std::string& wish) {
   static std::optional<std::string> started;
   if (started == wish) return {};
@@ -43,7 +44,7 @@ Result<void> start_eal(const std::string& wish) {
                  fmt::format("DPDK runs in this process already with '{}': give the same eal options, not '{}'",
                              *started, wish)};
   }
-  std::vector<std::string> words = {"sluice", "--lcores", "0@(" + all_cpus() + ")", "--log-level", "error"};
+  std::vector<std::string> words = {"sluice", "--lcores", fmt::format("0@({})", all_cpus()), "--log-level", "error"};
   std::istringstream stream(wish);
   for (std::string word; stream >> word;) words.push_back(word);
   std::vector<char*> arguments;
@@ -57,7 +58,7 @@ Result<void> start_eal(const std::string& wish) {
     result = ::rte_eal_init(static_cast<int>(words.size()), arguments.data());
     error = rte_errno;
   }).join();
-  if (result >= 0) {
+  if (result >= 0 || error == EALREADY) {  // a program that runs DPDK itself has started it as it likes
     started = wish;
     return {};
   }

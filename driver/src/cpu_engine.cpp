@@ -8,7 +8,6 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstring>
-#include <deque>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -44,6 +43,8 @@ class CpuEngine::Workers {
         states_(options.max_jobs),
         urgent_(options.max_jobs),
         background_(options.max_jobs),
+        finished_(options.max_jobs),
+        progress_(options.threads),
         rate_limit_(options.bytes_per_second) {
     if (!options_.fill) {
       options_.fill = [kind = options.store.value_or(best_store())](MemorySpan memory, std::uint64_t pattern) {
@@ -58,7 +59,7 @@ class CpuEngine::Workers {
 
   ~Workers() {
     {
-      const std::lock_guard lock(mutex_);
+      const auto locked = lock();
       stopping_ = true;
       for (State& state : states_) state.cancel.store(true, std::memory_order_relaxed);
     }
@@ -70,7 +71,7 @@ class CpuEngine::Workers {
   /// Errors: InvalidArgument for a CPU that this process may not use. Throws std::system_error without a thread.
   Result<void> start() {
     for (std::uint32_t index = 0; index < options_.threads; ++index) {
-      threads_.emplace_back([this] { work(); });
+      threads_.emplace_back([this, index] { work(progress_[index]); });
       if (options_.cpus.empty()) continue;
       const auto cpus = options_.numa_node ? std::span(options_.cpus)
                                            : std::span(options_.cpus).subspan(index % options_.cpus.size(), 1);
@@ -86,7 +87,7 @@ class CpuEngine::Workers {
 
   const EngineCapabilities& capabilities() const { return capabilities_; }
   std::optional<Error> fault() const {
-    const std::lock_guard lock(mutex_);
+    const auto locked = lock();
     return fault_;
   }
 
@@ -96,17 +97,31 @@ class CpuEngine::Workers {
     Phase phase = Phase::Queued;
     std::atomic<bool> cancel{false};
   };
+  /// Chunks that a worker has finished. Not a counter of all workers: a locked instruction would wait, chunk by chunk,
+  /// until the stores past the caches have left the CPU.
+  struct alignas(64) Progress {
+    std::atomic<std::uint64_t> chunks{0};
+    void count() { chunks.store(chunks.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed); }
+  };
   struct Taken {
     ScrubJob job;
     JobId id;
   };
 
-  void work();
-  void wait_for_work(std::unique_lock<std::mutex>& lock);
+  /// The lock is held for a microsecond at most: to sleep for it would cost more.
+  std::unique_lock<std::mutex> lock() const {
+    for (int attempt = 0; attempt < 200; ++attempt) {
+      if (std::unique_lock taken(mutex_, std::try_to_lock); taken) return taken;
+      __builtin_ia32_pause();
+    }
+    return std::unique_lock(mutex_);
+  }
+  void work(Progress& progress);
+  void wait_for_work(std::unique_lock<std::mutex>& locked);
   void take(std::vector<Taken>& taken);
-  Completion run(const ScrubJob& job, JobId id);
+  Completion run(const ScrubJob& job, JobId id, Progress& progress);
   MemorySpan next_chunk(MemorySpan memory, std::size_t from, std::size_t to) const;
-  bool wait_for_rate(const ScrubJob& job, JobId id);
+  bool wait_for_rate(const ScrubJob& job, JobId id, Progress& progress);
   void publish(std::vector<Completion>& batch);
   void watch();
   void signal();
@@ -121,16 +136,18 @@ class CpuEngine::Workers {
   std::condition_variable work_;
   JobSlots slots_;
   std::vector<State> states_;
-  SlotQueue urgent_;
-  SlotQueue background_;
-  std::deque<Completion> finished_;
+  Ring<std::uint32_t> urgent_;
+  Ring<std::uint32_t> background_;
+  Ring<Completion> finished_;
   std::optional<Error> fault_;
   bool stopping_ = false;
   bool event_fd_used_ = false;  // nobody pays for an eventfd that nobody reads
   bool signalled_ = false;
 
+  std::atomic<bool> any_finished_{false};
+  std::atomic<std::uint32_t> polls_in_vain_{0};
   std::atomic<std::uint64_t> submitted_{0};  // so that a worker that spins need not lock
-  std::atomic<std::uint64_t> progress_{0};
+  std::vector<Progress> progress_;           // by worker
   std::uint64_t seen_progress_ = 0;
   std::chrono::steady_clock::time_point last_progress_;
   RateLimit rate_limit_;
@@ -144,7 +161,7 @@ Result<std::size_t> CpuEngine::Workers::submit(std::span<const ScrubJob> jobs, s
                              jobs.size(), ids.size())};
   }
   if (auto checked = windows_.check(jobs, capabilities_.max_job_length); !checked) return checked.error();
-  const std::lock_guard lock(mutex_);
+  const auto locked = lock();
   if (fault_) return *fault_;
   const std::size_t count = std::min<std::size_t>(jobs.size(), slots_.free_count());
   if (count == 0) {
@@ -168,7 +185,7 @@ Result<std::size_t> CpuEngine::Workers::submit(std::span<const ScrubJob> jobs, s
 }
 
 CancelResult CpuEngine::Workers::cancel(JobId id) {
-  const std::lock_guard lock(mutex_);
+  const auto locked = lock();
   if (!slots_.holds(id)) return slots_.knows(id) ? CancelResult::AlreadyFinished : CancelResult::UnknownJob;
   State& state = states_[id.slot];
   if (state.phase == Phase::Finished) return CancelResult::AlreadyFinished;
@@ -177,14 +194,21 @@ CancelResult CpuEngine::Workers::cancel(JobId id) {
 }
 
 std::size_t CpuEngine::Workers::poll(std::span<Completion> out) {
-  const std::lock_guard lock(mutex_);
+  // Who polls in vain does not take the lock from the workers, but for a look at whether they still work.
+  constexpr std::uint32_t kLookEvery = 1024;
+  if (!any_finished_.load(std::memory_order_acquire) &&
+      polls_in_vain_.fetch_add(1, std::memory_order_relaxed) % kLookEvery != 0) {
+    return 0;
+  }
+  const auto locked = lock();
   if (finished_.empty() && slots_.held_count() > 0 && !fault_) watch();
   std::size_t count = 0;
   while (count < out.size() && !finished_.empty()) {
     out[count++] = finished_.front();
     slots_.give_back(finished_.front().id.slot);
-    finished_.pop_front();
+    finished_.pop();
   }
+  any_finished_.store(!finished_.empty(), std::memory_order_relaxed);
   if (finished_.empty() && signalled_) {
     signalled_ = false;
     std::uint64_t drained = 0;
@@ -195,7 +219,7 @@ std::size_t CpuEngine::Workers::poll(std::span<Completion> out) {
 
 /// From now on completions are signalled, those that wait already at once.
 int CpuEngine::Workers::event_fd() {
-  const std::lock_guard lock(mutex_);
+  const auto locked = lock();
   event_fd_used_ = true;
   if (!finished_.empty()) signal();
   return event_fd_;
@@ -212,7 +236,8 @@ void CpuEngine::Workers::signal() {
 /// finished and drops it.
 void CpuEngine::Workers::watch() {
   const auto now = std::chrono::steady_clock::now();
-  const std::uint64_t progress = progress_.load(std::memory_order_relaxed);
+  std::uint64_t progress = 0;
+  for (const Progress& worker : progress_) progress += worker.chunks.load(std::memory_order_relaxed);
   if (progress != seen_progress_) {
     seen_progress_ = progress;
     last_progress_ = now;
@@ -230,27 +255,27 @@ void CpuEngine::Workers::watch() {
     if (!slots_.held(slot) || states_[slot].phase == Phase::Finished) continue;
     states_[slot].phase = Phase::Finished;
     states_[slot].cancel.store(true, std::memory_order_relaxed);
-    finished_.push_back(
-        {slots_.id(slot), slots_.job(slot).cookie, Outcome::Failed, FailureCause::Timeout, ByteCount(0)});
+    finished_.push({slots_.id(slot), slots_.job(slot).cookie, Outcome::Failed, FailureCause::Timeout, ByteCount(0)});
   }
+  any_finished_.store(!finished_.empty(), std::memory_order_release);
 }
 
-void CpuEngine::Workers::work() {
+void CpuEngine::Workers::work(Progress& progress) {
   std::vector<Taken> taken;
   std::vector<Completion> batch;
   taken.reserve(kMostJobsTaken);
   batch.reserve(kMostJobsTaken);
   for (;;) {
     {
-      std::unique_lock lock(mutex_);
-      wait_for_work(lock);
+      auto locked = lock();
+      wait_for_work(locked);
       if (queues_empty()) return;  // only when stopping
       take(taken);
     }
     for (const Taken& next : taken) {
       // A long job does not hold back those before it; one that was cancelled or has failed is told at once.
       if (length_of(next.job.memory) > options_.publish_bytes && !batch.empty()) publish(batch);
-      batch.push_back(run(next.job, next.id));
+      batch.push_back(run(next.job, next.id, progress));
       if (batch.back().outcome != Outcome::Zeroed) publish(batch);
     }
     if (!batch.empty()) publish(batch);
@@ -258,23 +283,23 @@ void CpuEngine::Workers::work() {
 }
 
 /// Spins for a while, since a sleeping worker takes long to wake up.
-void CpuEngine::Workers::wait_for_work(std::unique_lock<std::mutex>& lock) {
+void CpuEngine::Workers::wait_for_work(std::unique_lock<std::mutex>& locked) {
   if (queues_empty() && !stopping_ && options_.spin.count() > 0) {
     const std::uint64_t seen = submitted_.load(std::memory_order_relaxed);
-    lock.unlock();
+    locked.unlock();
     const auto end = std::chrono::steady_clock::now() + options_.spin;
     while (submitted_.load(std::memory_order_relaxed) == seen && std::chrono::steady_clock::now() < end) {
       for (int pause = 0; pause < 16; ++pause) __builtin_ia32_pause();
     }
-    lock.lock();
+    locked = lock();
   }
-  work_.wait(lock, [this] { return stopping_ || !queues_empty(); });
+  work_.wait(locked, [this] { return stopping_ || !queues_empty(); });
 }
 
 /// This worker's share of what waits, up to publish_bytes; urgent jobs alone.
 void CpuEngine::Workers::take(std::vector<Taken>& taken) {
   taken.clear();
-  SlotQueue& queue = urgent_.empty() ? background_ : urgent_;
+  Ring<std::uint32_t>& queue = urgent_.empty() ? background_ : urgent_;
   const std::size_t share = (queue.size() + options_.threads - 1) / options_.threads;
   ByteCount bytes;
   while (taken.size() < std::min(share, kMostJobsTaken) && bytes < options_.publish_bytes) {
@@ -286,7 +311,7 @@ void CpuEngine::Workers::take(std::vector<Taken>& taken) {
   }
 }
 
-Completion CpuEngine::Workers::run(const ScrubJob& job, JobId id) {
+Completion CpuEngine::Workers::run(const ScrubJob& job, JobId id, Progress& progress) {
   const std::size_t size = job.memory.size();
   std::size_t filled = job.operation == Operation::Verify ? size : 0;
   std::size_t verified = job.operation == Operation::Fill ? size : 0;
@@ -294,7 +319,7 @@ Completion CpuEngine::Workers::run(const ScrubJob& job, JobId id) {
     return Completion{id, job.cookie, outcome, cause, ByteCount(bytes)};
   };
   while (filled < size || verified < size) {
-    if (states_[id.slot].cancel.load(std::memory_order_relaxed) || !wait_for_rate(job, id)) {
+    if (states_[id.slot].cancel.load(std::memory_order_relaxed) || !wait_for_rate(job, id, progress)) {
       return ended(Outcome::Cancelled, FailureCause::None, job.operation == Operation::Verify ? verified : filled);
     }
     const std::size_t readable = filled;  // a chunk behind the fill: by then it has left the CPU's buffers
@@ -314,7 +339,7 @@ Completion CpuEngine::Workers::run(const ScrubJob& job, JobId id) {
       verified += equal;
       if (equal < chunk.size()) return ended(Outcome::Failed, FailureCause::Mismatch, verified);
     }
-    progress_.fetch_add(1, std::memory_order_relaxed);
+    progress.count();
   }
   return ended(Outcome::Zeroed, FailureCause::None, size);
 }
@@ -324,7 +349,7 @@ MemorySpan CpuEngine::Workers::next_chunk(MemorySpan memory, std::size_t from, s
 }
 
 /// Waits until the limit lets a background job do its next chunk; false: it was cancelled meanwhile.
-bool CpuEngine::Workers::wait_for_rate(const ScrubJob& job, JobId id) {
+bool CpuEngine::Workers::wait_for_rate(const ScrubJob& job, JobId id, Progress& progress) {
   if (job.urgency == Urgency::Urgent || !rate_limit_.limits()) return true;
   const std::size_t length = std::min<std::size_t>(options_.chunk.value(), job.memory.size());
   const auto due = rate_limit_.reserve(ByteCount(length), std::chrono::steady_clock::now());
@@ -332,7 +357,7 @@ bool CpuEngine::Workers::wait_for_rate(const ScrubJob& job, JobId id) {
   for (auto now = std::chrono::steady_clock::now(); now < due; now = std::chrono::steady_clock::now()) {
     if (states_[id.slot].cancel.load(std::memory_order_relaxed)) return false;
     std::this_thread::sleep_for(std::min(kNap, due - now));
-    progress_.fetch_add(1, std::memory_order_relaxed);
+    progress.count();
   }
   return true;
 }
@@ -341,14 +366,15 @@ bool CpuEngine::Workers::wait_for_rate(const ScrubJob& job, JobId id) {
 void CpuEngine::Workers::publish(std::vector<Completion>& batch) {
   store_fence();
   {
-    const std::lock_guard lock(mutex_);
+    const auto locked = lock();
     for (const Completion& completion : batch) {
       if (!slots_.holds(completion.id)) continue;  // failed by watch() and collected
       State& state = states_[completion.id.slot];
       if (state.phase == Phase::Finished) continue;  // failed by watch()
       state.phase = Phase::Finished;
-      finished_.push_back(completion);
+      finished_.push(completion);
     }
+    any_finished_.store(!finished_.empty(), std::memory_order_release);
     signal();
   }
   batch.clear();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <bit>
 #include <cstdint>
 #include <vector>
 
@@ -59,19 +60,20 @@ class JobSlots {
   std::uint32_t free_count_ = 0;
 };
 
-/// Slots in the order in which they came; never more than there are.
-class SlotQueue {
+/// A queue of things of which there is at most one for each slot.
+template <class T>
+class Ring {
  public:
-  explicit SlotQueue(std::uint32_t capacity) : slots_(capacity) {}
+  explicit Ring(std::uint32_t capacity) : entries_(std::bit_ceil(capacity)) {}
   [[nodiscard]] bool empty() const { return head_ == tail_; }
   [[nodiscard]] std::size_t size() const { return tail_ - head_; }
-  [[nodiscard]] std::uint32_t front() const { return slots_[head_ % slots_.size()]; }
-  void push(std::uint32_t slot) { slots_[tail_++ % slots_.size()] = slot; }
+  [[nodiscard]] const T& front() const { return entries_[head_ & (entries_.size() - 1)]; }
+  void push(const T& entry) { entries_[tail_++ & (entries_.size() - 1)] = entry; }
   void pop() { ++head_; }
   void clear() { head_ = tail_; }
 
  private:
-  std::vector<std::uint32_t> slots_;
+  std::vector<T> entries_;
   std::uint64_t head_ = 0;
   std::uint64_t tail_ = 0;
 };

@@ -11,6 +11,8 @@
 #include <map>
 
 #include "bench/cpu_figures.hpp"
+#include "bench/dmadev_figures.hpp"
+#include "bench/engine_table.hpp"
 #include "sluice/driver/cpu_engine.hpp"
 #include "sluice/driver/ring_engine.hpp"
 #include "sluice/sim/simulated_device.hpp"
@@ -20,7 +22,7 @@
 namespace sluice {
 namespace {
 
-constexpr std::size_t kArena = 512ULL << 20;  // larger than any cache: every pass finds cold memory
+constexpr std::size_t kArena = 1ULL << 30;  // larger than any cache: every pass finds cold memory
 
 MemorySpan arena() {
   static const test::Memory memory(kArena, std::byte{1}, test::Pages::Huge);
@@ -43,6 +45,25 @@ void libc_memset(benchmark::State& state) {
   over_cold_memory(state, [](MemorySpan block) {
     std::memset(block.data(), 0, block.size());
     benchmark::ClobberMemory();
+  });
+}
+
+/// What a kernel with fast string stores does.
+void rep_stosb(benchmark::State& state) {
+  over_cold_memory(state, [](MemorySpan block) {
+    void* to = block.data();
+    std::size_t count = block.size();
+    asm volatile("rep stosb" : "+D"(to), "+c"(count) : "a"(0) : "memory");  // NOLINT
+  });
+}
+
+/// What a hypervisor does page by page: movnti, and a fence for each.
+void movnti_page_by_page(benchmark::State& state) {
+  over_cold_memory(state, [](MemorySpan block) {
+    for (std::size_t at = 0; at < block.size(); at += 4096) {
+      fill_nontemporal(StoreKind::Movnti, block.subspan(at, std::min<std::size_t>(4096, block.size() - at)), 0);
+      store_fence();
+    }
   });
 }
 
@@ -82,7 +103,7 @@ class RatioReporter final : public benchmark::ConsoleReporter {
     fmt::print("\nratio to libc memset, medians of one run\n{:>12} {:>14} {:>16}\n", "block", "", "ratio");
     for (const auto& [block, rates] : medians_) {
       for (const auto& [name, rate] : rates) {
-        fmt::print("{:>10} B  {:<16} {:>12.2f}\n", block, name, rate / rates.at("libc_memset"));
+        fmt::print("{:>10} B  {:<20} {:>8.2f}\n", block, name, rate / rates.at("libc_memset"));
       }
     }
   }
@@ -135,6 +156,8 @@ void register_all() {
     benchmark::RegisterBenchmark(name.c_str(), function)->Arg(4096)->Arg(65'536)->Arg(2 << 20)->UseRealTime();
   };
   add("libc_memset", libc_memset);
+  add("rep_stosb", rep_stosb);
+  add("movnti_page_by_page", movnti_page_by_page);
   for (const StoreKind kind : kStoreKinds) {
     if (has_store(kind)) add(to_string(kind), [kind](benchmark::State& state) { store(state, kind); });
   }
@@ -157,6 +180,10 @@ int main(int argc, char** argv) {
   benchmark::RunSpecifiedBenchmarks(&reporter);
   reporter.print_ratios();
   sluice::bench::print_cpu_figures(sluice::arena());
+#ifdef SLUICE_DMADEV_PLUGIN
+  sluice::bench::print_dmadev_figures(sluice::arena());
+#endif
+  sluice::bench::print_engine_table(sluice::arena());
   sluice::print_figures("512", "rings and data on two masters");
   sluice::print_figures("512-shared", "all on one master (beats of data and completions)");
   sluice::print_simulation_speed();

@@ -47,7 +47,7 @@ TEST(CpuEngine, NoticesACancelAfterOneChunk) {
   std::atomic<bool> go{false};
   CpuOptions options;
   options.fill = [&](MemorySpan chunk, std::uint64_t /*pattern*/) {
-    EXPECT_LE(chunk.size(), 64U << 10);
+    EXPECT_LE(chunk.size(), 32U << 10);
     ++chunks;
     while (!go) std::this_thread::yield();
     return true;
@@ -63,7 +63,7 @@ TEST(CpuEngine, NoticesACancelAfterOneChunk) {
   std::array<Completion, 1> completion;
   while ((*engine)->poll(completion) == 0) std::this_thread::yield();
   EXPECT_EQ(completion[0].outcome, Outcome::Cancelled);
-  EXPECT_EQ(completion[0].bytes_zeroed, ByteCount(64 << 10));
+  EXPECT_EQ(completion[0].bytes_zeroed, ByteCount(32 << 10));
   EXPECT_EQ(chunks, 1);
 }
 
@@ -177,7 +177,7 @@ TEST(CpuEngine, CancelEndsAWaitForTheRateAndUrgentJobsDoNotWait) {
   std::array<Completion, 1> completion;
   while ((*engine)->poll(completion) == 0) std::this_thread::yield();
   EXPECT_EQ(completion[0].outcome, Outcome::Cancelled);
-  EXPECT_LE(completion[0].bytes_zeroed, ByteCount(64 << 10)) << "only the first chunk was free";
+  EXPECT_LE(completion[0].bytes_zeroed, ByteCount(32 << 10)) << "only the first chunk was free";
 }
 
 TEST(CpuEngine, RunsItsWorkersWhereItIsTold) {

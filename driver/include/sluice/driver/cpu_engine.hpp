@@ -24,7 +24,7 @@ struct CpuOptions {
   std::vector<std::uint32_t> cpus;         ///< Worker n runs on CPU cpus[n mod size] only; empty: see numa_node.
   std::optional<std::uint32_t> numa_node;  ///< All workers run on this node's CPUs; empty: anywhere. Not with cpus.
   ByteCount bytes_per_second{0};           ///< Of background jobs, all workers together; 0: no limit.
-  ByteCount chunk{64ULL << 10};            ///< A cancel is noticed after at most so many bytes.
+  ByteCount chunk{32ULL << 10};            ///< A cancel is noticed after at most so many bytes.
   ByteCount publish_bytes{256ULL << 10};   ///< One fence and one publication for so many bytes of small jobs.
   std::chrono::nanoseconds spin{20'000};   ///< A worker looks for work so long before it sleeps.
   std::chrono::nanoseconds stall_timeout{10'000'000'000};  ///< No chunk finished for so long: the engine failed.
