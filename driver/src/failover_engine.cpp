@@ -82,12 +82,12 @@ Result<std::size_t> FailoverEngine::submit(std::span<const ScrubJob> jobs, std::
     ids[index] = slots_->take(jobs[index]);
     given_[index].cookie = ids[index].slot;
   }
-  const std::chrono::nanoseconds time = now();
+  if (slots_->held_count() == count + finished_.size()) last_end_ = now();  // nothing else was in flight
   const auto accepted = current().submit(given_, inner_ids_);
   const std::size_t taken = accepted ? *accepted : 0;
   for (std::size_t index = 0; index < count; ++index) {
     if (index < taken) {
-      in_flight_[ids[index].slot] = {inner_ids_[index], time};
+      in_flight_[ids[index].slot] = {inner_ids_[index], ended_[static_cast<std::size_t>(jobs[index].urgency)]};
     } else {
       slots_->give_back(ids[index].slot);
     }
@@ -132,6 +132,8 @@ void FailoverEngine::collect() {
       ours.id = slots_->id(slot);
       ours.cookie = slots_->job(slot).cookie;
       in_flight_[slot].finished = true;
+      ++ended_[static_cast<std::size_t>(slots_->job(slot).urgency)];
+      last_end_ = now();
       finished_.push_back(ours);
     }
   }
@@ -157,13 +159,24 @@ std::string FailoverEngine::impossible(const Completion& completion) const {
   return {};
 }
 
+/// Notices an engine that has stopped, and jobs that it has lost: those that many later ones of their urgency overtook.
 void FailoverEngine::watch() {
   if (slots_->held_count() == finished_.size()) return;
+  const std::chrono::nanoseconds time = now();
+  if (time - last_end_ >= options_.stall_timeout) {
+    give_up(FailureCause::Timeout,
+            fmt::format("it has ended no job for {} ms with {} in flight", (time - last_end_).count() / 1'000'000,
+                        slots_->held_count() - finished_.size()));
+    return;
+  }
+  if (time - last_look_ < options_.stall_timeout / 16) return;
+  last_look_ = time;
+  const std::uint64_t too_many = 4ULL * slots_->capacity();  // engines may reorder what they hold at once
   for (std::uint32_t slot = 0; slot < slots_->capacity(); ++slot) {
     if (!slots_->held(slot) || in_flight_[slot].finished) continue;
-    const std::chrono::nanoseconds age = now() - in_flight_[slot].since;
-    if (age < options_.job_timeout) continue;
-    give_up(FailureCause::Timeout, fmt::format("it has not completed a job for {} ms", age.count() / 1'000'000));
+    const std::uint64_t later = ended_[static_cast<std::size_t>(slots_->job(slot).urgency)] - in_flight_[slot].before;
+    if (later <= too_many) continue;
+    give_up(FailureCause::EngineFault, fmt::format("it has lost a job: {} others of its urgency ended since", later));
     return;
   }
 }

@@ -39,7 +39,7 @@ class FailoverTest : public ::testing::Test {
   }
   static std::unique_ptr<FailoverEngine> make(std::vector<EngineCandidate> candidates) {
     FailoverOptions options;
-    options.job_timeout = std::chrono::seconds(1);
+    options.stall_timeout = std::chrono::seconds(1);
     auto engine = FailoverEngine::create(std::move(candidates), options);
     EXPECT_TRUE(engine) << engine.error().message;
     return std::move(*engine);
@@ -154,6 +154,45 @@ TEST_F(FailoverTest, WhenTheLastEngineIsGivenUpEverythingFailsAndNothingIsTaken)
   EXPECT_EQ(engine->failovers()[1].reason, "the device is gone");
   const ScrubJob job{memory_.part(0, 4096)};
   EXPECT_EQ(engine->submit({&job, 1}, ids).error().code, DriverErrc::EngineFailed);
+}
+
+TEST_F(FailoverTest, AJobThatHundredsOvertookIsLostThoughTheEngineGoesOn) {
+  auto engine = make({faulty(EngineMisdeed::Lose, 5), cpu()});
+  std::vector<JobId> ids(1);
+  std::array<Completion, 4> some;
+  // Never idle and never silent: only the lost job can be noticed.
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  while (engine->failovers().empty() && std::chrono::steady_clock::now() < deadline) {
+    const ScrubJob job{memory_.part(0, 4096)};
+    static_cast<void>(engine->submit({&job, 1}, ids));
+    engine->poll(some);
+  }
+  ASSERT_EQ(engine->failovers().size(), 1U);
+  EXPECT_NE(engine->failovers()[0].reason.find("lost a job"), std::string::npos) << engine->failovers()[0].reason;
+  while (engine->poll(some) > 0) {
+  }
+  EXPECT_FALSE(engine->fault());
+}
+
+TEST_F(FailoverTest, SlowJobsOfAnEngineThatEndsOthersAreNotLost) {
+  auto* manual = new test::ManualEngine(4);
+  std::vector<EngineCandidate> candidates = {
+      {"manual", [manual]() -> Result<std::unique_ptr<Engine>> { return std::unique_ptr<Engine>(manual); }}};
+  auto engine = make(std::move(candidates));
+  const ScrubJob slow{memory_.part(0, 4096)};
+  JobId id;
+  ASSERT_TRUE(engine->submit({&slow, 1}, {&id, 1}));
+  std::array<Completion, 4> some;
+  for (int round = 1; round <= 40; ++round) {  // 36 seconds, and urgent work overtakes
+    const ScrubJob urgent{memory_.part(4096, 4096), 0, Urgency::Urgent};
+    ASSERT_TRUE(engine->submit({&urgent, 1}, {&id, 1}));
+    manual->set_time(std::chrono::milliseconds(900) * round);
+    manual->end(1, Outcome::Zeroed, 4096);
+    EXPECT_EQ(engine->poll(some), 1U);
+  }
+  EXPECT_FALSE(engine->fault());
+  manual->end_all();
+  EXPECT_EQ(engine->poll(some), 1U);
 }
 
 TEST_F(FailoverTest, ALateWordOfTheOldEngineIsNotHeard) {

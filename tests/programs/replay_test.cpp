@@ -121,7 +121,7 @@ TEST_P(ReplayMisdeeds, LeakNothingAndTheNextEngineTakesOver) {
           std::make_unique<test::FaultyEngine>(engine_of("cpu", **memory), GetParam(), nth, nth));
     };
     FailoverOptions options;
-    options.job_timeout = std::chrono::seconds(1);
+    options.stall_timeout = std::chrono::seconds(1);
     auto engine = FailoverEngine::create(
         {{"faulty", make_faulty},
          {"cpu", [&]() -> Result<std::unique_ptr<Engine>> { return engine_of("cpu", **memory); }}},

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <deque>
 #include <functional>
@@ -28,8 +29,9 @@ struct Failover {
 };
 
 struct FailoverOptions {
-  /// By the engine's own clock. A job that takes longer, whatever its length: the engine has lost it.
-  std::chrono::nanoseconds job_timeout{60'000'000'000};
+  /// Nothing that is in flight has ended for so long, by the engine's own clock: it has stopped. The longest job must
+  /// take less.
+  std::chrono::nanoseconds stall_timeout{60'000'000'000};
   /// Called for each one as it happens, from within create(), submit() or poll().
   std::function<void(const Failover&)> on_failover;
 };
@@ -61,8 +63,8 @@ class FailoverEngine final : public Engine {
 
  private:
   struct InFlight {
-    JobId inner;  // what the engine in use calls it
-    std::chrono::nanoseconds since{0};
+    JobId inner;               // what the engine in use calls it
+    std::uint64_t before = 0;  // jobs of its urgency that had ended when it was submitted
     bool cancelled = false;
     bool finished = false;  // waits to be collected
   };
@@ -86,6 +88,9 @@ class FailoverEngine final : public Engine {
   std::vector<InFlight> in_flight_;  // by slot
   std::vector<ScrubJob> given_;      // by one submit()
   std::vector<JobId> inner_ids_;
+  std::array<std::uint64_t, 2> ended_{};  // jobs of each urgency
+  std::chrono::nanoseconds last_end_{0};
+  std::chrono::nanoseconds last_look_{0};
   std::deque<Completion> finished_;
   std::vector<Failover> failovers_;
   std::optional<Error> fault_;
