@@ -114,11 +114,7 @@ std::chrono::nanoseconds DmadevEngine::now() const { return std::chrono::steady_
 
 Result<std::size_t> DmadevEngine::submit(std::span<const ScrubJob> jobs, std::span<JobId> ids) {
   if (fault_) return *fault_;
-  if (jobs.empty() || ids.size() < jobs.size()) {
-    return Error{DriverErrc::InvalidArgument,
-                 fmt::format("{} jobs with room for {} names: give at least one job, and room for all their names",
-                             jobs.size(), ids.size())};
-  }
+  if (auto room = check_room(jobs, ids); !room) return room.error();
   for (std::size_t index = 0; index < jobs.size(); ++index) {
     if (jobs[index].operation == Operation::Fill) continue;
     return Error{DriverErrc::InvalidArgument,

@@ -155,11 +155,7 @@ class CpuEngine::Workers {
 };
 
 Result<std::size_t> CpuEngine::Workers::submit(std::span<const ScrubJob> jobs, std::span<JobId> ids) {
-  if (jobs.empty() || ids.size() < jobs.size()) {
-    return Error{DriverErrc::InvalidArgument,
-                 fmt::format("{} jobs with room for {} names: give at least one job, and room for all their names",
-                             jobs.size(), ids.size())};
-  }
+  if (auto room = check_room(jobs, ids); !room) return room.error();
   if (auto checked = windows_.check(jobs, capabilities_.max_job_length); !checked) return checked.error();
   const auto locked = lock();
   if (fault_) return *fault_;

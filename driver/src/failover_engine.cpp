@@ -7,6 +7,7 @@
 #include <array>
 
 #include "job_slots.hpp"
+#include "windows.hpp"
 
 namespace sluice {
 
@@ -66,11 +67,7 @@ std::chrono::nanoseconds FailoverEngine::now() const { return engines_.back()->n
 Result<std::size_t> FailoverEngine::submit(std::span<const ScrubJob> jobs, std::span<JobId> ids) {
   if (!fault_ && current().fault()) collect();  // the next one takes these
   if (fault_) return *fault_;
-  if (jobs.empty() || ids.size() < jobs.size()) {
-    return Error{DriverErrc::InvalidArgument,
-                 fmt::format("{} jobs with room for {} names: give at least one job, and room for all their names",
-                             jobs.size(), ids.size())};
-  }
+  if (auto room = check_room(jobs, ids); !room) return room.error();
   const std::size_t count = std::min<std::size_t>(jobs.size(), slots_->free_count());
   if (count == 0) {
     return Error{DriverErrc::Busy,

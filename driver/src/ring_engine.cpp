@@ -168,11 +168,7 @@ std::size_t RingEngine::queue_for(Urgency urgency) const {
 
 Result<std::size_t> RingEngine::submit(std::span<const ScrubJob> jobs, std::span<JobId> ids) {
   if (fault_) return *fault_;
-  if (jobs.empty() || ids.size() < jobs.size()) {
-    return Error{DriverErrc::InvalidArgument,
-                 fmt::format("{} jobs with room for {} names: give at least one job, and room for all their names",
-                             jobs.size(), ids.size())};
-  }
+  if (auto room = check_room(jobs, ids); !room) return room.error();
   if (auto checked = windows_->check(jobs, capabilities_.max_job_length); !checked) return checked.error();
   const std::size_t count = std::min<std::size_t>(jobs.size(), slots_->free_count());
   if (count == 0) {

@@ -12,6 +12,13 @@ std::string describe(MemorySpan memory) {
 
 }  // namespace
 
+Result<void> check_room(std::span<const ScrubJob> jobs, std::span<const JobId> ids) {
+  if (!jobs.empty() && ids.size() >= jobs.size()) return {};
+  return Error{DriverErrc::InvalidArgument,
+               fmt::format("{} jobs with room for {} names: give at least one job, and room for all their names",
+                           jobs.size(), ids.size())};
+}
+
 Result<void> Windows::add(MemorySpan memory, Iova iova) {
   if (memory.empty()) {
     return Error{DriverErrc::InvalidArgument, "a window of 0 bytes was given: leave it out, or give it a length"};

@@ -9,6 +9,9 @@
 
 namespace sluice {
 
+/// What every submit() asks of its arguments. Errors: InvalidArgument.
+[[nodiscard]] Result<void> check_room(std::span<const ScrubJob> jobs, std::span<const JobId> ids);
+
 /// The memory that an engine may write, with the device's address of each piece.
 class Windows {
  public:

@@ -373,6 +373,20 @@ TEST_P(EngineContract, RefusesWhatItMustNotWriteAndSaysWhy) {
   EXPECT_EQ(first_not(memory_.all(), kUntouched), std::nullopt) << "a refused batch does nothing";
 }
 
+TEST_P(EngineContract, RefusesABatchWithoutJobsOrWithoutRoomForTheirNames) {
+  auto engine = make();
+  const ScrubJob jobs[] = {{memory_.part(0, 64)}, {memory_.part(64, 64)}};
+  std::array<JobId, 1> ids;
+  for (const auto& given : {std::span<const ScrubJob>(), std::span<const ScrubJob>(jobs)}) {
+    const auto accepted = engine->submit(given, ids);
+    ASSERT_FALSE(accepted);
+    EXPECT_EQ(accepted.error().code, DriverErrc::InvalidArgument);
+    EXPECT_NE(accepted.error().message.find(std::to_string(given.size()) + " jobs"), std::string::npos);
+  }
+  expect_no_more(*engine);
+  EXPECT_EQ(first_not(memory_.part(0, 128), kUntouched), std::nullopt);
+}
+
 INSTANTIATE_TEST_SUITE_P(All, EngineContract, ::testing::ValuesIn(all_engines()),
                          [](const auto& kind) { return kind.param.name; });
 
