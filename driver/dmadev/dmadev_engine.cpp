@@ -2,10 +2,12 @@
 #include "dmadev_engine.hpp"
 
 #include <fmt/format.h>
+#include <sys/mman.h>
 
 #include <array>
 #include <bit>
-#include <cstdlib>
+#include <cerrno>
+#include <cstring>
 
 #include "job_slots.hpp"
 #include "sluice/driver/cpu_stores.hpp"
@@ -88,14 +90,14 @@ Result<void> DmadevEngine::set_up(std::span<const MemorySpan> windows) {
 
 Result<void> DmadevEngine::make_source(SourcePage& page) {
   const std::size_t length = source_length(options_.chunk);
-  page.memory = {static_cast<std::byte*>(std::aligned_alloc(kPage, length)),
-                 [](std::byte* memory) { std::free(memory); }};
-  if (!page.memory) {
-    return Error{DriverErrc::NoResources, fmt::format("no memory for a source of {} bytes: free some", length)};
+  void* const memory =
+      ::mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+  if (memory == MAP_FAILED) {
+    return Error{DriverErrc::NoResources, fmt::format("mmap of a source of {} bytes failed: {}; free some memory",
+                                                      length, std::strerror(errno))};
   }
-  const MemorySpan memory(page.memory.get(), length);
-  fill_temporal(memory, 0);
-  return device_->map(memory);
+  page.memory = {static_cast<std::byte*>(memory), length};
+  return device_->map(page.memory);
 }
 
 DmadevEngine::~DmadevEngine() {
@@ -104,10 +106,11 @@ DmadevEngine::~DmadevEngine() {
   }
   std::array<Completion, 32> collected;
   while (slots_->held_count() > 0) poll(collected);
-  if (!fault_) return;
-  // The device may still read what it was given: this memory is never used again.
-  static_cast<void>(zero_page_.memory.release());
-  static_cast<void>(pattern_page_.memory.release());
+  device_.reset();
+  if (fault_) return;  // the device may still read its sources: they stay for ever
+  for (const SourcePage* page : {&zero_page_, &pattern_page_}) {
+    if (!page->memory.empty()) ::munmap(page->memory.data(), page->memory.size());
+  }
 }
 
 std::chrono::nanoseconds DmadevEngine::now() const { return std::chrono::steady_clock::now().time_since_epoch(); }
@@ -213,9 +216,9 @@ bool DmadevEngine::give_copy(MemorySpan to, std::uint64_t pattern, bool& from_pa
   if (page.pattern != pattern) {
     if (page.in_flight > 0) return false;
     page.pattern = pattern;
-    fill_temporal({page.memory.get(), source_length(options_.chunk)}, pattern);
+    fill_temporal(page.memory, pattern);
   }
-  if (!device_->copy(page.memory.get() + lane_of(to.data()), to)) return false;
+  if (!device_->copy(page.memory.data() + lane_of(to.data()), to)) return false;
   ++page.in_flight;
   return true;
 }

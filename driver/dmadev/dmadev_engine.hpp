@@ -60,7 +60,7 @@ class DmadevEngine final : public Engine {
   };
   /// Memory that copies read from.
   struct SourcePage {
-    std::unique_ptr<std::byte[], void (*)(std::byte*)> memory{nullptr, nullptr};
+    MemorySpan memory;
     std::uint64_t pattern = 0;
     std::uint32_t in_flight = 0;  // copies that read it
   };
