@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "cpu_affinity.hpp"
+#include "cpu_options.hpp"
 #include "job_slots.hpp"
 #include "rate_limit.hpp"
 #include "windows.hpp"
@@ -118,7 +119,8 @@ class CpuEngine::Workers {
   }
   void work(Progress& progress);
   void wait_for_work(std::unique_lock<std::mutex>& locked);
-  void take(std::vector<Taken>& taken);
+  void take(Ring<std::uint32_t>& queue, std::vector<Taken>& taken);
+  void serve_urgent(Progress& progress);
   Completion run(const ScrubJob& job, JobId id, Progress& progress);
   MemorySpan next_chunk(MemorySpan memory, std::size_t from, std::size_t to) const;
   bool wait_for_rate(const ScrubJob& job, JobId id, Progress& progress);
@@ -145,7 +147,8 @@ class CpuEngine::Workers {
   bool signalled_ = false;
 
   std::atomic<bool> any_finished_{false};
-  std::atomic<std::uint32_t> polls_in_vain_{0};
+  std::atomic<bool> urgent_waits_{false};
+  std::atomic<std::chrono::steady_clock::rep> next_look_{0};
   std::atomic<std::uint64_t> submitted_{0};  // so that a worker that spins need not lock
   std::vector<Progress> progress_;           // by worker
   std::uint64_t seen_progress_ = 0;
@@ -171,6 +174,7 @@ Result<std::size_t> CpuEngine::Workers::submit(std::span<const ScrubJob> jobs, s
     state.cancel.store(false, std::memory_order_relaxed);
     (jobs[index].urgency == Urgency::Urgent ? urgent_ : background_).push(ids[index].slot);
   }
+  urgent_waits_.store(!urgent_.empty(), std::memory_order_relaxed);
   submitted_.fetch_add(count, std::memory_order_relaxed);
   if (count == 1) {
     work_.notify_one();
@@ -190,12 +194,14 @@ CancelResult CpuEngine::Workers::cancel(JobId id) {
 }
 
 std::size_t CpuEngine::Workers::poll(std::span<Completion> out) {
-  // Who polls in vain does not take the lock from the workers, but for a look at whether they still work.
-  constexpr std::uint32_t kLookEvery = 1024;
+  // Who polls in vain does not take the lock from the workers, but for a look now and then at whether they still work.
+  const auto now = std::chrono::steady_clock::now();
   if (!any_finished_.load(std::memory_order_acquire) &&
-      polls_in_vain_.fetch_add(1, std::memory_order_relaxed) % kLookEvery != 0) {
+      now.time_since_epoch().count() < next_look_.load(std::memory_order_relaxed)) {
     return 0;
   }
+  const auto look_after = std::chrono::duration_cast<std::chrono::steady_clock::duration>(options_.stall_timeout / 16);
+  next_look_.store((now + look_after).time_since_epoch().count(), std::memory_order_relaxed);
   const auto locked = lock();
   if (finished_.empty() && slots_.held_count() > 0 && !fault_) watch();
   std::size_t count = 0;
@@ -247,6 +253,7 @@ void CpuEngine::Workers::watch() {
                         options_.stall_timeout.count() / 1'000'000, slots_.held_count())};
   urgent_.clear();
   background_.clear();
+  urgent_waits_.store(false, std::memory_order_relaxed);
   for (std::uint32_t slot = 0; slot < slots_.capacity(); ++slot) {
     if (!slots_.held(slot) || states_[slot].phase == Phase::Finished) continue;
     states_[slot].phase = Phase::Finished;
@@ -266,7 +273,7 @@ void CpuEngine::Workers::work(Progress& progress) {
       auto locked = lock();
       wait_for_work(locked);
       if (queues_empty()) return;  // only when stopping
-      take(taken);
+      take(urgent_.empty() ? background_ : urgent_, taken);
     }
     for (const Taken& next : taken) {
       // A long job does not hold back those before it; one that was cancelled or has failed is told at once.
@@ -292,19 +299,34 @@ void CpuEngine::Workers::wait_for_work(std::unique_lock<std::mutex>& locked) {
   work_.wait(locked, [this] { return stopping_ || !queues_empty(); });
 }
 
-/// This worker's share of what waits, up to publish_bytes; urgent jobs alone.
-void CpuEngine::Workers::take(std::vector<Taken>& taken) {
+/// This worker's share of what waits, up to publish_bytes. One at a time where a job may wait for the rate, so that
+/// none waits behind it unpublished.
+void CpuEngine::Workers::take(Ring<std::uint32_t>& queue, std::vector<Taken>& taken) {
   taken.clear();
-  Ring<std::uint32_t>& queue = urgent_.empty() ? background_ : urgent_;
   const std::size_t share = (queue.size() + options_.threads - 1) / options_.threads;
+  const std::size_t most = &queue == &background_ && rate_limit_.limits() ? 1 : kMostJobsTaken;
   ByteCount bytes;
-  while (taken.size() < std::min(share, kMostJobsTaken) && bytes < options_.publish_bytes) {
+  while (taken.size() < std::min(share, most) && bytes < options_.publish_bytes) {
     const std::uint32_t slot = queue.front();
     queue.pop();
     states_[slot].phase = Phase::Running;
     taken.push_back({slots_.job(slot), slots_.id(slot)});
     bytes += length_of(taken.back().job.memory);
   }
+  urgent_waits_.store(!urgent_.empty(), std::memory_order_relaxed);
+}
+
+/// Leaves a background job, between two chunks, for the urgent ones that have come.
+void CpuEngine::Workers::serve_urgent(Progress& progress) {
+  std::vector<Taken> taken;
+  {
+    const auto locked = lock();
+    take(urgent_, taken);
+  }
+  std::vector<Completion> batch;
+  batch.reserve(taken.size());
+  for (const Taken& next : taken) batch.push_back(run(next.job, next.id, progress));
+  if (!batch.empty()) publish(batch);
 }
 
 Completion CpuEngine::Workers::run(const ScrubJob& job, JobId id, Progress& progress) {
@@ -315,6 +337,7 @@ Completion CpuEngine::Workers::run(const ScrubJob& job, JobId id, Progress& prog
     return Completion{id, job.cookie, outcome, cause, ByteCount(bytes)};
   };
   while (filled < size || verified < size) {
+    if (job.urgency == Urgency::Background && urgent_waits_.load(std::memory_order_relaxed)) serve_urgent(progress);
     if (states_[id.slot].cancel.load(std::memory_order_relaxed) || !wait_for_rate(job, id, progress)) {
       return ended(Outcome::Cancelled, FailureCause::None, job.operation == Operation::Verify ? verified : filled);
     }
@@ -352,6 +375,7 @@ bool CpuEngine::Workers::wait_for_rate(const ScrubJob& job, JobId id, Progress& 
   constexpr std::chrono::steady_clock::duration kNap = std::chrono::milliseconds(1);  // and then looks for a cancel
   for (auto now = std::chrono::steady_clock::now(); now < due; now = std::chrono::steady_clock::now()) {
     if (states_[id.slot].cancel.load(std::memory_order_relaxed)) return false;
+    if (urgent_waits_.load(std::memory_order_relaxed)) serve_urgent(progress);
     std::this_thread::sleep_for(std::min(kNap, due - now));
     progress.count();
   }
@@ -377,29 +401,9 @@ void CpuEngine::Workers::publish(std::vector<Completion>& batch) {
 }
 
 Result<std::unique_ptr<CpuEngine>> CpuEngine::create(const CpuOptions& given, std::span<const MemorySpan> windows) {
-  CpuOptions options = given;
-  if (options.max_jobs < 1 || options.max_jobs > 65'536 || options.threads < 1 || options.threads > 64 ||
-      options.chunk == ByteCount(0)) {
-    return Error{
-        DriverErrc::InvalidArgument,
-        fmt::format("{} jobs, {} threads, chunks of {} bytes: give 1 to 65536 jobs, 1 to 64 threads and chunks "
-                    "of at least 1 byte",
-                    options.max_jobs, options.threads, options.chunk.value())};
-  }
-  if (options.store && !has_store(*options.store)) {
-    return Error{DriverErrc::InvalidArgument,
-                 fmt::format("this CPU has no {} stores: leave the choice open, which gives {}",
-                             to_string(*options.store), to_string(best_store()))};
-  }
-  if (options.numa_node) {
-    if (!options.cpus.empty()) {
-      return Error{DriverErrc::InvalidArgument,
-                   fmt::format("CPUs and NUMA node {} were given: give one of them", *options.numa_node)};
-    }
-    auto cpus = cpus_of_node(*options.numa_node);
-    if (!cpus) return cpus.error();
-    options.cpus = std::move(*cpus);
-  }
+  auto checked = check_options(given);
+  if (!checked) return checked.error();
+  const CpuOptions& options = *checked;
   Windows opened;
   for (const MemorySpan window : windows) {
     if (auto added = opened.add(window, Iova(reinterpret_cast<std::uintptr_t>(window.data()))); !added) {

@@ -164,14 +164,19 @@ TEST(CpuEngine, CancelEndsAWaitForTheRateAndUrgentJobsDoNotWait) {
   Memory memory(1 << 20);
   const MemorySpan windows[] = {memory.all()};
   CpuOptions options;
-  options.threads = 2;
   options.bytes_per_second = ByteCount(1);  // who waits, waits for hours
+  std::atomic<int> chunks{0};
+  options.fill = [&](MemorySpan /*chunk*/, std::uint64_t /*pattern*/) {
+    ++chunks;
+    return true;
+  };
   auto engine = CpuEngine::create(options, windows);
   ASSERT_TRUE(engine);
   const ScrubJob slow{memory.all()};
   JobId id;
   ASSERT_TRUE((*engine)->submit({&slow, 1}, {&id, 1}));
-  time_of(**engine, {memory.all(), 0, Urgency::Urgent});
+  while (chunks == 0) std::this_thread::yield();
+  time_of(**engine, {memory.all(), 0, Urgency::Urgent});  // the one worker leaves its job for it
   std::this_thread::sleep_for(std::chrono::milliseconds(5));
   (*engine)->cancel(id);
   std::array<Completion, 1> completion;
