@@ -27,6 +27,11 @@ class PluginFactory final : public EngineFactory {
     return load() ? inside_->options() : std::vector<EngineOptionHelp>{};
   }
 
+  [[nodiscard]] Result<MemorySpan> allocate(const EngineName& name, ByteCount length) override {
+    if (auto loaded = load(); !loaded) return loaded.error();
+    return inside_->allocate(name, length);
+  }
+
   [[nodiscard]] Result<std::unique_ptr<Engine>> create(const EngineName& name,
                                                        std::span<const MemorySpan> windows) override {
     if (auto loaded = load(); !loaded) return loaded.error();
@@ -70,15 +75,27 @@ void EngineRegistry::add_plugin(const std::string& kind, const std::filesystem::
   add(std::make_unique<PluginFactory>(kind, library));
 }
 
-Result<std::unique_ptr<Engine>> EngineRegistry::create(const EngineName& name,
-                                                       std::span<const MemorySpan> windows) const {
+Result<EngineFactory*> EngineRegistry::factory_of(const EngineName& name) const {
   std::vector<std::string> kinds;
   for (const auto& factory : factories_) {
-    if (factory->kind() == name.kind) return factory->create(name, windows);
+    if (factory->kind() == name.kind) return factory.get();
     kinds.push_back(factory->kind());
   }
   return Error{DriverErrc::InvalidArgument, fmt::format("engine '{}': there is no kind '{}'; there are: {}", name.text,
                                                         name.kind, fmt::join(kinds, ", "))};
+}
+
+Result<MemorySpan> EngineRegistry::allocate(const EngineName& name, ByteCount length) const {
+  auto factory = factory_of(name);
+  if (!factory) return factory.error();
+  return (*factory)->allocate(name, length);
+}
+
+Result<std::unique_ptr<Engine>> EngineRegistry::create(const EngineName& name,
+                                                       std::span<const MemorySpan> windows) const {
+  auto factory = factory_of(name);
+  if (!factory) return factory.error();
+  return (*factory)->create(name, windows);
 }
 
 }  // namespace sluice

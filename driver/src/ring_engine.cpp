@@ -2,6 +2,8 @@
 #include "sluice/driver/ring_engine.hpp"
 
 #include <fmt/format.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <bit>
@@ -12,6 +14,9 @@
 namespace sluice {
 namespace {
 
+constexpr std::uint32_t kNothingThere = 0xFFFFFFFF;  // what PCIe reads where no device is
+constexpr std::uint32_t kEveryCause =
+    ring::kIrqCauseCompletion | ring::kIrqCauseFault | ring::kIrqCauseQuarantine | ring::kIrqCauseDrained;
 constexpr std::uint32_t kPriorities[] = {0, 3};  // background, urgent
 
 std::uint8_t ring_operation(Operation operation) {
@@ -114,6 +119,11 @@ Result<void> RingEngine::set_up(std::span<const MemorySpan> windows) {
   }
   slots_ = std::make_unique<JobSlots>(options_.ring_entries);
   queue_of_slot_.resize(options_.ring_entries);
+  interrupt_fd_ = transport_->interrupt_fd();
+  if (interrupt_fd_ >= 0) {
+    transport_->write_register(ring::kRegIer, (1U << queues_.size()) - 1);
+    transport_->write_register(ring::kRegGie, 1);
+  }
   transport_->write_register(ring::kRegCtrl, ring::kEngineCtrlEnable);
   last_progress_ = transport_->now();
   return {};
@@ -157,6 +167,7 @@ RingEngine::~RingEngine() {
   std::array<Completion, 32> collected;
   while (slots_->held_count() > 0) poll(collected);
   for (const Queue& queue : queues_) transport_->write_register(queue.registers + ring::kQueueCtrl, 0);
+  if (interrupt_fd_ >= 0) transport_->write_register(ring::kRegGie, 0);
   transport_->write_register(ring::kRegCtrl, 0);
 }
 
@@ -212,8 +223,20 @@ CancelResult RingEngine::cancel(JobId id) {
   return CancelResult::Requested;
 }
 
+/// Before the rings are read: what comes after that interrupts again. The pin is a level, so it is lowered before the
+/// last of what it has caused is forgotten.
+void RingEngine::take_interrupt() {
+  std::uint64_t raised = 0;
+  if (::read(interrupt_fd_, &raised, sizeof raised) != sizeof raised) return;
+  for (const Queue& queue : queues_) {
+    transport_->write_register(queue.registers + ring::kQueueCause, kEveryCause);
+  }
+  if (::read(interrupt_fd_, &raised, sizeof raised) < 0) return;  // none came meanwhile
+}
+
 std::size_t RingEngine::poll(std::span<Completion> out) {
   if (fault_) return report_failed(out);
+  if (interrupt_fd_ >= 0) take_interrupt();
   std::size_t count = collect_all(out);
   if (count == 0 && slots_->held_count() > 0) {
     transport_->advance();
@@ -221,6 +244,8 @@ std::size_t RingEngine::poll(std::span<Completion> out) {
     if (count == 0) watch();
   }
   if (fault_) count += report_failed(out.subspan(count));
+  // There may be more, which has interrupted already.
+  if (interrupt_fd_ >= 0 && count == out.size() && slots_->held_count() > 0) ::eventfd_write(interrupt_fd_, 1);
   return count;
 }
 
@@ -304,6 +329,10 @@ void RingEngine::watch() {
   if (silence < options_.stall_timeout / 4) return;
   for (const Queue& queue : queues_) {
     const std::uint32_t status = transport_->read_register(queue.registers + ring::kQueueStatus);
+    if (status == kNothingThere) {
+      fail(FailureCause::EngineFault, "the device is gone: its registers read as ones");
+      return;
+    }
     if ((status & (ring::kStatusFetchFault | ring::kStatusCompletionFault)) != 0) {
       fail(FailureCause::EngineFault, fmt::format("the device could not reach its rings (queue status {:#x})", status));
       return;

@@ -7,6 +7,9 @@
 #ifndef SLUICE_DMADEV_PLUGIN
 #define SLUICE_DMADEV_PLUGIN "sluice_engine_dmadev.so"
 #endif
+#ifndef SLUICE_XRT_PLUGIN
+#define SLUICE_XRT_PLUGIN "sluice_engine_xrt.so"
+#endif
 
 namespace sluice {
 namespace {
@@ -24,6 +27,7 @@ EngineRegistry make_engine_registry() {
   EngineRegistry registry;
   registry.add(sim::make_rtl_factory());
   registry.add_plugin("dmadev", SLUICE_DMADEV_PLUGIN);
+  registry.add_plugin("xrt", SLUICE_XRT_PLUGIN);
   return registry;
 }
 

@@ -38,8 +38,9 @@ class RunCommand final : public Command {
  private:
   void add_azure_options();
   [[nodiscard]] Result<Trace> read_trace() const;
-  [[nodiscard]] Result<std::unique_ptr<MemfdMemory>> make_memory() const;
-  int replay(const Trace& trace, const TraceChecker& needs, const BackingMemory& memory,
+  [[nodiscard]] Result<std::unique_ptr<BackingMemory>> make_memory(const EngineRegistry& registry,
+                                                                   const std::vector<EngineName>& names) const;
+  int replay(const Trace& trace, const TraceChecker& needs, const EngineRegistry& registry, const BackingMemory& memory,
              const std::vector<EngineName>& names);
   int conclude(const Trace& trace, const RunDescription& run, const ReplayResult& result);
   [[nodiscard]] Result<void> write_report(const std::string& json) const;
@@ -130,14 +131,30 @@ Result<Trace> RunCommand::read_trace() const {
   return read_csv(in, trace_path_);
 }
 
-Result<std::unique_ptr<MemfdMemory>> RunCommand::make_memory() const {
+Result<std::unique_ptr<BackingMemory>> RunCommand::make_memory(const EngineRegistry& registry,
+                                                               const std::vector<EngineName>& names) const {
   const PageKind kind = pages_ == "2M" ? PageKind::Huge2MiB : (pages_ == "1G" ? PageKind::Huge1GiB : PageKind::Small);
   if (pool_bytes_ % bricks_ != 0) {
     return Error{HostErrc::InvalidArgument, fmt::format("a pool of {} bytes does not divide into {} bricks: choose "
                                                         "another --pool or --bricks",
                                                         pool_bytes_, bricks_)};
   }
-  return MemfdMemory::create(ByteCount(pool_bytes_ / bricks_), bricks_, kind);
+  // An engine that reaches only memory of its device's provides it; the others in the list must reach it too.
+  for (const EngineName& name : names) {
+    auto own = registry.allocate(name, ByteCount(pool_bytes_));
+    if (!own) return own.error();
+    if (own->empty()) continue;
+    std::vector<MemorySpan> pieces;
+    for (std::uint32_t brick = 0; brick < bricks_; ++brick) {
+      pieces.push_back(own->subspan(brick * (pool_bytes_ / bricks_), pool_bytes_ / bricks_));
+    }
+    auto foreign = ForeignMemory::create(pieces);
+    if (!foreign) return foreign.error();
+    return std::unique_ptr<BackingMemory>(std::move(*foreign));
+  }
+  auto memory = MemfdMemory::create(ByteCount(pool_bytes_ / bricks_), bricks_, kind);
+  if (!memory) return memory.error();
+  return std::unique_ptr<BackingMemory>(std::move(*memory));
 }
 
 int RunCommand::run() {
@@ -177,16 +194,17 @@ int RunCommand::run() {
                      replay_.memory_scale)},
         kExitBadInput);
   }
-  auto memory = make_memory();
-  if (!memory) return refuse(memory.error(), kExitBadInput);
-  return replay(*trace, needs, **memory, names);
+  const EngineRegistry registry = make_engine_registry();
+  auto memory = make_memory(registry, names);
+  if (!memory)
+    return refuse(memory.error(), memory.error().code == DriverErrc::DeviceMissing ? kExitEngine : kExitBadInput);
+  return replay(*trace, needs, registry, **memory, names);
 }
 
-int RunCommand::replay(const Trace& trace, const TraceChecker& needs, const BackingMemory& memory,
-                       const std::vector<EngineName>& names) {
+int RunCommand::replay(const Trace& trace, const TraceChecker& needs, const EngineRegistry& registry,
+                       const BackingMemory& memory, const std::vector<EngineName>& names) {
   replay_.scrub_rate = static_cast<double>(scrub_rate_);
   replay_.job_length = ByteCount(job_bytes_);
-  const EngineRegistry registry = make_engine_registry();
   FailoverOptions failover;
   failover.on_failover = [](const Failover& event) {
     spdlog::warn("engine {} is given up: {}; {}", event.from, event.reason,

@@ -133,22 +133,25 @@ std::uint8_t AxiSlave::perform(const Write& write) {
   while (first < bus_bytes_ && !strobed(first)) ++first;
   while (last > burst_bytes - bus_bytes_ && !strobed(last)) --last;
   if (first > last || !strobed(first) || !strobed(last)) return kOkay;
-  const HostMemory::Window* window = memory_.find(aligned + first, last - first + 1);
-  if (window == nullptr) return kDecodeError;
-  std::byte* const target = window->memory.data() + (aligned + first - window->base);
-  const std::uint64_t length = last - first + 1;
-  if (window->is_ring) {
-    if (faults_.ring_errors) return kSlaveError;
-  } else {
-    if (const std::uint8_t fault = fault_at(target, length); fault != kOkay) return fault;
-    if (faults_.slave_error_probability > 0.0 && chance(faults_.slave_error_probability)) return kSlaveError;
-  }
   for (std::uint64_t index = first; index <= last; ++index) {
     if (index % 8 == 0 && index + 8 <= last && write.strobes[index / 8] == 0xFF) {
       index += 7;
     } else {
       require(strobed(index), cycle_, fmt::format("a burst to {:#x} has holes in its strobes", write.address));
     }
+  }
+  const std::uint64_t length = last - first + 1;
+  const HostMemory::Window* window = memory_.find(aligned + first, length);
+  if (window == nullptr) {
+    if (memory_.remote() == nullptr) return kDecodeError;
+    return memory_.remote()->write(aligned + first, {write.data.data() + first, length});
+  }
+  std::byte* const target = window->memory.data() + (aligned + first - window->base);
+  if (window->is_ring) {
+    if (faults_.ring_errors) return kSlaveError;
+  } else {
+    if (const std::uint8_t fault = fault_at(target, length); fault != kOkay) return fault;
+    if (faults_.slave_error_probability > 0.0 && chance(faults_.slave_error_probability)) return kSlaveError;
   }
   std::memcpy(target, write.data.data() + first, length);
   return kOkay;
@@ -161,23 +164,12 @@ void AxiSlave::choose_read_response() {
   Read& read = reads_[id].front();
   const std::uint64_t address = read.address + static_cast<std::uint64_t>(read.sent) * read.beat_bytes;
   const std::uint64_t aligned = address / read.beat_bytes * read.beat_bytes;
-  // Like a real memory, it delivers what is there of a beat at the edge of a window.
-  const HostMemory::Window* window = memory_.find(address, 1);
   pins_.rvalid = true;
   pins_.rid = static_cast<std::uint8_t>(id);
-  pins_.rresp = kOkay;
-  if (window == nullptr) {
-    pins_.rresp = kDecodeError;
+  if (memory_.remote() != nullptr && memory_.find(address, 1) == nullptr) {
+    read_remote(read, address);
   } else {
-    const std::uint64_t offset = address - window->base;
-    const std::uint64_t length =
-        std::min<std::uint64_t>(aligned + read.beat_bytes - address, window->memory.size() - offset);
-    const std::byte* const source = window->memory.data() + offset;
-    pins_.rresp = window->is_ring ? (faults_.ring_errors ? kSlaveError : kOkay) : fault_at(source, length);
-    if (pins_.rresp == kOkay) {
-      pins_.rdata.fill(std::byte{0xEE});
-      std::memcpy(pins_.rdata.data() + address % bus_bytes_, source, length);
-    }
+    read_window(read, address);
   }
   // Only the first beat of a burst may be unaligned.
   read.address = aligned - static_cast<std::uint64_t>(read.sent) * read.beat_bytes;
@@ -189,6 +181,38 @@ void AxiSlave::choose_read_response() {
     if (reads_[id].empty()) reads_waiting_ &= ~(1U << id);
     reading_.reset();
   }
+}
+
+/// The beat of `read` at `address`. Like a real memory, it delivers what is there of a beat at the edge of a window.
+void AxiSlave::read_window(const Read& read, std::uint64_t address) {
+  pins_.rresp = kOkay;
+  const HostMemory::Window* window = memory_.find(address, 1);
+  if (window == nullptr) {
+    pins_.rresp = kDecodeError;
+    return;
+  }
+  const std::uint64_t offset = address - window->base;
+  const std::uint64_t beat_end = (address / read.beat_bytes + 1) * read.beat_bytes;
+  const std::uint64_t length = std::min<std::uint64_t>(beat_end - address, window->memory.size() - offset);
+  const std::byte* const source = window->memory.data() + offset;
+  pins_.rresp = window->is_ring ? (faults_.ring_errors ? kSlaveError : kOkay) : fault_at(source, length);
+  if (pins_.rresp != kOkay) return;
+  pins_.rdata.fill(std::byte{0xEE});
+  std::memcpy(pins_.rdata.data() + address % bus_bytes_, source, length);
+}
+
+void AxiSlave::read_remote(Read& read, std::uint64_t address) {
+  if (read.sent == 0) {
+    const std::uint64_t end = (address / read.beat_bytes + read.beats) * read.beat_bytes;
+    read.remote.resize(end - address);
+    read.remote_response = memory_.remote()->read(address, read.remote);
+  }
+  pins_.rresp = read.remote_response;
+  if (pins_.rresp != kOkay) return;
+  const std::uint64_t offset = address - read.first_address;
+  const std::uint64_t beat_end = (address / read.beat_bytes + 1) * read.beat_bytes;
+  pins_.rdata.fill(std::byte{0xEE});
+  std::memcpy(pins_.rdata.data() + address % bus_bytes_, read.remote.data() + offset, beat_end - address);
 }
 
 void AxiSlave::observe(const MasterPins& master) {
@@ -288,8 +312,14 @@ void AxiSlave::finish_write() {
 }
 
 void AxiSlave::take_read_address(const MasterPins& master) {
-  reads_[master.arid].push_back({master.araddr, master.arlen + 1U, 0, 1U << master.arsize,
-                                 cycle_ + latency(timing_.read_latency), master.araddr});
+  reads_[master.arid].push_back({master.araddr,
+                                 master.arlen + 1U,
+                                 0,
+                                 1U << master.arsize,
+                                 cycle_ + latency(timing_.read_latency),
+                                 master.araddr,
+                                 0,
+                                 {}});
   tell(BusEvent::Kind::ReadAddress, master.arid, master.araddr);
   reads_waiting_ |= 1U << master.arid;
 }

@@ -41,15 +41,19 @@ class HostMemory {
     bool is_ring;
   };
 
-  explicit HostMemory(std::uint64_t first_iova) : next_base_(first_iova) {}
+  explicit HostMemory(std::uint64_t first_iova, RemoteMemory* remote = nullptr)
+      : next_base_(first_iova), remote_(remote) {}
 
   Iova add_window(MemorySpan memory, bool is_ring);
   /// The window that holds all of it, or null.
   [[nodiscard]] const Window* find(std::uint64_t address, std::uint64_t length) const;
+  /// Answers for what no window holds; null: nothing does.
+  [[nodiscard]] RemoteMemory* remote() const { return remote_; }
 
  private:
   std::vector<Window> windows_;
   std::uint64_t next_base_;
+  RemoteMemory* remote_;
 };
 
 /// An AXI4 slave over host memory. In each cycle: drive() says what it answers, observe() takes the handshakes.
@@ -88,6 +92,8 @@ class AxiSlave {
     std::uint32_t beat_bytes = 0;
     std::uint64_t due = 0;
     std::uint64_t first_address = 0;
+    std::uint8_t remote_response = 0;
+    std::vector<std::byte> remote;  // the whole burst, fetched with its first beat
   };
 
   [[nodiscard]] bool chance(double probability);
@@ -96,6 +102,8 @@ class AxiSlave {
   template <class Queues>
   [[nodiscard]] std::optional<std::size_t> choose_due(const Queues& queues, std::uint32_t& waiting);
   [[nodiscard]] std::uint8_t perform(const Write& write);
+  void read_window(const Read& read, std::uint64_t address);
+  void read_remote(Read& read, std::uint64_t address);
   [[nodiscard]] std::uint8_t fault_at(const std::byte* target, std::uint64_t length) const;
   void tell(BusEvent::Kind kind, std::size_t id, std::uint64_t address) const;
   void choose_write_response();

@@ -71,7 +71,7 @@ class Device final : public SimulatedDevice {
       : options_(options),
         build_(build.parameters),
         model_(build.make(options.wave_file.string(), options.assertions)),
-        memory_(options.first_iova),
+        memory_(options.first_iova, options.remote_memory),
         data_(memory_, build_.data_width / 8, ring_ids(), options.seed, options.timing),
         rings_(memory_, build_.data_width / 8, ring_ids(), options.seed + 1, options.timing) {
     set_faults(options.faults);

@@ -15,6 +15,7 @@ namespace sluice::test {
 
 inline constexpr std::byte kUntouched{0xA5};
 inline constexpr std::uint64_t kPattern = 0x0123456789ABCDEF;
+inline constexpr std::size_t kMemory = 8 << 20;
 inline constexpr auto kPatience = std::chrono::seconds(60);
 
 class EngineContract : public ::testing::TestWithParam<EngineKind> {
@@ -54,8 +55,13 @@ class EngineContract : public ::testing::TestWithParam<EngineKind> {
     for (int attempt = 0; attempt < 20; ++attempt) EXPECT_EQ(engine.poll(some), 0U);
   }
 
-  Memory memory_{8 << 20, kUntouched};
+  Memory make_memory() {
+    const MemorySpan own = under_test_->memory(kMemory);
+    return own.empty() ? Memory(kMemory, kUntouched) : Memory(own, kUntouched);
+  }
+
   std::unique_ptr<EngineUnderTest> under_test_ = GetParam().make();
+  Memory memory_ = make_memory();
 };
 
 }  // namespace sluice::test

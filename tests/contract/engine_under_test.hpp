@@ -29,6 +29,8 @@ class EngineUnderTest {
   EngineUnderTest& operator=(const EngineUnderTest&) = delete;
   virtual ~EngineUnderTest() = default;
 
+  /// What the engine's jobs lie in, if it reaches only memory of its own; empty: any memory.
+  [[nodiscard]] virtual MemorySpan memory(std::size_t /*length*/) { return {}; }
   [[nodiscard]] virtual std::unique_ptr<Engine> make(const EngineWish& wish) = 0;
   /// Gated engines: lets a little work happen and returns when it has.
   virtual void let_work(Engine& engine) = 0;

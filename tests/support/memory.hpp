@@ -23,9 +23,15 @@ class Memory {
     base_ = static_cast<std::byte*>(memory);
     fill(value);
   }
+  /// Memory that somebody else keeps.
+  Memory(MemorySpan foreign, std::byte value) : base_(foreign.data()), length_(foreign.size()), foreign_(true) {
+    fill(value);
+  }
   Memory(const Memory&) = delete;
   Memory& operator=(const Memory&) = delete;
-  ~Memory() { ::munmap(base_, length_); }
+  ~Memory() {
+    if (!foreign_) ::munmap(base_, length_);
+  }
 
   [[nodiscard]] MemorySpan all() const { return {base_, length_}; }
   [[nodiscard]] MemorySpan part(std::size_t offset, std::size_t length) const { return all().subspan(offset, length); }
@@ -34,6 +40,7 @@ class Memory {
  private:
   std::byte* base_;
   std::size_t length_;
+  bool foreign_ = false;
 };
 
 /// The byte that a fill with `pattern` leaves at `address`.

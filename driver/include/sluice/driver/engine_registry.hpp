@@ -34,7 +34,12 @@ class EngineFactory {
   /// At least one: a kind that this machine has not says why.
   [[nodiscard]] virtual std::vector<EngineOffer> offers() = 0;
   [[nodiscard]] virtual std::vector<EngineOptionHelp> options() = 0;
-  /// Errors: InvalidArgument (the name), DeviceMissing, NoResources.
+  /// Memory for an engine that reaches only memory of its own device's: zeroed whole pages, in place as long as the
+  /// factory lives. Empty: the engine reaches any memory. Errors: as of create().
+  [[nodiscard]] virtual Result<MemorySpan> allocate(const EngineName& /*name*/, ByteCount /*length*/) {
+    return MemorySpan{};
+  }
+  /// Errors: InvalidArgument (the name, or a window that the engine does not reach), DeviceMissing, NoResources.
   [[nodiscard]] virtual Result<std::unique_ptr<Engine>> create(const EngineName& name,
                                                                std::span<const MemorySpan> windows) = 0;
 };
@@ -55,11 +60,14 @@ class EngineRegistry {
 
   [[nodiscard]] const std::vector<std::unique_ptr<EngineFactory>>& factories() const { return factories_; }
 
-  /// Errors: InvalidArgument for a name that is not understood, and what the kind's factory says.
+  /// What the factory of that kind does. Errors: InvalidArgument for a kind that is not there, and the factory's own.
+  [[nodiscard]] Result<MemorySpan> allocate(const EngineName& name, ByteCount length) const;
   [[nodiscard]] Result<std::unique_ptr<Engine>> create(const EngineName& name,
                                                        std::span<const MemorySpan> windows) const;
 
  private:
+  [[nodiscard]] Result<EngineFactory*> factory_of(const EngineName& name) const;
+
   std::vector<std::unique_ptr<EngineFactory>> factories_;
 };
 

@@ -32,7 +32,8 @@ struct RingCounters {
 
 /// Drives a scrub engine through rings in host memory (docs/RING.md). The same code for every transport. Urgent and
 /// background jobs go to queues of their own where the device has more than one; what the device can do is read from
-/// it. Polled: poll() is what lets the device make progress where the device is simulated in this process.
+/// it. It has a completion_fd() where the transport has interrupts. poll() is what lets the device make progress where
+/// the device is simulated in this process, and what notices that it has stopped.
 class RingEngine final : public Engine {
  public:
   /// Sets the device up to write nothing but `windows`. Errors: DeviceMissing, InvalidArgument, NoResources.
@@ -46,6 +47,7 @@ class RingEngine final : public Engine {
   [[nodiscard]] Result<std::size_t> submit(std::span<const ScrubJob> jobs, std::span<JobId> ids) override;
   CancelResult cancel(JobId id) override;
   std::size_t poll(std::span<Completion> out) override;
+  [[nodiscard]] int completion_fd() const noexcept override { return interrupt_fd_; }
   [[nodiscard]] std::optional<Error> fault() const override { return fault_; }
   [[nodiscard]] std::chrono::nanoseconds now() const override { return transport_->now(); }
 
@@ -73,6 +75,7 @@ class RingEngine final : public Engine {
   [[nodiscard]] Result<void> write_checked(std::uint32_t offset, std::uint64_t value, bool wide);
   [[nodiscard]] std::uint64_t read_counter(std::uint32_t offset);
   [[nodiscard]] std::size_t queue_for(Urgency urgency) const;
+  void take_interrupt();
   void place_descriptor(std::uint32_t slot);
   std::size_t collect(Queue& queue, std::span<Completion> out);
   std::size_t collect_all(std::span<Completion> out);
@@ -91,6 +94,7 @@ class RingEngine final : public Engine {
   std::vector<Queue> queues_;  // background first, then urgent
   std::vector<std::size_t> queue_of_slot_;
   std::uint32_t data_bus_bytes_ = 0;
+  int interrupt_fd_ = -1;
   std::chrono::nanoseconds last_progress_{0};
   std::uint64_t last_beats_ = 0;
   std::optional<Error> fault_;

@@ -38,6 +38,10 @@ class Transport {
   /// Called while the driver waits: lets time pass for the device.
   virtual void advance() = 0;
 
+  /// An eventfd that is written when the device has raised its interrupt, and that the driver reads empty; -1: the
+  /// device is polled.
+  [[nodiscard]] virtual int interrupt_fd() const { return -1; }
+
   /// The clock of the device, for timeouts.
   [[nodiscard]] virtual std::chrono::nanoseconds now() const = 0;
 

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -100,6 +101,17 @@ struct RtlBuild {
 /// The builds there are: the matrix of parameters that is built and tested.
 [[nodiscard]] const std::vector<RtlBuild>& rtl_builds();
 
+/// Memory behind the engine that is not in this process. Both answer with the AXI response: 0 OKAY, 2 SLVERR, 3 DECERR.
+class RemoteMemory {
+ public:
+  RemoteMemory() = default;
+  RemoteMemory(const RemoteMemory&) = delete;
+  RemoteMemory& operator=(const RemoteMemory&) = delete;
+  virtual ~RemoteMemory() = default;
+  virtual std::uint8_t read(std::uint64_t address, std::span<std::byte> to) = 0;
+  virtual std::uint8_t write(std::uint64_t address, std::span<const std::byte> from) = 0;
+};
+
 struct SimOptions {
   std::string build = "512";  ///< Name of an RtlBuild.
   std::uint64_t seed = 1;
@@ -110,6 +122,7 @@ struct SimOptions {
   std::uint32_t cycles_per_advance = 128;  ///< Cycles for each call of advance().
   bool assertions = true;                  ///< Off: a broken RTL build runs on, and others may notice. For tests.
   std::filesystem::path wave_file;         ///< FST; empty: none
+  RemoteMemory* remote_memory = nullptr;   ///< Holds every address that is not mapped. Lives longer than the device.
 };
 
 /// An assertion in the RTL or a rule of the AXI memory was broken. The message says which.
