@@ -4,6 +4,7 @@
 #include <rte_version.h>
 
 #include <algorithm>
+#include <filesystem>
 
 #include "dmadev_engine.hpp"
 #include "rte_device.hpp"
@@ -12,8 +13,14 @@
 namespace sluice {
 namespace {
 
+// The driver of our own engine, which DPDK does not know by itself.
+#ifndef SLUICE_PMD
+#define SLUICE_PMD "librte_dma_sluice.so"
+#endif
+
 struct Options {
   RteOptions rte;
+  std::string driver;
   DmadevOptions engine;
   std::uint32_t stall_timeout_ms = 2000;
 };
@@ -29,6 +36,9 @@ EngineOptionSet option_set(Options& options) {
       },
       "options of DPDK's start, instead of " + options.rte.eal);
   set.word(
+      "driver", "FILE", [&options](const std::string& file) { options.driver = file; },
+      "shared library with the device's driver; for dma_sluice... the one that was built with this");
+  set.word(
       "arguments", "TEXT", [&options](const std::string& text) { options.rte.arguments = text; },
       "of a virtual device that is made by naming it");
   set.number("descriptors", options.rte.descriptors, 32, 32'768, "operations in flight at once");
@@ -42,6 +52,11 @@ EngineOptionSet option_set(Options& options) {
   return set;
 }
 
+std::string why_no_driver() {
+  std::error_code error;
+  return std::filesystem::exists(SLUICE_PMD, error) ? "" : "its driver " SLUICE_PMD " is not there: build it";
+}
+
 class DmadevFactory final : public EngineFactory {
  public:
   [[nodiscard]] std::string kind() const override { return "dmadev"; }
@@ -49,7 +64,9 @@ class DmadevFactory final : public EngineFactory {
   [[nodiscard]] std::vector<EngineOffer> offers() override {
     const std::string text = fmt::format("a DMA device of {}", ::rte_version());
     // The skeleton driver comes with DPDK: a thread that copies. It shows that the rest works.
-    std::vector<EngineOffer> offers = {{"dmadev:dma_skeleton", text + ", in software", "", {}}};
+    std::vector<EngineOffer> offers = {
+        {"dmadev:dma_skeleton", text + ", in software", "", {}},
+        {"dmadev:dma_sluice", "our own engine as " + text, why_no_driver(), {"simulated; or arguments=engine=cpu"}}};
     const auto devices = list_rte_devices({});
     if (!devices) return {{"dmadev:dma_skeleton", text, devices.error().message, {}}};
     for (const RteDeviceInfo& device : *devices) {
@@ -79,6 +96,8 @@ class DmadevFactory final : public EngineFactory {
     Options options;
     if (auto read = option_set(options).read(name); !read) return read.error();
     options.engine.stall_timeout = std::chrono::milliseconds(options.stall_timeout_ms);
+    if (options.driver.empty() && name.device.starts_with("dma_sluice")) options.driver = SLUICE_PMD;
+    if (!options.driver.empty()) options.rte.eal += " -d " + options.driver;
     auto device = open_rte_device(name.device, options.rte);
     if (!device) return device.error();
     auto engine = DmadevEngine::create(std::move(*device), options.engine, windows);

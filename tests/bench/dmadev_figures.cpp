@@ -68,7 +68,9 @@ double engine_seconds(DmadevEngine& engine, MemorySpan memory) {
 }  // namespace
 
 void print_dmadev_figures(MemorySpan arena) {
-  auto device = open_rte_device(kDevice, {});
+  RteOptions options;
+  options.eal += " -d " SLUICE_PMD;  // the engine table asks for it later, and DPDK starts once
+  auto device = open_rte_device(kDevice, options);
   if (!device) {
     fmt::print("\ndmadev: {}\n", device.error().message);
     return;

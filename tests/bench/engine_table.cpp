@@ -7,9 +7,11 @@
 #include <array>
 #include <chrono>
 #include <cstring>
+#include <map>
 #include <vector>
 
 #include "sluice/driver/engine_registry.hpp"
+#include "sluice/driver/ring_engine.hpp"
 #include "sluice/sim/rtl_factory.hpp"
 
 namespace sluice::bench {
@@ -19,6 +21,8 @@ using Nanoseconds = std::chrono::nanoseconds;
 
 constexpr std::size_t kSizes[] = {4 << 10, 64 << 10, 2 << 20, 64 << 20, 1 << 30};
 constexpr std::size_t kMostJobs = 4096;
+constexpr double kMhz = 300.0;
+constexpr std::size_t kMostForXrt = 64 << 20;  // the same cycles as rtl's, at a tenth of the speed
 
 struct Row {
   double gib_per_second = 0.0;  // of many jobs
@@ -29,6 +33,13 @@ double gib_per_second(std::size_t bytes, Nanoseconds time) {
   return static_cast<double>(bytes) / static_cast<double>(1 << 30) / std::chrono::duration<double>(time).count();
 }
 
+/// The time that counts: an engine's own, or the cycles of one that is simulated in another process.
+Nanoseconds now(Engine& engine) {
+  auto* const ring = dynamic_cast<RingEngine*>(&engine);
+  if (ring == nullptr || engine.capabilities().clock_mhz > 0.0) return engine.now();
+  return Nanoseconds(static_cast<std::int64_t>(static_cast<double>(ring->counters().cycles) * 1000.0 / kMhz));
+}
+
 /// Jobs of `size` one after the other through `memory`, as many in flight as the engine takes; how long that took.
 Nanoseconds time_jobs(Engine& engine, MemorySpan memory, std::size_t size, std::size_t jobs) {
   std::array<ScrubJob, 32> batch;
@@ -36,7 +47,7 @@ Nanoseconds time_jobs(Engine& engine, MemorySpan memory, std::size_t size, std::
   std::array<Completion, 32> completions;
   const std::size_t places = memory.size() / size;
   std::size_t submitted = 0;
-  const Nanoseconds start = engine.now();
+  const Nanoseconds start = now(engine);
   for (std::size_t done = 0; done < jobs;) {
     const std::size_t count = std::min(batch.size(), jobs - submitted);
     for (std::size_t index = 0; index < count; ++index) {
@@ -48,11 +59,11 @@ Nanoseconds time_jobs(Engine& engine, MemorySpan memory, std::size_t size, std::
     done += engine.poll(completions);
     if (engine.fault()) return Nanoseconds::max();
   }
-  return engine.now() - start;
+  return now(engine) - start;
 }
 
 Row measure(Engine& engine, MemorySpan memory, std::size_t size) {
-  const bool simulated = engine.capabilities().clock_mhz > 0.0;  // exact, and slow
+  const bool simulated = dynamic_cast<RingEngine*>(&engine) != nullptr;  // exact, and slow
   const std::size_t bytes = simulated ? std::max<std::size_t>(size, 1 << 20) : memory.size();
   const std::size_t jobs = std::clamp<std::size_t>(bytes / size, 1, kMostJobs);
   Row row;
@@ -86,26 +97,46 @@ void print(const std::string& name, std::size_t size, const Row& row, const Row&
 }  // namespace
 
 void print_engine_table(MemorySpan arena) {
+  struct Choice {
+    std::string label;
+    std::string name;
+  };
+  std::vector<Choice> choices = {{"cpu", "cpu"}, {"cpu:threads=2", "cpu:threads=2"}};
   EngineRegistry registry;
   registry.add(sim::make_rtl_factory());
 #ifdef SLUICE_DMADEV_PLUGIN
   registry.add_plugin("dmadev", SLUICE_DMADEV_PLUGIN);
+  // DPDK starts once, so with our driver from the first on.
+  choices.push_back({"dmadev:dma_skeleton", "dmadev:dma_skeleton,driver=" SLUICE_PMD});
+  choices.push_back({"dmadev:dma_sluice on cpu", "dmadev:dma_sluice,arguments=engine=cpu"});
+#endif
+  choices.push_back({"rtl", "rtl"});
+#ifdef SLUICE_XRT_PLUGIN
+  registry.add_plugin("xrt", SLUICE_XRT_PLUGIN);
+  choices.push_back({"xrt:emulate=yes", "xrt:emulate=yes"});
 #endif
   fmt::print("\nengines, many jobs and one job, on cold memory\n{:<24} {:>13} {:>15} {:>7} {:>15}\n", "", "job",
              "many jobs", "memset", "one job");
-  const MemorySpan windows[] = {arena};
+  std::map<std::string, MemorySpan> own;  // of engines that reach no other
   for (const std::size_t size : kSizes) {
     const Row memset = measure_memset(arena, size);
     print("libc memset", size, memset, memset, "");
-    for (const std::string name : {"cpu", "cpu:threads=2", "dmadev:dma_skeleton", "rtl"}) {
-      auto engine = registry.create(*EngineName::parse(name), windows);
+    for (const auto& [label, text] : choices) {
+      const EngineName name = *EngineName::parse(text);
+      if (name.kind == "xrt" && size > kMostForXrt) continue;
+      if (!own.contains(text)) {
+        const auto allocated = registry.allocate(name, ByteCount(kMostForXrt));
+        own[text] = !allocated || allocated->empty() ? arena : *allocated;
+      }
+      const MemorySpan windows[] = {own[text]};
+      auto engine = registry.create(name, windows);
       if (!engine) {
-        fmt::print("{:<24} not available: {}\n", name, engine.error().message);
+        fmt::print("{:<24} not available: {}\n", label, engine.error().message);
         continue;
       }
-      const double mhz = (*engine)->capabilities().clock_mhz;
-      print(name, size, measure(**engine, arena, size), memset,
-            mhz > 0.0 ? fmt::format(" (cycles at {:.0f} MHz)", mhz) : "");
+      const bool simulated = dynamic_cast<RingEngine*>(engine->get()) != nullptr;
+      print(label, size, measure(**engine, windows[0], size), memset,
+            simulated ? fmt::format(" (cycles at {:.0f} MHz)", kMhz) : "");
     }
   }
 }

@@ -76,11 +76,15 @@ class Gate final : public DmaDevice {
 
 class DmadevUnderTest final : public EngineUnderTest {
  public:
-  explicit DmadevUnderTest(std::string device) : name_(std::move(device)) {}
+  DmadevUnderTest(std::string device, std::string arguments)
+      : name_(std::move(device)), arguments_(std::move(arguments)) {}
 
   std::unique_ptr<Engine> make(const EngineWish& wish) override {
     allowed_ = wish.gated ? 0 : (wish.stalls ? 2 : kEverything);
-    auto device = std::move(open_rte_device(name_, {})).value();
+    RteOptions rte;
+    rte.eal += " -d " SLUICE_PMD;
+    rte.arguments = arguments_;
+    auto device = std::move(open_rte_device(name_, rte)).value();
     const bool plain = !wish.gated && !wish.stalls && wish.bad_range.empty();
     if (!plain) device = std::make_unique<Gate>(std::move(device), wish.bad_range, allowed_);
     DmadevOptions options;
@@ -101,13 +105,18 @@ class DmadevUnderTest final : public EngineUnderTest {
  private:
   static constexpr std::uint64_t kEverything = ~0ULL;
   std::string name_;
+  std::string arguments_;
   std::uint64_t allowed_ = kEverything;
 };
 
 }  // namespace
 
 std::vector<EngineKind> dmadev_engines() {
-  return {{"DmadevSkeleton", [] { return std::make_unique<DmadevUnderTest>("dma_skeleton"); }}};
+  const auto kind = [](const std::string& name, const std::string& device, const std::string& arguments) {
+    return EngineKind{name, [=] { return std::make_unique<DmadevUnderTest>(device, arguments); }};
+  };
+  return {kind("DmadevSkeleton", "dma_skeleton", ""), kind("DmadevSluiceCpu", "dma_sluice_cpu", "engine=cpu"),
+          kind("DmadevSluiceRtl", "dma_sluice_rtl", "engine=rtl")};
 }
 
 }  // namespace sluice::test
