@@ -16,6 +16,7 @@ enum class DmaStatus : std::uint8_t {
   NotAttempted,  ///< An earlier one failed; nothing was touched.
   BadOperation,  ///< The device does not take it: its length, its form.
   BadAddress,    ///< Nothing is mapped there.
+  PageFault,     ///< A page was not there, and the device cannot bring it in. Some of it may have been written.
   AccessFailed,  ///< The bus or the memory refused; some of it may have been written.
   DeviceFailed,  ///< The link or the device itself.
 };
@@ -25,6 +26,7 @@ struct DmaLimits {
   bool fills = false;
   bool copies = false;
   std::uint32_t descriptors = 0;  ///< Operations in flight at once.
+  std::size_t boundary = 0;       ///< No operation may cross a multiple of it (pages of physical memory); 0: any may.
 };
 
 /// One DMA channel with operations that end in their order. One thread at a time; nothing waits.
@@ -48,6 +50,9 @@ class DmaDevice {
   virtual void doorbell() = 0;
   /// What has ended since, in order; returns how many.
   virtual std::size_t completed(std::span<DmaStatus> out) = 0;
+
+  /// Whether the device says that it has stopped at an error, and will end nothing any more.
+  [[nodiscard]] virtual bool halted() = 0;
 
   /// Tries to make a device stop that does not answer. It may still write afterwards.
   virtual void give_up() = 0;

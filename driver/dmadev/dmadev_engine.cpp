@@ -17,6 +17,7 @@ namespace sluice {
 namespace {
 
 constexpr std::size_t kPage = 4096;
+constexpr auto kLookForHalt = std::chrono::milliseconds(1);  // a look costs an access to the device
 
 FailureCause cause_of(DmaStatus status) {
   switch (status) {
@@ -27,6 +28,7 @@ FailureCause cause_of(DmaStatus status) {
       return FailureCause::BadDescriptor;
     case DmaStatus::BadAddress:
       return FailureCause::DecodeError;
+    case DmaStatus::PageFault:
     case DmaStatus::AccessFailed:
       return FailureCause::SlaveError;
     case DmaStatus::DeviceFailed:
@@ -68,6 +70,13 @@ Result<std::unique_ptr<DmadevEngine>> DmadevEngine::create(std::unique_ptr<DmaDe
   if (!limits.copies && (!limits.fills || options.copy)) {
     return Error{DriverErrc::DeviceMissing, fmt::format("{} cannot {}: choose another engine", limits.name,
                                                         options.copy ? "copy memory" : "fill or copy memory")};
+  }
+  if (limits.boundary != 0 && (options.copy || !limits.fills)) {
+    return Error{
+        DriverErrc::DeviceMissing,
+        fmt::format("{} works with physical addresses and is to copy: only fills are possible so; use an IOMMU, or "
+                    "choose another engine",
+                    limits.name)};
   }
   std::unique_ptr<DmadevEngine> engine(new DmadevEngine(std::move(device), options));
   if (auto ready = engine->set_up(windows); !ready) return ready.error();
@@ -197,7 +206,11 @@ bool DmadevEngine::give_chunk(std::uint32_t slot) {
   const ScrubJob& job = slots_->job(slot);
   Progress& progress = progress_[slot];
   const MemorySpan rest = job.memory.subspan(progress.given);
-  const MemorySpan to = rest.first(std::min<std::size_t>(rest.size(), options_.chunk.value()));
+  std::size_t length = std::min<std::size_t>(rest.size(), options_.chunk.value());
+  if (const std::size_t boundary = device_->limits().boundary; boundary != 0) {
+    length = std::min(length, boundary - reinterpret_cast<std::uintptr_t>(rest.data()) % boundary);
+  }
+  const MemorySpan to = rest.first(length);
   bool from_pattern_page = false;
   const auto turned = std::rotr(job.pattern, static_cast<int>(8 * lane_of(to.data())));
   if (!(copies_ ? give_copy(to, job.pattern, from_pattern_page) : device_->fill(turned, to))) return false;
@@ -239,12 +252,24 @@ void DmadevEngine::reap() {
       if (copies_) --(chunk.from_pattern_page ? pattern_page_ : zero_page_).in_flight;
       Progress& progress = progress_[chunk.slot];
       --progress.in_flight;
-      if (status == DmaStatus::NotAttempted) progress.again = true;
+      const bool missed = status == DmaStatus::PageFault && !progress.again && bring_in(chunk);
+      if (status == DmaStatus::NotAttempted || missed) progress.again = true;
       if (progress.cause == FailureCause::None && !progress.again) progress.cause = cause_of(status);
       if (progress.cause == FailureCause::None && !progress.again) progress.done += chunk.length;
       settle(chunk.slot);
     }
   }
+}
+
+/// Brings in the pages of a chunk at which a job stands, once: the kernel may have taken them, or never have given
+/// them. Their content stays. False: that is not what was wrong.
+bool DmadevEngine::bring_in(const Chunk& chunk) {
+  Progress& progress = progress_[chunk.slot];
+  if (progress.cause != FailureCause::None || progress.faults_brought_in == progress.done + 1) return false;
+  progress.faults_brought_in = progress.done + 1;
+  std::byte* const from = slots_->job(chunk.slot).memory.data() + progress.done;
+  const std::size_t lead = reinterpret_cast<std::uintptr_t>(from) % kPage;
+  return ::madvise(from - lead, lead + chunk.length, MADV_POPULATE_WRITE) == 0;
 }
 
 /// Finishes a job of which nothing is queued or in flight any more.
@@ -269,6 +294,11 @@ void DmadevEngine::settle(std::uint32_t slot) {
 void DmadevEngine::watch() {
   if (chunks_.empty()) return;
   const auto silence = std::chrono::steady_clock::now() - last_progress_;
+  if (silence > kLookForHalt && device_->halted()) {
+    fail(FailureCause::EngineFault,
+         fmt::format("the device has stopped at an error, with {} operations in flight", chunks_.size()));
+    return;
+  }
   if (silence < options_.stall_timeout) return;
   fail(FailureCause::Timeout,
        fmt::format("the device has ended nothing for {} ms with {} operations in flight",

@@ -50,7 +50,8 @@ class DmadevEngine final : public Engine {
     std::uint32_t in_flight = 0;  // chunks
     bool queued = false;          // stands in a queue: more is to be given
     bool cancelled = false;
-    bool again = false;  // the device did not attempt a chunk: goes on from `done` when nothing is in flight
+    bool again = false;  // a chunk was not attempted, or missed a page: goes on from `done` when nothing is in flight
+    std::size_t faults_brought_in = 0;  // one more than the `done` at which a page was missing and was brought in
     FailureCause cause = FailureCause::None;
   };
   struct Chunk {
@@ -73,6 +74,7 @@ class DmadevEngine final : public Engine {
   bool give_chunk(std::uint32_t slot);
   bool give_copy(MemorySpan to, std::uint64_t pattern, bool& from_pattern_page);
   void reap();
+  [[nodiscard]] bool bring_in(const Chunk& chunk);
   void settle(std::uint32_t slot);
   void watch();
   void fail(FailureCause cause, const std::string& why);

@@ -46,6 +46,7 @@ EngineOptionSet option_set(Options& options) {
       "copy", {"no", "yes"}, "no", [&options](std::size_t yes) { options.engine.copy = yes == 1; },
       "copy from a zero page even if the device can fill");
   set.bytes("chunk", options.engine.chunk, "longest operation");
+  set.bytes("page", options.rte.page, "size of the pool's pages, for a device with physical addresses: 2MiB or 1GiB");
   set.bytes("in-flight", options.engine.in_flight, "bytes given to the device at once, which a cancel waits for");
   set.number("jobs", options.engine.max_jobs, 1, 65'536, "jobs in flight at once");
   set.number("stall-timeout-ms", options.stall_timeout_ms, 1, 1'000'000, "without an end of an operation: failed");
@@ -74,9 +75,10 @@ class DmadevFactory final : public EngineFactory {
       offers.push_back(
           {"dmadev:" + device.name,
            text,
-           device.addresses_are_virtual ? "" : "it works with physical addresses here",
+           "",
            {fmt::format("{}, up to {} operations in flight", device.limits.fills ? "fills" : "copies from a zero page",
-                        device.limits.descriptors)}});
+                        device.limits.descriptors),
+            device.addresses_are_virtual ? "virtual addresses" : "physical addresses: huge pages only, with page="}});
     }
     return offers;
   }

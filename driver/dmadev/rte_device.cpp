@@ -17,6 +17,8 @@
 #include <sstream>
 #include <thread>
 
+#include "physical_pages.hpp"
+
 namespace sluice {
 namespace {
 
@@ -86,8 +88,9 @@ DmaStatus status_of(enum rte_dma_status_code code) {
     case RTE_DMA_STATUS_BUS_WRITE_ERROR:
     case RTE_DMA_STATUS_BUS_ERROR:
     case RTE_DMA_STATUS_DATA_POISION:
-    case RTE_DMA_STATUS_PAGE_FAULT:
       return DmaStatus::AccessFailed;
+    case RTE_DMA_STATUS_PAGE_FAULT:
+      return DmaStatus::PageFault;
     case RTE_DMA_STATUS_DESCRIPTOR_READ_ERROR:
     case RTE_DMA_STATUS_DEV_LINK_ERROR:
     case RTE_DMA_STATUS_ERROR_UNKNOWN:
@@ -105,37 +108,63 @@ bool virtual_addresses(const rte_dma_info& info) {
   return (info.dev_capa & RTE_DMA_CAPA_SVA) != 0 || ::rte_eal_iova_mode() == RTE_IOVA_VA;
 }
 
+/// The device of DPDK's with this name, on whatever bus; null: it has none, as a driver may.
+rte_device* find_bus_device(const char* name) {
+  for (const char* bus : {"bus=pci", "bus=dsa", "bus=vdev"}) {
+    rte_dev_iterator iterator;
+    rte_device* device = nullptr;
+    RTE_DEV_FOREACH(device, bus, &iterator) {
+      if (std::strcmp(::rte_dev_name(device), name) == 0) return device;
+    }
+  }
+  return nullptr;
+}
+
 class RteDevice final : public DmaDevice {
  public:
-  RteDevice(std::int16_t id, DmaLimits limits) : id_(id), limits_(std::move(limits)) {}
+  RteDevice(std::int16_t id, DmaLimits limits, bool sees_all_memory)
+      : id_(id), limits_(std::move(limits)), sees_all_memory_(sees_all_memory) {}
   ~RteDevice() override {
     if (!given_up_) ::rte_dma_stop(id_);
+    rte_device* const device = mapped_.empty() ? nullptr : find_bus_device(limits_.name.c_str());
+    for (const MemorySpan memory : mapped_) {
+      ::rte_dev_dma_unmap(device, memory.data(), iova(memory.data()), memory.size());
+    }
     for (const MemorySpan memory : registered_) ::rte_extmem_unregister(memory.data(), memory.size());
   }
 
   [[nodiscard]] const DmaLimits& limits() const override { return limits_; }
 
-  /// Tells DPDK of the memory where it keeps such a list: whole pages that it does not know yet.
+  /// Tells DPDK of the memory where it keeps such a list: whole pages that it does not know yet. A device that does not
+  /// see the process's memory as it is needs it mapped in the IOMMU as well, or its physical addresses.
   [[nodiscard]] Result<void> map(MemorySpan memory) override {
+    if (limits_.boundary != 0) {
+      const auto lookup = [](const std::byte* at) -> std::optional<std::uint64_t> {
+        const rte_iova_t physical = ::rte_mem_virt2phy(at);
+        if (physical == RTE_BAD_IOVA) return std::nullopt;
+        return physical;
+      };
+      return physical_.add(memory, limits_.boundary, lookup);
+    }
     const bool whole_pages = reinterpret_cast<std::uintptr_t>(memory.data()) % kPage == 0 && memory.size() % kPage == 0;
-    if (!whole_pages) return {};  // reached by virtual address; DPDK can register whole pages only
+    if (!whole_pages && sees_all_memory_) return {};  // DPDK can register whole pages only
     const int result = ::rte_extmem_register(memory.data(), memory.size(), nullptr,
                                              static_cast<unsigned>(memory.size() / kPage), kPage);
     if (result == 0) {
       registered_.push_back(memory);
-      return {};
+    } else if (rte_errno != EEXIST) {
+      return refuse(memory, "register", "give whole pages, and fewer windows (it takes about 125)");
     }
-    if (rte_errno == EEXIST) return {};
-    return Error{DriverErrc::NoResources,
-                 fmt::format("DPDK cannot register a window of {} bytes: {}; give fewer windows (it takes about 125)",
-                             memory.size(), ::rte_strerror(rte_errno))};
+    return sees_all_memory_ ? Result<void>{} : map_on_bus(memory);
   }
 
   [[nodiscard]] bool fill(std::uint64_t pattern, MemorySpan to) override {
-    return ::rte_dma_fill(id_, kChannel, pattern, iova(to.data()), static_cast<std::uint32_t>(to.size()), 0) >= 0;
+    return room() &&
+           ::rte_dma_fill(id_, kChannel, pattern, iova(to.data()), static_cast<std::uint32_t>(to.size()), 0) >= 0;
   }
   [[nodiscard]] bool copy(const std::byte* from, MemorySpan to) override {
-    return ::rte_dma_copy(id_, kChannel, iova(from), iova(to.data()), static_cast<std::uint32_t>(to.size()), 0) >= 0;
+    return room() &&
+           ::rte_dma_copy(id_, kChannel, iova(from), iova(to.data()), static_cast<std::uint32_t>(to.size()), 0) >= 0;
   }
   void doorbell() override { ::rte_dma_submit(id_, kChannel); }
 
@@ -152,17 +181,51 @@ class RteDevice final : public DmaDevice {
     return count;
   }
 
+  [[nodiscard]] bool halted() override {
+    enum rte_dma_vchan_status status = RTE_DMA_VCHAN_IDLE;
+    return ::rte_dma_vchan_status(id_, kChannel, &status) == 0 && status == RTE_DMA_VCHAN_HALTED_ERROR;
+  }
+
   void give_up() override {
     given_up_ = true;
     ::rte_dma_stop(id_);
   }
 
  private:
-  static rte_iova_t iova(const std::byte* address) { return reinterpret_cast<std::uintptr_t>(address); }
+  [[nodiscard]] rte_iova_t iova(const std::byte* address) const {
+    return limits_.boundary != 0 ? physical_.address(address) : reinterpret_cast<std::uintptr_t>(address);
+  }
+
+  /// What is prepared goes out as one batch, and a device may limit that: DPDK's idxd takes more, and then fails them
+  /// all.
+  [[nodiscard]] bool room() const {
+    if (::rte_dma_burst_capacity(id_, kChannel) > 0) return true;
+    ::rte_dma_submit(id_, kChannel);
+    return ::rte_dma_burst_capacity(id_, kChannel) > 0;
+  }
+
+  static Error refuse(MemorySpan memory, const char* what, const char* way_out) {
+    return {DriverErrc::NoResources, fmt::format("DPDK cannot {} a window of {} bytes: {}; {}", what, memory.size(),
+                                                 ::rte_strerror(rte_errno), way_out)};
+  }
+
+  [[nodiscard]] Result<void> map_on_bus(MemorySpan memory) {
+    rte_device* const device = find_bus_device(limits_.name.c_str());
+    if (device == nullptr) return {};
+    if (::rte_dev_dma_map(device, memory.data(), iova(memory.data()), memory.size()) == 0) {
+      mapped_.push_back(memory);
+      return {};
+    }
+    if (rte_errno == ENOTSUP) return {};  // a bus that needs no mapping
+    return refuse(memory, "map", "raise the limit of locked memory (ulimit -l)");
+  }
 
   std::int16_t id_;
   DmaLimits limits_;
+  bool sees_all_memory_;
+  PhysicalPages physical_;
   std::vector<MemorySpan> registered_;
+  std::vector<MemorySpan> mapped_;
   std::array<enum rte_dma_status_code, 64> codes_{};
   bool given_up_ = false;
 };
@@ -194,13 +257,6 @@ Result<std::unique_ptr<DmaDevice>> open_rte_device(const std::string& name, cons
   };
   rte_dma_info info{};
   if (const int error = ::rte_dma_info_get(id, &info); error != 0) return refuse("asked what it can", error);
-  if (!virtual_addresses(info)) {
-    return Error{
-        DriverErrc::DeviceMissing,
-        fmt::format("DMA device '{}' works with physical addresses here: add --iova-mode=va to its eal options, "
-                    "with an IOMMU",
-                    name)};
-  }
   rte_dma_conf configuration{};
   configuration.nb_vchans = 1;
   if (const int error = ::rte_dma_configure(id, &configuration); error != 0) return refuse("configured", error);
@@ -210,7 +266,10 @@ Result<std::unique_ptr<DmaDevice>> open_rte_device(const std::string& name, cons
       static_cast<std::uint16_t>(std::clamp<std::uint32_t>(options.descriptors, info.min_desc, info.max_desc));
   if (const int error = ::rte_dma_vchan_setup(id, kChannel, &channel); error != 0) return refuse("set up", error);
   if (const int error = ::rte_dma_start(id); error != 0) return refuse("started", error);
-  return std::unique_ptr<DmaDevice>(std::make_unique<RteDevice>(id, limits_of(info, channel.nb_desc)));
+  DmaLimits limits = limits_of(info, channel.nb_desc);
+  if (!virtual_addresses(info)) limits.boundary = options.page.value();
+  const bool sees_all_memory = (info.dev_capa & RTE_DMA_CAPA_SVA) != 0;
+  return std::unique_ptr<DmaDevice>(std::make_unique<RteDevice>(id, std::move(limits), sees_all_memory));
 }
 
 Result<std::vector<RteDeviceInfo>> list_rte_devices(const RteOptions& options) {

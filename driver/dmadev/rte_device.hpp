@@ -14,11 +14,12 @@ struct RteOptions {
   std::string eal = "--no-huge --no-pci -m 64 --no-telemetry --no-shconf";
   std::string arguments;  ///< Of a virtual device that is made by opening it.
   std::uint32_t descriptors = 512;
+  ByteCount page{4096};  ///< Of the memory, where the device works with physical addresses: huge pages only.
 };
 
 /// A DMA device of DPDK, by the name that DPDK gives it (a PCI address, a work queue) or that of a virtual device,
-/// which is made if it is not there. Its addresses are virtual ones (IOVA as VA). One thread at a time for all devices.
-/// Errors: DeviceMissing, InvalidArgument, NoResources.
+/// which is made if it is not there. Its addresses are virtual ones, or physical ones if DPDK says so (see
+/// PhysicalPages). One thread at a time for all devices. Errors: DeviceMissing, InvalidArgument, NoResources.
 [[nodiscard]] Result<std::unique_ptr<DmaDevice>> open_rte_device(const std::string& name, const RteOptions& options);
 
 struct RteDeviceInfo {

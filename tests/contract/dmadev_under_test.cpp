@@ -6,6 +6,7 @@
 
 #include "dmadev_engine.hpp"
 #include "rte_device.hpp"
+#include "support/dsa_folder.hpp"
 
 namespace sluice::test {
 namespace {
@@ -22,6 +23,7 @@ class Gate final : public DmaDevice {
   [[nodiscard]] bool fill(std::uint64_t pattern, MemorySpan to) override { return prepare({nullptr, pattern, to}); }
   [[nodiscard]] bool copy(const std::byte* from, MemorySpan to) override { return prepare({from, 0, to}); }
   void doorbell() override {}
+  [[nodiscard]] bool halted() override { return device_->halted(); }
   void give_up() override { device_->give_up(); }
 
   std::size_t completed(std::span<DmaStatus> out) override {
@@ -81,6 +83,9 @@ class DmadevUnderTest final : public EngineUnderTest {
 
   std::unique_ptr<Engine> make(const EngineWish& wish) override {
     allowed_ = wish.gated ? 0 : (wish.stalls ? 2 : kEverything);
+#ifdef SLUICE_WITH_DSA_MODEL
+    static const DsaFolder folder;  // before DPDK starts
+#endif
     RteOptions rte;
     rte.eal += " -d " SLUICE_PMD;
     rte.arguments = arguments_;
@@ -115,8 +120,14 @@ std::vector<EngineKind> dmadev_engines() {
   const auto kind = [](const std::string& name, const std::string& device, const std::string& arguments) {
     return EngineKind{name, [=] { return std::make_unique<DmadevUnderTest>(device, arguments); }};
   };
-  return {kind("DmadevSkeleton", "dma_skeleton", ""), kind("DmadevSluiceCpu", "dma_sluice_cpu", "engine=cpu"),
-          kind("DmadevSluiceRtl", "dma_sluice_rtl", "engine=rtl")};
+  std::vector<EngineKind> kinds = {kind("DmadevSkeleton", "dma_skeleton", ""),
+                                   kind("DmadevSluiceCpu", "dma_sluice_cpu", "engine=cpu"),
+                                   kind("DmadevSluiceRtl", "dma_sluice_rtl", "engine=rtl")};
+#ifdef SLUICE_WITH_DSA_MODEL
+  // DPDK's driver for Intel DSA, unmodified, on the model that this program links.
+  kinds.push_back(kind("DmadevIdxd", "wq0.0", ""));
+#endif
+  return kinds;
 }
 
 }  // namespace sluice::test

@@ -7,7 +7,9 @@
 #include <array>
 #include <cstring>
 #include <deque>
+#include <thread>
 
+#include "physical_pages.hpp"
 #include "support/memory.hpp"
 
 namespace sluice {
@@ -29,6 +31,7 @@ struct Script {
   std::vector<MemorySpan> prepared;
   std::size_t fills = 0;
   std::size_t most_bytes_waiting = 0;
+  bool halted = false;
   bool given_up = false;
 };
 
@@ -48,6 +51,7 @@ class ScriptedDma final : public DmaDevice {
   }
   [[nodiscard]] bool copy(const std::byte* from, MemorySpan to) override { return prepare(to, {}, from); }
   void doorbell() override { started_ = jobs_.size(); }
+  [[nodiscard]] bool halted() override { return script_.halted; }
   void give_up() override { script_.given_up = true; }
 
   std::size_t completed(std::span<DmaStatus> out) override {
@@ -205,6 +209,54 @@ TEST_F(DmadevEngineTest, GivesAgainWhatWasNotAttemptedAfterTheErrorOfAnotherJob)
   EXPECT_EQ(first_not_pattern(second, kPattern), std::nullopt);
 }
 
+TEST_F(DmadevEngineTest, BringsInAMissingPageOnceAndThenGivesUp) {
+  for (const bool comes : {true, false}) {
+    memory_.fill(kUntouched);
+    auto engine = make();
+    script_.statuses = {DmaStatus::Done, DmaStatus::PageFault, DmaStatus::Done, DmaStatus::Done};
+    if (!comes) script_.statuses.push_back(DmaStatus::PageFault);
+    const MemorySpan target = memory_.part(0, 40'000);
+    submit(*engine, {target, kPattern});
+    const Completion completion = collect(*engine, 1).at(0);
+    EXPECT_EQ(completion.outcome, comes ? Outcome::Zeroed : Outcome::Failed);
+    EXPECT_EQ(completion.cause, comes ? FailureCause::None : FailureCause::SlaveError);
+    EXPECT_EQ(completion.bytes_zeroed, ByteCount(comes ? 40'000 : 4096));
+    EXPECT_EQ(first_not_pattern(target.first(completion.bytes_zeroed.value()), kPattern), std::nullopt);
+  }
+}
+
+TEST_F(DmadevEngineTest, NoOperationCrossesAPageOfADeviceWithPhysicalAddresses) {
+  script_.limits.boundary = 2048;
+  auto engine = make();
+  const MemorySpan target = memory_.part(1000, 20'000);
+  submit(*engine, {target, kPattern});
+  EXPECT_EQ(collect(*engine, 1).at(0).outcome, Outcome::Zeroed);
+  EXPECT_EQ(first_not_pattern(target, kPattern), std::nullopt);
+  for (const MemorySpan operation : script_.prepared) {
+    const auto address = reinterpret_cast<std::uintptr_t>(operation.data());
+    EXPECT_EQ(address / 2048, (address + operation.size() - 1) / 2048);
+  }
+  script_.limits.fills = false;
+  const auto refused = create({});
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().message.find("physical addresses"), std::string::npos);
+}
+
+TEST_F(DmadevEngineTest, ADeviceThatSaysItHasHaltedIsAFaultLongBeforeItsTimeout) {
+  auto engine = make({.stall_timeout = std::chrono::hours(1)});
+  script_.runs = false;
+  submit(*engine, {memory_.part(0, 8192)});
+  EXPECT_FALSE(engine->fault());
+  script_.halted = true;
+  std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  const Completion completion = collect(*engine, 1).at(0);
+  EXPECT_EQ(completion.outcome, Outcome::Failed);
+  EXPECT_EQ(completion.cause, FailureCause::EngineFault);
+  ASSERT_TRUE(engine->fault());
+  EXPECT_NE(engine->fault()->message.find("stopped at an error"), std::string::npos);
+  EXPECT_TRUE(script_.given_up);
+}
+
 TEST_F(DmadevEngineTest, KeepsNoMoreInFlightThanItMaySoThatACancelIsQuick) {
   auto engine = make();
   script_.runs = false;
@@ -254,6 +306,49 @@ TEST_F(DmadevEngineTest, RefusesOptionsThatCannotWork) {
     ASSERT_FALSE(refused);
     EXPECT_EQ(refused.error().code, DriverErrc::InvalidArgument);
   }
+}
+
+/// Memory in huge pages as the kernel would tell it: page n lies at kFirst + 2 n pages.
+class PhysicalPagesTest : public ::testing::Test {
+ protected:
+  static constexpr std::size_t kHuge = 2 << 20;
+  static constexpr std::uint64_t kFirst = 7 * kHuge;
+
+  PhysicalPagesTest() {
+    const auto address = reinterpret_cast<std::uintptr_t>(memory_.all().data());
+    window_ = memory_.part((kHuge - address % kHuge) % kHuge, 3 * kHuge);
+  }
+  [[nodiscard]] std::optional<std::uint64_t> physical(const std::byte* at) const {
+    const auto offset = static_cast<std::uint64_t>(at - window_.data());
+    return kFirst + offset / kHuge * 2 * kHuge + offset % kHuge;
+  }
+
+  Memory memory_{4 * kHuge};
+  MemorySpan window_;
+};
+
+TEST_F(PhysicalPagesTest, KnowsWhereEachByteLies) {
+  PhysicalPages pages;
+  const auto added = pages.add(window_, kHuge, [this](const std::byte* at) { return physical(at); });
+  ASSERT_TRUE(added) << added.error().message;
+  for (const std::size_t offset : {std::size_t{0}, kHuge - 1, kHuge, 2 * kHuge + 12'345, 3 * kHuge - 1}) {
+    EXPECT_EQ(pages.address(&window_[offset]), physical(&window_[offset])) << offset;
+  }
+}
+
+TEST_F(PhysicalPagesTest, RefusesPagesThatMayMoveThatAreNoneOrThatItMayNotKnow) {
+  PhysicalPages pages;
+  const auto refusal = [&](MemorySpan window, std::size_t page, const PhysicalPages::Lookup& lookup) {
+    const auto added = pages.add(window, page, lookup);
+    return added ? std::string() : added.error().message;
+  };
+  const auto known = [this](const std::byte* at) { return physical(at); };
+  EXPECT_NE(refusal(window_, 4096, known).find("may move"), std::string::npos);
+  EXPECT_NE(refusal(window_.subspan(4096), kHuge, known).find("whole pages"), std::string::npos);
+  const auto unknown = [](const std::byte* /*at*/) { return std::nullopt; };
+  EXPECT_NE(refusal(window_, kHuge, unknown).find("may not know"), std::string::npos);
+  const auto scattered = [this](const std::byte* at) { return *physical(at) + (at > &window_[2 * kHuge] ? 4096 : 0); };
+  EXPECT_NE(refusal(window_, kHuge, scattered).find("does not lie in pages"), std::string::npos);
 }
 
 }  // namespace
