@@ -55,6 +55,7 @@ coverage: setup
 
 # The tests again with AddressSanitizer and UndefinedBehaviorSanitizer, then with ThreadSanitizer.
 sanitize: setup
+	$(call build,dev,sluice_rtl_models sluice_rtl_default)
 	$(call build,asan)
 	ctest --preset asan -j $(JOBS)
 	$(call build,tsan)

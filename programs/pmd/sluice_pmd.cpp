@@ -17,7 +17,6 @@
 #include <cstring>
 #include <memory>
 #include <optional>
-#include <thread>
 #include <vector>
 
 #include "rte_pmd_sluice.h"
@@ -75,24 +74,20 @@ class Channel {
 
   int start() {
     if (ring_.empty()) return -EINVAL;
-    std::optional<Error> error;
-    // DPDK has pinned this thread. The engine's workers take their CPUs from the one that makes them.
-    std::thread([this, &error] {
-      cpu_set_t all;
-      std::memset(&all, 0xFF, sizeof all);
-      ::sched_setaffinity(0, sizeof all, &all);
-      const MemorySpan window(reinterpret_cast<std::byte*>(kLowest), kEnd - kLowest);
-      auto engine = registry_.create(arguments_.engine, {&window, 1});
-      if (engine) {
-        engine_ = std::move(*engine);
-      } else {
-        error = engine.error();
-      }
-    }).join();
-    if (error) {
-      log_error(error->message);
+    // DPDK has pinned this thread, and the engine's workers take their CPUs from the one that makes them.
+    cpu_set_t mine;
+    ::sched_getaffinity(0, sizeof mine, &mine);
+    cpu_set_t all;
+    std::memset(&all, 0xFF, sizeof all);
+    ::sched_setaffinity(0, sizeof all, &all);
+    const MemorySpan window(reinterpret_cast<std::byte*>(kLowest), kEnd - kLowest);
+    auto engine = registry_.create(arguments_.engine, {&window, 1});
+    ::sched_setaffinity(0, sizeof mine, &mine);
+    if (!engine) {
+      log_error(engine.error().message);
       return -EIO;
     }
+    engine_ = std::move(*engine);
     prepared_ = doorbell_ = issued_ = reaped_ = 0;
     waiting_ = 0;
     counters_ = {};
@@ -276,6 +271,13 @@ class Channel {
   rte_dma_stats stats_{};
 };
 
+/// All that were made. DPDK keeps pointers to them in memory of its own, where no leak checker looks; they end when
+/// DPDK closes their devices, which a program need not do before it ends.
+std::vector<std::unique_ptr<Channel>>& channels() {
+  static auto& all = *new std::vector<std::unique_ptr<Channel>>;
+  return all;
+}
+
 Channel& channel_of(const void* device_private) { return **static_cast<Channel* const*>(device_private); }
 Channel& channel_of(const rte_dma_dev* device) { return channel_of(device->data->dev_private); }
 
@@ -298,7 +300,7 @@ int stop(rte_dma_dev* device) {
   return 0;
 }
 int close(rte_dma_dev* device) {
-  delete &channel_of(device);
+  std::erase_if(channels(), [device](const auto& channel) { return channel.get() == &channel_of(device); });
   return 0;
 }
 int stats_get(const rte_dma_dev* device, std::uint16_t /*vchan*/, rte_dma_stats* stats, std::uint32_t /*size*/) {
@@ -372,7 +374,8 @@ int probe(rte_vdev_device* vdev) {
   }
   rte_dma_dev* const device = ::rte_dma_pmd_allocate(name, static_cast<int>(::rte_socket_id()), sizeof(Channel*));
   if (device == nullptr) return -ENOMEM;
-  *static_cast<Channel**>(device->data->dev_private) = new Channel(std::move(*arguments));
+  channels().push_back(std::make_unique<Channel>(std::move(*arguments)));
+  *static_cast<Channel**>(device->data->dev_private) = channels().back().get();
   device->device = &vdev->device;
   device->dev_ops = &kOperations;
   rte_dma_fp_object* const fast = device->fp_obj;

@@ -196,8 +196,11 @@ int RunCommand::run() {
   }
   const EngineRegistry registry = make_engine_registry();
   auto memory = make_memory(registry, names);
-  if (!memory)
-    return refuse(memory.error(), memory.error().code == DriverErrc::DeviceMissing ? kExitEngine : kExitBadInput);
+  if (!memory) {  // the pool's, or that of an engine that brings its own
+    const Error& error = memory.error();
+    if (error.code == DriverErrc::InvalidArgument) return refuse(error, kExitUsage);
+    return refuse(error, error.code.category() == driver_category() ? kExitEngine : kExitBadInput);
+  }
   return replay(*trace, needs, registry, **memory, names);
 }
 

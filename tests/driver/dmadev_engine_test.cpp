@@ -349,6 +349,8 @@ TEST_F(PhysicalPagesTest, RefusesPagesThatMayMoveThatAreNoneOrThatItMayNotKnow) 
   EXPECT_NE(refusal(window_, kHuge, unknown).find("may not know"), std::string::npos);
   const auto scattered = [this](const std::byte* at) { return *physical(at) + (at > &window_[2 * kHuge] ? 4096 : 0); };
   EXPECT_NE(refusal(window_, kHuge, scattered).find("does not lie in pages"), std::string::npos);
+  const auto crooked = [this](const std::byte* at) { return *physical(at) + 4096; };
+  EXPECT_NE(refusal(window_, kHuge, crooked).find("does not lie in pages"), std::string::npos);
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "dmadev_engine.hpp"
 #include "rte_device.hpp"
 #include "rte_pmd_sluice.h"
 #include "support/memory.hpp"
@@ -63,6 +64,28 @@ TEST(Pmd, RefusesArgumentsThatItDoesNotUnderstandAndSaysWhatToGive) {
   EXPECT_THAT(dpdk_test("", "dma_sluice0,strict=2").output, HasSubstr("'strict=2' is not understood: give strict=0"));
   EXPECT_THAT(dpdk_test("", "dma_sluice0,engine=gpu").output, HasSubstr("there is no kind 'gpu'; there are: cpu, rtl"));
   EXPECT_THAT(dpdk_test("", "dma_sluice0,engine=cpu:thread=1").output, HasSubstr("thread"));
+}
+
+TEST(ExternalMemory, IsGivenBackWithItsEngineAndTooManyWindowsAreAnErrorThatSaysSo) {
+  RteOptions options;
+  const auto make = [&](const Memory& memory, std::size_t windows) -> Result<std::unique_ptr<DmadevEngine>> {
+    auto device = open_rte_device("dma_skeleton", options);
+    if (!device) return device.error();
+    std::vector<MemorySpan> all;
+    // Every other page, so that no two make one.
+    for (std::size_t index = 0; index < windows; ++index) all.push_back(memory.part(2 * index * 4096, 4096));
+    return DmadevEngine::create(std::move(*device), {}, all);
+  };
+  const Memory memory(400 * 4096);
+  const auto refused = make(memory, 200);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, DriverErrc::NoResources);
+  EXPECT_THAT(refused.error().message, HasSubstr("fewer windows"));
+  // Had one been kept, these would not have fitted either.
+  for (int times = 0; times < 20; ++times) {
+    const auto engine = make(memory, 60);
+    ASSERT_TRUE(engine) << times << ": " << engine.error().message;
+  }
 }
 
 /// A started device, used through DPDK's public interface.
