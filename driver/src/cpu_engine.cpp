@@ -21,7 +21,8 @@
 namespace sluice {
 namespace {
 
-constexpr std::size_t kMostJobsTaken = 64;  // by a worker at once, and published together
+constexpr std::size_t kMostJobsTaken = 64;     // by a worker at once, and published together
+constexpr ByteCount kMostUntold{2ULL << 20};  // about 100 us of work
 
 }  // namespace
 
@@ -145,6 +146,7 @@ class CpuEngine::Workers {
   bool stopping_ = false;
   bool event_fd_used_ = false;  // nobody pays for an eventfd that nobody reads
   bool signalled_ = false;
+  ByteCount untold_;  // published since the last signal
 
   std::atomic<bool> any_finished_{false};
   std::atomic<bool> urgent_waits_{false};
@@ -228,6 +230,7 @@ int CpuEngine::Workers::event_fd() {
 }
 
 void CpuEngine::Workers::signal() {
+  untold_ = ByteCount(0);
   if (!event_fd_used_ || signalled_) return;
   signalled_ = true;
   const std::uint64_t one = 1;
@@ -382,20 +385,25 @@ bool CpuEngine::Workers::wait_for_rate(const ScrubJob& job, JobId id, Progress& 
   return true;
 }
 
-/// One fence makes the stores of the whole batch visible before anybody can learn of them.
+/// One fence makes the stores of the whole batch visible before anybody can learn of them. To wake somebody up costs as
+/// much as filling a hundred KiB: background jobs wait for that until they are many MiB, or half of all, or no more are
+/// queued.
 void CpuEngine::Workers::publish(std::vector<Completion>& batch) {
   store_fence();
   {
     const auto locked = lock();
+    bool tell = rate_limit_.limits() || queues_empty();
     for (const Completion& completion : batch) {
       if (!slots_.holds(completion.id)) continue;  // failed by watch() and collected
       State& state = states_[completion.id.slot];
       if (state.phase == Phase::Finished) continue;  // failed by watch()
       state.phase = Phase::Finished;
+      untold_ += completion.bytes_zeroed;
+      tell = tell || completion.outcome != Outcome::Zeroed || slots_.job(completion.id.slot).urgency == Urgency::Urgent;
       finished_.push(completion);
     }
     any_finished_.store(!finished_.empty(), std::memory_order_release);
-    signal();
+    if (tell || untold_ >= kMostUntold || 2 * finished_.size() >= slots_.held_count()) signal();
   }
   batch.clear();
 }

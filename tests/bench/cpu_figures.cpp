@@ -91,7 +91,8 @@ void read_blocks(const Blocks& blocks) {
 
 enum class Wait : std::uint8_t { Sleeping, Polling };
 
-/// Has the engine do one job for each block, up to 64 in a batch. Sleeping leaves the CPU to the workers.
+/// Has the engine do one job for each block, up to 64 in a batch, as many batches as it takes. Sleeping leaves the CPU
+/// to the workers.
 void run_jobs(CpuEngine& engine, const Blocks& blocks, Wait wait, Operation operation = Operation::Fill) {
   std::array<ScrubJob, 64> jobs;
   std::array<JobId, 64> ids;
@@ -99,13 +100,15 @@ void run_jobs(CpuEngine& engine, const Blocks& blocks, Wait wait, Operation oper
   std::size_t submitted = 0;
   std::size_t done = 0;
   while (done < blocks.size()) {
-    const std::size_t count = std::min(jobs.size(), blocks.size() - submitted);
-    for (std::size_t index = 0; index < count; ++index) {
-      jobs[index].memory = blocks[submitted + index];
-      jobs[index].operation = operation;
-    }
-    if (count > 0) {
-      if (const auto accepted = engine.submit(std::span(jobs).first(count), ids)) submitted += *accepted;
+    for (bool taken = true; taken && submitted < blocks.size();) {
+      const std::size_t count = std::min(jobs.size(), blocks.size() - submitted);
+      for (std::size_t index = 0; index < count; ++index) {
+        jobs[index].memory = blocks[submitted + index];
+        jobs[index].operation = operation;
+      }
+      const auto accepted = engine.submit(std::span(jobs).first(count), ids);
+      if (accepted) submitted += *accepted;
+      taken = accepted && *accepted == count;
     }
     for (std::size_t got = 1; got > 0; done += got) got = engine.poll(completions);
     if (done == blocks.size() || wait == Wait::Polling) continue;

@@ -137,6 +137,79 @@ TEST(CpuEngine, WakesAPollerThroughItsDescriptor) {
   EXPECT_EQ(::poll(&descriptor, 1, 0), 0) << "all was collected";
 }
 
+/// An engine whose worker fills only as many chunks as it is let; of jobs that are published one by one.
+class CpuEngineSignals : public ::testing::Test {
+ protected:
+  static constexpr std::size_t kLength = 512 << 10;
+
+  void SetUp() override {
+    CpuOptions options;
+    options.chunk = ByteCount(kLength);
+    options.publish_bytes = ByteCount(kLength);
+    options.fill = [this](MemorySpan /*memory*/, std::uint64_t /*pattern*/) {
+      const int mine = begun_.fetch_add(1);
+      while (mine >= allowed_.load()) std::this_thread::yield();
+      return true;
+    };
+    const MemorySpan windows[] = {memory_.all()};
+    engine_ = std::move(CpuEngine::create(options, windows)).value();
+    fd_ = engine_->completion_fd();
+  }
+  void TearDown() override { allowed_ = 1000; }
+
+  void submit(std::size_t count, Urgency urgency = Urgency::Background) {
+    for (std::size_t index = 0; index < count; ++index) {
+      const ScrubJob job{memory_.part(index * kLength, kLength), 0, urgency};
+      JobId id;
+      ASSERT_TRUE(engine_->submit({&job, 1}, {&id, 1}));
+    }
+  }
+  /// Returns when so many chunks are done and the worker stands before the next one.
+  void allow(int chunks) {
+    allowed_ = chunks;
+    while (begun_.load() <= chunks) std::this_thread::yield();
+  }
+  [[nodiscard]] bool readable(int timeout_ms = 0) const {
+    pollfd descriptor{fd_, POLLIN, 0};
+    return ::poll(&descriptor, 1, timeout_ms) == 1;
+  }
+
+  Memory memory_{8 * kLength};
+  std::atomic<int> begun_{0};
+  std::atomic<int> allowed_{0};
+  std::unique_ptr<CpuEngine> engine_;
+  int fd_ = -1;
+};
+
+TEST_F(CpuEngineSignals, BackgroundJobsWaitUntilHalfOfThemHaveEnded) {
+  submit(6);
+  allow(2);
+  EXPECT_FALSE(readable()) << "2 of 6";
+  std::array<Completion, 8> some;
+  allow(3);
+  EXPECT_TRUE(readable()) << "3 of 6";
+  EXPECT_EQ(engine_->poll(some), 3U);
+  EXPECT_FALSE(readable());
+  allowed_ = 6;
+  EXPECT_TRUE(readable(10'000)) << "none is left behind";
+}
+
+TEST_F(CpuEngineSignals, PollingFindsThemEarlier) {
+  submit(6);
+  allow(1);
+  std::array<Completion, 8> some;
+  EXPECT_EQ(engine_->poll(some), 1U);
+}
+
+TEST_F(CpuEngineSignals, AnUrgentJobIsToldAtOnce) {
+  submit(6);
+  allow(1);
+  submit(1, Urgency::Urgent);  // comes next
+  EXPECT_FALSE(readable());
+  allow(3);
+  EXPECT_TRUE(readable());
+}
+
 /// Runs one job and returns how long that took.
 std::chrono::nanoseconds time_of(CpuEngine& engine, const ScrubJob& job) {
   JobId id;
