@@ -21,7 +21,7 @@
 namespace sluice {
 namespace {
 
-constexpr std::size_t kMostJobsTaken = 64;     // by a worker at once, and published together
+constexpr std::size_t kMostJobsTaken = 64;    // by a worker at once, and published together
 constexpr ByteCount kMostUntold{2ULL << 20};  // about 100 us of work
 
 }  // namespace

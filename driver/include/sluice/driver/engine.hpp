@@ -110,8 +110,8 @@ class Engine {
   /// Collects completions into `out`, returns how many. Never waits. A polled engine makes progress only here.
   virtual std::size_t poll(std::span<Completion> out) = 0;
 
-  /// Readable when there are completions that somebody should look at; -1: poll instead. Those of background jobs may wait, while more
-  /// are under way, so that they come together.
+  /// Readable when there are completions that somebody should look at; -1: poll instead. Those of background jobs may
+  /// wait, while more are under way, so that they come together.
   [[nodiscard]] virtual int completion_fd() const noexcept { return -1; }
 
   /// Why the engine accepts no more jobs, if it does not.
