@@ -20,7 +20,6 @@ namespace {
 
 struct Options {
   RteOptions rte;
-  std::string driver;
   DmadevOptions engine;
   std::uint32_t stall_timeout_ms = 2000;
 };
@@ -36,7 +35,7 @@ EngineOptionSet option_set(Options& options) {
       },
       "options of DPDK's start, instead of " + options.rte.eal);
   set.word(
-      "driver", "FILE", [&options](const std::string& file) { options.driver = file; },
+      "driver", "FILE", [&options](const std::string& file) { options.rte.driver = file; },
       "shared library with the device's driver; for dma_sluice... the one that was built with this");
   set.word(
       "arguments", "TEXT", [&options](const std::string& text) { options.rte.arguments = text; },
@@ -98,8 +97,7 @@ class DmadevFactory final : public EngineFactory {
     Options options;
     if (auto read = option_set(options).read(name); !read) return read.error();
     options.engine.stall_timeout = std::chrono::milliseconds(options.stall_timeout_ms);
-    if (options.driver.empty() && name.device.starts_with("dma_sluice")) options.driver = SLUICE_PMD;
-    if (!options.driver.empty()) options.rte.eal += " -d " + options.driver;
+    if (options.rte.driver.empty() && name.device.starts_with("dma_sluice")) options.rte.driver = SLUICE_PMD;
     auto device = open_rte_device(name.device, options.rte);
     if (!device) return device.error();
     auto engine = DmadevEngine::create(std::move(*device), options.engine, windows);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "rte_device.hpp"
 
+#include <dlfcn.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <rte_dev.h>
@@ -241,6 +242,14 @@ int find_or_make(const std::string& name, const std::string& arguments) {
 }  // namespace
 
 Result<std::unique_ptr<DmaDevice>> open_rte_device(const std::string& name, const RteOptions& options) {
+  // It registers itself. DPDK's own way, its option -d, works before its start only, and in no folder below one that
+  // all may write.
+  if (!options.driver.empty() && ::dlopen(options.driver.c_str(), RTLD_NOW) == nullptr) {
+    return Error{DriverErrc::DeviceMissing,
+                 fmt::format("the driver of DMA device '{}' cannot be loaded: {}; build it, or name "
+                             "another with driver=",
+                             name, ::dlerror())};
+  }
   if (auto started = start_eal(options.eal); !started) return started.error();
   const int found = find_or_make(name, options.arguments);
   if (found < 0) {

@@ -12,6 +12,8 @@ namespace sluice {
 struct RteOptions {
   /// Given to DPDK's environment abstraction layer when the process first opens a device; later ones must be the same.
   std::string eal = "--no-huge --no-pci -m 64 --no-telemetry --no-shconf";
+  /// Shared library with the device's driver, loaded before the device is looked for; empty: one that DPDK has.
+  std::string driver;
   std::string arguments;  ///< Of a virtual device that is made by opening it.
   std::uint32_t descriptors = 512;
   ByteCount page{4096};  ///< Of the memory, where the device works with physical addresses: huge pages only.

@@ -68,9 +68,7 @@ double engine_seconds(DmadevEngine& engine, MemorySpan memory) {
 }  // namespace
 
 void print_dmadev_figures(MemorySpan arena) {
-  RteOptions options;
-  options.eal += " -d " SLUICE_PMD;  // the engine table asks for it later, and DPDK starts once
-  auto device = open_rte_device(kDevice, options);
+  auto device = open_rte_device(kDevice, {});
   if (!device) {
     fmt::print("\ndmadev: {}\n", device.error().message);
     return;

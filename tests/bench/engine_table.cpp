@@ -106,8 +106,7 @@ void print_engine_table(MemorySpan arena) {
   registry.add(sim::make_rtl_factory());
 #ifdef SLUICE_DMADEV_PLUGIN
   registry.add_plugin("dmadev", SLUICE_DMADEV_PLUGIN);
-  // DPDK starts once, so with our driver from the first on.
-  choices.push_back({"dmadev:dma_skeleton", "dmadev:dma_skeleton,driver=" SLUICE_PMD});
+  choices.push_back({"dmadev:dma_skeleton", "dmadev:dma_skeleton"});
   choices.push_back({"dmadev:dma_sluice on cpu", "dmadev:dma_sluice,arguments=engine=cpu"});
 #endif
   choices.push_back({"rtl", "rtl"});

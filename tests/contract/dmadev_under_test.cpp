@@ -87,7 +87,7 @@ class DmadevUnderTest final : public EngineUnderTest {
     static const DsaFolder folder;  // before DPDK starts
 #endif
     RteOptions rte;
-    rte.eal += " -d " SLUICE_PMD;
+    rte.driver = SLUICE_PMD;
     rte.arguments = arguments_;
     auto device = std::move(open_rte_device(name_, rte)).value();
     const bool plain = !wish.gated && !wish.stalls && wish.bad_range.empty();

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <filesystem>
 
 #include "dmadev_engine.hpp"
 #include "rte_device.hpp"
@@ -22,13 +23,25 @@ using test::Memory;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-/// DPDK's test program with a device of that name and arguments.
-test::Outcome dpdk_test(const std::string& before, const std::string& device) {
+/// Whether DPDK loads a library from there with -d: no folder above it may be one that all may write.
+bool loads_with_d(std::filesystem::path library) {
+  while (library.has_relative_path()) {
+    library = library.parent_path();
+    const auto permissions = std::filesystem::status(library).permissions();
+    if ((permissions & std::filesystem::perms::others_write) != std::filesystem::perms::none) return false;
+  }
+  return true;
+}
+
+/// DPDK's test program with a device of that name and arguments, perhaps with another library preloaded.
+test::Outcome dpdk_test(const std::string& preload, const std::string& device) {
+  const bool by_option = loads_with_d(SLUICE_PMD);
+  const std::string load = by_option ? " -d " SLUICE_PMD : "";
+  const std::string preloaded = preload + (by_option ? "" : ":" SLUICE_PMD);
   test::Outcome outcome = test::run_program(
-      before +
-      " DPDK_TEST=dmadev_autotest dpdk-test --no-huge --no-pci -m 256 --no-telemetry --no-shconf -l 0 -d " SLUICE_PMD
-      " --vdev '" +
-      device + "' < /dev/null");
+      "env LD_PRELOAD='" + preloaded +
+      "' DPDK_TEST=dmadev_autotest dpdk-test --no-huge --no-pci -m 256 --no-telemetry --no-shconf -l 0" + load +
+      " --vdev '" + device + "' < /dev/null");
   std::replace(outcome.output.begin(), outcome.output.end(), '\r', '\n');
   return outcome;
 }
@@ -55,7 +68,7 @@ INSTANTIATE_TEST_SUITE_P(Engines, DpdkTestProgram, ::testing::Values("cpu", "rtl
                          });
 
 TEST(Pmd, RefusesADpdkOfAnotherVersion) {
-  const test::Outcome outcome = dpdk_test("LD_PRELOAD=" SLUICE_OTHER_DPDK, "dma_sluice0");
+  const test::Outcome outcome = dpdk_test(SLUICE_OTHER_DPDK, "dma_sluice0");
   EXPECT_THAT(outcome.output, HasSubstr("this driver was built for DPDK 22.11, and the program runs 21.11"));
   EXPECT_THAT(outcome.output, Not(HasSubstr("[dma_sluice0]"))) << "there is no such device";
 }
@@ -93,7 +106,7 @@ class PmdDevice : public ::testing::TestWithParam<std::string> {
  protected:
   void open(const std::string& arguments) {
     RteOptions options;
-    options.eal += " -d " SLUICE_PMD;
+    options.driver = SLUICE_PMD;
     options.arguments = arguments;
     const std::string name = "dma_sluice_" + std::to_string(++opened);
     auto device = open_rte_device(name, options);
