@@ -70,7 +70,7 @@ class DmadevFactory final : public EngineFactory {
     const auto devices = list_rte_devices({});
     if (!devices) return {{"dmadev:dma_skeleton", text, devices.error().message, {}}};
     for (const RteDeviceInfo& device : *devices) {
-      if (device.name == "dma_skeleton") continue;
+      if (device.name == "dma_skeleton" || device.name.starts_with("dma_sluice")) continue;
       offers.push_back(
           {"dmadev:" + device.name,
            text,

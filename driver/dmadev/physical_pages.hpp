@@ -12,8 +12,7 @@
 
 namespace sluice {
 
-/// The physical addresses of memory in huge pages, which stay where they are; small ones the kernel may move at any
-/// time.
+/// The physical addresses of memory in huge pages. They stay where they are; small ones the kernel may move.
 class PhysicalPages {
  public:
   /// Physical address of a byte; nullopt: the process may not know.

@@ -197,8 +197,7 @@ class RteDevice final : public DmaDevice {
     return limits_.boundary != 0 ? physical_.address(address) : reinterpret_cast<std::uintptr_t>(address);
   }
 
-  /// What is prepared goes out as one batch, and a device may limit that: DPDK's idxd takes more, and then fails them
-  /// all.
+  /// What is prepared goes out as one batch, and a device may limit that: idxd takes more, and then all of it fails.
   [[nodiscard]] bool room() const {
     if (::rte_dma_burst_capacity(id_, kChannel) > 0) return true;
     ::rte_dma_submit(id_, kChannel);

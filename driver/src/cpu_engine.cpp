@@ -22,7 +22,7 @@ namespace sluice {
 namespace {
 
 constexpr std::size_t kMostJobsTaken = 64;    // by a worker at once, and published together
-constexpr ByteCount kMostUntold{2ULL << 20};  // about 100 us of work
+constexpr ByteCount kMostUntold{2ULL << 20};  // of background jobs, before whoever sleeps is woken up
 
 }  // namespace
 
@@ -385,9 +385,8 @@ bool CpuEngine::Workers::wait_for_rate(const ScrubJob& job, JobId id, Progress& 
   return true;
 }
 
-/// One fence makes the stores of the whole batch visible before anybody can learn of them. To wake somebody up costs as
-/// much as filling a hundred KiB: background jobs wait for that until they are many MiB, or half of all, or no more are
-/// queued.
+/// One fence makes the stores of the whole batch visible before anybody can learn of them. To wake somebody up takes
+/// microseconds: background jobs wait for that until they are kMostUntold, or half of all, or no more are queued.
 void CpuEngine::Workers::publish(std::vector<Completion>& batch) {
   store_fence();
   {

@@ -235,13 +235,15 @@ void RingEngine::take_interrupt() {
 }
 
 std::size_t RingEngine::poll(std::span<Completion> out) {
-  if (fault_) return report_failed(out);
-  if (interrupt_fd_ >= 0) take_interrupt();
-  std::size_t count = collect_all(out);
-  if (count == 0 && slots_->held_count() > 0) {
-    transport_->advance();
+  std::size_t count = 0;
+  if (!fault_) {
+    if (interrupt_fd_ >= 0) take_interrupt();
     count = collect_all(out);
-    if (count == 0) watch();
+    if (count == 0 && slots_->held_count() > 0) {
+      transport_->advance();
+      count = collect_all(out);
+      if (count == 0) watch();
+    }
   }
   if (fault_) count += report_failed(out.subspan(count));
   // There may be more, which has interrupted already.

@@ -134,7 +134,10 @@ class XrtFactory final : public EngineFactory {
           fmt::format("engine '{}': give xclbin=FILE with the engine for the card, or emulate=yes", name.text)};
     }
     auto card = XrtCard::open(options.card);
-    if (!card) return card.error();
+    if (!card) {
+      if (options.emulate) emulation_.reset();
+      return card.error();
+    }
     return cards_.emplace(name.text, std::move(*card)).first->second.get();
   }
 

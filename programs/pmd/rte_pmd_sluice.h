@@ -17,7 +17,7 @@ struct rte_pmd_sluice_counters {
   uint64_t copied_bytes;
 };
 
-/** Any thread, while no other one starts or closes the device. -EINVAL: not a dma_sluice device. */
+/** For the thread that uses the device. -EINVAL: not a dma_sluice device. */
 int rte_pmd_sluice_counters_get(int16_t dev_id, struct rte_pmd_sluice_counters* counters);
 
 #ifdef __cplusplus

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The scrub engine as a DMA device of DPDK 22.11: a virtual device `dma_sluice`, out of DPDK's tree. DPDK's
-// programmer's guide
-// ("DMA Device Library") says what a driver must do; the headers of drivers are no public API, hence the check of the
-// version.
+// The scrub engine as a DMA device of DPDK 22.11: a virtual device `dma_sluice`, out of DPDK's tree. What a driver must
+// do stands in "DMA Device Library" of DPDK's programmer's guide; the headers for drivers are no public API, hence the
+// check of the version.
 #include <bus_vdev_driver.h>
 #include <fmt/format.h>
 #include <rte_dmadev_pmd.h>

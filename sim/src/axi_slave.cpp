@@ -10,9 +10,6 @@
 namespace sluice::sim {
 namespace {
 
-constexpr std::uint8_t kOkay = 0;
-constexpr std::uint8_t kSlaveError = 2;
-constexpr std::uint8_t kDecodeError = 3;
 constexpr std::uint64_t kPage = 4096;
 constexpr std::size_t kMaxBeats = 256;
 

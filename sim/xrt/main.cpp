@@ -20,9 +20,6 @@
 namespace sluice::sim {
 namespace {
 
-constexpr std::uint8_t kOkay = 0;
-constexpr std::uint8_t kSlaveError = 2;
-constexpr std::uint8_t kDecodeError = 3;
 constexpr std::uint64_t kRegisterMask = 0xFFF;
 constexpr std::uint64_t kCyclesAtOnce = 512;
 constexpr std::uint32_t kNoRegister = 0xFFFFFFFF;  // what a read gives where nothing is

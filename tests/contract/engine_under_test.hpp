@@ -5,11 +5,19 @@
 #include <functional>
 #include <memory>
 #include <ostream>
+#include <stdexcept>
 #include <string>
+#include <utility>
 
 #include "sluice/driver/engine.hpp"
 
 namespace sluice::test {
+
+template <class T>
+T value_or_throw(Result<T> result) {
+  if (!result) throw std::runtime_error(result.error().message);
+  return std::move(*result);
+}
 
 /// What a contract test asks of the engine that it gets.
 struct EngineWish {

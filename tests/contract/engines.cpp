@@ -2,7 +2,6 @@
 #include "engines.hpp"
 
 #include <atomic>
-#include <stdexcept>
 #include <thread>
 
 #ifdef SLUICE_WITH_DPDK
@@ -17,12 +16,6 @@
 
 namespace sluice::test {
 namespace {
-
-template <class T>
-T value_or_throw(Result<T> result) {
-  if (!result) throw std::runtime_error(result.error().message);
-  return std::move(*result);
-}
 
 class CpuUnderTest final : public EngineUnderTest {
  public:

@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <ctime>
-#include <stdexcept>
 
 #include "engines.hpp"
 #include "sluice/driver/ring_engine.hpp"
@@ -20,12 +19,6 @@ extern "C" unsigned sleep(unsigned /*seconds*/) {
 
 namespace sluice::test {
 namespace {
-
-template <class T>
-T value_or_throw(Result<T> result) {
-  if (!result) throw std::runtime_error(result.error().message);
-  return std::move(*result);
-}
 
 class XrtUnderTest final : public EngineUnderTest {
  public:

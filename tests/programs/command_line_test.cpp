@@ -16,6 +16,7 @@
 
 #include "exit_code.hpp"
 #include "support/program.hpp"
+#include "support/temporary_folder.hpp"
 
 namespace sluice {
 namespace {
@@ -24,13 +25,6 @@ using test::Outcome;
 
 class CommandLine : public ::testing::Test {
  protected:
-  void SetUp() override {
-    std::string name = std::filesystem::temp_directory_path() / "sluice-cli-XXXXXX";
-    folder_ = ::mkdtemp(name.data());
-    trace_ = (folder_ / "trace.csv").string();
-  }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
-
   static Outcome sluice(const std::string& arguments) {
     return test::run_program(std::string(SLUICE_PROGRAM) + " " + arguments);
   }
@@ -49,8 +43,8 @@ class CommandLine : public ::testing::Test {
     return text.str();
   }
 
-  std::filesystem::path folder_;
-  std::string trace_;
+  test::TemporaryFolder folder_;
+  std::string trace_ = (folder_ / "trace.csv").string();
 };
 
 TEST_F(CommandLine, RunsBothEnginesToAReport) {

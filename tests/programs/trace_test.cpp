@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "azure_trace.hpp"
+#include "support/temporary_folder.hpp"
 #include "trace_generator.hpp"
 
 namespace sluice {
@@ -144,14 +145,11 @@ TEST(TraceGenerator, RefusesNothingToDo) {
 class AzureTrace : public ::testing::Test {
  protected:
   void SetUp() override {
-    std::string name = std::filesystem::temp_directory_path() / "sluice-azure-XXXXXX";
-    folder_ = ::mkdtemp(name.data());
     write("flav_map.txt", "1,0.75 a\n2,3.5 g\n");
     write("v1.interval_map.txt", "0 0\n300 1\n600 2\n900 2\n");
     write("v1.dev.txt", "1800000 a,|,g,g,|\n1800300 g,|\n");
     write("v1.dev.c2100000.txt", "1800000 U0,|,U1,C2,|\n1800300 U2,|\n");
   }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
 
   void write(const std::string& file, const std::string& text) const { std::ofstream(folder_ / file) << text; }
   [[nodiscard]] Result<Trace> read(AzureOptions options = {}) const {
@@ -159,10 +157,10 @@ class AzureTrace : public ::testing::Test {
     options.population.balloons_per_day = 0;
     options.population.group_changes_per_day = 0;
     options.population.pool_share = 0;
-    return read_azure_trace(folder_, options);
+    return read_azure_trace(folder_.path(), options);
   }
 
-  std::filesystem::path folder_;
+  test::TemporaryFolder folder_;
 };
 
 TEST_F(AzureTrace, ReadsArrivalsBatchesSizesAndLifetimes) {

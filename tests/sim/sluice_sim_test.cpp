@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "support/program.hpp"
+#include "support/temporary_folder.hpp"
 
 namespace sluice::test {
 namespace {
@@ -17,12 +18,6 @@ using ::testing::HasSubstr;
 
 class SluiceSim : public ::testing::Test {
  protected:
-  void SetUp() override {
-    std::string name = std::filesystem::temp_directory_path() / "sluice-sim-XXXXXX";
-    folder_ = ::mkdtemp(name.data());
-  }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
-
   /// Plays a scenario of these lines.
   [[nodiscard]] Outcome play(const std::string& text, const std::string& options = "") const {
     std::ofstream(folder_ / "scenario.toml") << text;
@@ -30,7 +25,7 @@ class SluiceSim : public ::testing::Test {
   }
   [[nodiscard]] std::string path(const std::string& name) const { return (folder_ / name).string(); }
 
-  std::filesystem::path folder_;
+  TemporaryFolder folder_;
 };
 
 const std::string kGood = "title = \"a fill\"\nsteps = [{ do = \"fill\", length = \"4KiB\" }, { do = \"wait\" }]\n";

@@ -6,6 +6,8 @@
 #include <fstream>
 #include <string>
 
+#include "support/temporary_folder.hpp"
+
 namespace sluice::test {
 
 /// What a program finds of a machine with one DSA work queue, wq0.0, which sim/dsa stands behind. To be made before
@@ -13,8 +15,6 @@ namespace sluice::test {
 class DsaFolder {
  public:
   explicit DsaFolder(std::uint32_t max_batch = 128, std::uint32_t max_transfer = 2 << 20) {
-    std::string name = std::filesystem::temp_directory_path() / "sluice-dsa-XXXXXX";
-    folder_ = ::mkdtemp(name.data());
     write("dev/wq0.0", "");
     write("sys/wq0.0/name", "dpdk_wq");
     write("sys/wq0.0/type", "user");
@@ -25,9 +25,6 @@ class DsaFolder {
     ::setenv("DSA_DEV_PATH", (folder_ / "dev").c_str(), 1);
     ::setenv("DSA_SYSFS_PATH", (folder_ / "sys").c_str(), 1);
   }
-  DsaFolder(const DsaFolder&) = delete;
-  DsaFolder& operator=(const DsaFolder&) = delete;
-  ~DsaFolder() { std::filesystem::remove_all(folder_); }
 
   /// For a command line.
   [[nodiscard]] std::string environment() const {
@@ -40,7 +37,7 @@ class DsaFolder {
     std::ofstream(folder_ / file) << text << '\n';
   }
 
-  std::filesystem::path folder_;
+  TemporaryFolder folder_;
 };
 
 }  // namespace sluice::test

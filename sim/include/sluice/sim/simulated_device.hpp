@@ -101,7 +101,12 @@ struct RtlBuild {
 /// The builds there are: the matrix of parameters that is built and tested.
 [[nodiscard]] const std::vector<RtlBuild>& rtl_builds();
 
-/// Memory behind the engine that is not in this process. Both answer with the AXI response: 0 OKAY, 2 SLVERR, 3 DECERR.
+/// xRESP of AXI.
+inline constexpr std::uint8_t kOkay = 0;
+inline constexpr std::uint8_t kSlaveError = 2;
+inline constexpr std::uint8_t kDecodeError = 3;
+
+/// Memory behind the engine that is not in this process. Both answer with the response of AXI.
 class RemoteMemory {
  public:
   RemoteMemory() = default;
