@@ -75,9 +75,11 @@ soak: setup
 format: setup
 	git ls-files -co --exclude-standard '*.cpp' '*.hpp' | xargs clang-format-14 -i
 
+# The house rules, and all of clang-tidy: `make test` runs only its quick checks.
 lint: setup
 	$(call build,dev)
 	ctest --preset dev -R '^[Tt]idy' -j $(JOBS)
+	run-clang-tidy-14 -quiet -j $(JOBS) -p build/dev '^$(CURDIR)/(driver|host|programs|sim|tests)/'
 
 clean:
 	rm -rf build

@@ -26,7 +26,7 @@ class JobSlots {
   /// There must be a free slot.
   JobId take(const ScrubJob& job) {
     const std::uint32_t slot = free_[free_head_];
-    free_head_ = (free_head_ + 1) % capacity();
+    if (++free_head_ == capacity()) free_head_ = 0;
     --free_count_;
     jobs_[slot] = job;
     held_[slot] = true;
@@ -36,7 +36,8 @@ class JobSlots {
 
   void give_back(std::uint32_t slot) {
     held_[slot] = false;
-    free_[(free_head_ + free_count_) % capacity()] = slot;
+    const std::uint32_t tail = free_head_ + free_count_;
+    free_[tail < capacity() ? tail : tail - capacity()] = slot;
     ++free_count_;
   }
 

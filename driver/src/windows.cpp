@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace sluice {
 namespace {
 
@@ -23,37 +25,44 @@ Result<void> Windows::add(MemorySpan memory, Iova iova) {
   if (memory.empty()) {
     return Error{DriverErrc::InvalidArgument, "a window of 0 bytes was given: leave it out, or give it a length"};
   }
-  auto next = windows_.lower_bound(memory.data());
-  const bool hits_next = next != windows_.end() && next->first < memory.data() + memory.size();
+  const auto next = std::partition_point(windows_.begin(), windows_.end(),
+                                         [&](const Window& window) { return window.memory.data() < memory.data(); });
+  const bool hits_next = next != windows_.end() && next->memory.data() < memory.data() + memory.size();
   const bool hits_previous = next != windows_.begin() && [&] {
-    const MemorySpan previous = std::prev(next)->second.memory;
+    const MemorySpan previous = std::prev(next)->memory;
     return previous.data() + previous.size() > memory.data();
   }();
   if (hits_next || hits_previous) {
     return Error{DriverErrc::InvalidArgument,
                  fmt::format("window {} overlaps another one: give each byte once", describe(memory))};
   }
-  windows_.emplace(memory.data(), Window{memory, iova});
+  windows_.insert(next, {memory, iova});
   return {};
 }
 
+const Windows::Window* Windows::holder(MemorySpan memory) const {
+  const auto after = std::partition_point(windows_.begin(), windows_.end(),
+                                          [&](const Window& window) { return window.memory.data() <= memory.data(); });
+  if (after == windows_.begin() || !std::prev(after)->holds(memory)) return nullptr;
+  return &*std::prev(after);
+}
+
 std::optional<Iova> Windows::find(MemorySpan memory) const {
-  auto after = windows_.upper_bound(memory.data());
-  if (after == windows_.begin()) return std::nullopt;
-  const Window& window = std::prev(after)->second;
-  const auto offset = static_cast<std::size_t>(memory.data() - window.memory.data());
-  if (offset > window.memory.size() || memory.size() > window.memory.size() - offset) return std::nullopt;
-  return window.iova + ByteCount(offset);
+  const Window* const window = holder(memory);
+  if (window == nullptr) return std::nullopt;
+  return window->iova + ByteCount(static_cast<std::size_t>(memory.data() - window->memory.data()));
 }
 
 Result<void> Windows::check(std::span<const ScrubJob> jobs, ByteCount max_length) const {
+  const Window* window = nullptr;  // of the job before, most often of this one too
   for (std::size_t index = 0; index < jobs.size(); ++index) {
     const MemorySpan memory = jobs[index].memory;
     if (memory.empty() || length_of(memory) > max_length) {
       return Error{DriverErrc::InvalidArgument, fmt::format("job {} has a length of {} bytes: give 1 to {} bytes",
                                                             index, memory.size(), max_length.value())};
     }
-    if (!find(memory)) {
+    if (window == nullptr || !window->holds(memory)) window = holder(memory);
+    if (window == nullptr) {
       return Error{DriverErrc::OutsideWindow,
                    fmt::format("job {} at {} lies outside the engine's windows: create the engine with a window that "
                                "holds it",

@@ -2,8 +2,8 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <span>
+#include <vector>
 
 #include "sluice/driver/engine.hpp"
 
@@ -28,8 +28,14 @@ class Windows {
   struct Window {
     MemorySpan memory;
     Iova iova;
+    [[nodiscard]] bool holds(MemorySpan part) const {
+      return part.data() >= memory.data() && part.size() <= memory.size() &&
+             static_cast<std::size_t>(part.data() - memory.data()) <= memory.size() - part.size();
+    }
   };
-  std::map<const std::byte*, Window> windows_;
+  [[nodiscard]] const Window* holder(MemorySpan memory) const;
+
+  std::vector<Window> windows_;  // by address
 };
 
 }  // namespace sluice

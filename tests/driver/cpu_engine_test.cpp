@@ -194,6 +194,14 @@ TEST_F(CpuEngineSignals, BackgroundJobsWaitUntilHalfOfThemHaveEnded) {
   EXPECT_TRUE(readable(10'000)) << "none is left behind";
 }
 
+TEST_F(CpuEngineSignals, StaysReadableWhileSomeAreNotCollected) {
+  submit(6);
+  allow(3);
+  Completion one;
+  EXPECT_EQ(engine_->poll({&one, 1}), 1U);
+  EXPECT_TRUE(readable()) << "two wait";
+}
+
 TEST_F(CpuEngineSignals, PollingFindsThemEarlier) {
   submit(6);
   allow(1);
@@ -219,6 +227,34 @@ std::chrono::nanoseconds time_of(CpuEngine& engine, const ScrubJob& job) {
   while (engine.poll(completion) == 0) std::this_thread::yield();
   EXPECT_EQ(completion[0].outcome, Outcome::Zeroed);
   return std::chrono::steady_clock::now() - start;
+}
+
+TEST(CpuEngine, DropsWhatAWorkerFinishesAfterItWasGivenUp) {
+  Memory memory(8192);
+  const MemorySpan windows[] = {memory.all()};
+  std::atomic<bool> go{false};
+  std::atomic<int> filled{0};
+  CpuOptions options;
+  options.stall_timeout = std::chrono::milliseconds(20);
+  options.fill = [&](MemorySpan /*memory*/, std::uint64_t /*pattern*/) {
+    while (!go) std::this_thread::yield();
+    ++filled;
+    return true;
+  };
+  auto engine = CpuEngine::create(options, windows);
+  ASSERT_TRUE(engine);
+  const ScrubJob jobs[] = {{memory.part(0, 4096)}, {memory.part(4096, 4096)}};
+  std::array<JobId, 2> ids;
+  ASSERT_TRUE((*engine)->submit(jobs, ids));
+  std::array<Completion, 4> some;
+  std::size_t got = 0;
+  while (got < 2) got += (*engine)->poll(std::span(some).subspan(got));
+  EXPECT_EQ(some[0].cause, FailureCause::Timeout);
+  EXPECT_EQ(some[1].cause, FailureCause::Timeout);
+  go = true;
+  while (filled == 0) std::this_thread::yield();
+  const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(50);
+  while (std::chrono::steady_clock::now() < end) EXPECT_EQ((*engine)->poll(some), 0U);
 }
 
 TEST(CpuEngine, KeepsBackgroundWorkBelowItsRate) {
