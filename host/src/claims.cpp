@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "complaints.hpp"
 #include "enforce.hpp"
 #include "memory_choice.hpp"
 #include "sluice/host/memory_manager.hpp"
@@ -15,12 +16,6 @@ Error out_of_memory(ByteCount wanted, ByteCount available) {
   return {HostErrc::OutOfMemory, fmt::format("{} bytes were asked for and {} could be granted: release memory, or make "
                                              "the pool larger",
                                              wanted.value(), available.value())};
-}
-
-Result<void> check_length(ByteCount length) {
-  if (length > ByteCount(0) && length.value() % kPageSize.value() == 0) return {};
-  return Error{HostErrc::InvalidArgument,
-               fmt::format("a length of {} bytes: give a multiple of {} bytes", length.value(), kPageSize.value())};
 }
 
 }  // namespace
@@ -35,9 +30,9 @@ Claim MemoryManager::claim_for(const Vm& vm, ClaimKind kind, ByteCount length) c
   claim.vm = vm.profile.vm;
   claim.pool = vm.profile.pool;
   claim.customer = vm.profile.customer;
-  claim.group = vm.profile.group;
-  if (claim.group.is_set()) claim.group_epoch = groups_.at(claim.group).epoch;
+  set_groups(claim);
   claim.allowed = vm.profile.allowed;
+  claim.allowed.enabled = claim.allowed.enabled && vm.recycles;
   claim.length = length;
   return claim;
 }
@@ -45,9 +40,8 @@ Claim MemoryManager::claim_for(const Vm& vm, ClaimKind kind, ByteCount length) c
 ByteCount MemoryManager::available_for(const Claim& claim) const {
   ByteCount available = table_.free_bytes({});
   if (claim.kind != ClaimKind::Pool && claim.pool.is_set()) available += table_.free_bytes(claim.pool);
-  if (claim.kind == ClaimKind::Reboot) {
-    // Its own memory, or what takes its place once that is released.
-    for (const Extent* extent : table_.held_by(claim.vm)) available += extent->length();
+  if (claim.kind != ClaimKind::Pool && !claim.allowed.new_memory_after_reboot) {
+    available += table_.reserved_for(claim.vm);
   }
   return available;
 }
@@ -75,25 +69,18 @@ Result<ClaimId> MemoryManager::finish_reboot(VmId vm, ByteCount length, GrantHan
     return Error{HostErrc::WrongState,
                  fmt::format("VM {} does not wait for its memory: begin a reboot first", vm.value())};
   }
-  if (auto checked = check_length(length); !checked) return checked.error();
+  if (auto checked = complaints::check_length(length); !checked) return checked.error();
   const Claim claim = claim_for(**found, ClaimKind::Reboot, length);
-  if (!claim.allowed.after_reboot) {
-    // Its old memory is as good as anybody's: released, and scrubbed if it comes back.
-    if (const ByteCount available = available_for(claim); available < length) return out_of_memory(length, available);
-    while (!table_.held_by(vm).empty()) release_extent(**table_.held_by(vm).begin());
-  }
   auto started = start_claim(claim, std::move(handler), {});
   if (!started) return started;
-  const ExtentTable::Set held = table_.held_by(vm);
-  for (Extent* extent : held) {
-    if (extent->state == ExtentState::Reserved && !extent->earmark.is_set()) release_extent(*extent);
-  }
   (*found)->phase = VmPhase::Running;
+  // Memory that it must not have back is kept from it until it has other memory.
+  if (!claim.allowed.new_memory_after_reboot) release_reserved(vm, Keep::ForNextClaim);
   return started;
 }
 
 Result<ClaimId> MemoryManager::start_claim(const Claim& claim, GrantHandler grant_handler, PoolHandler pool_handler) {
-  if (auto checked = check_length(claim.length); !checked) return checked.error();
+  if (auto checked = complaints::check_length(claim.length); !checked) return checked.error();
   if (const ByteCount available = available_for(claim); available + coming_back() < claim.length) {
     return out_of_memory(claim.length, available);
   }
@@ -104,6 +91,7 @@ Result<ClaimId> MemoryManager::start_claim(const Claim& claim, GrantHandler gran
   pending.grant_handler = std::move(grant_handler);
   pending.pool_handler = std::move(pool_handler);
   if (claim.vm.is_set()) ++vms_.at(claim.vm).claims;
+  if (claim.kind == ClaimKind::Pool) ++pools_.at(claim.pool).claims;
   choose_or_wait(pending);
   scrubber_.pump();
   return id;
@@ -176,7 +164,7 @@ void MemoryManager::take(Pending& pending, Extent& extent, ByteCount& missing) {
 /// Does what each part needs next, and grants when no part needs anything any more.
 void MemoryManager::advance(Pending& pending) {
   if (pending.unsettled > 0 || pending.lacks_memory) return;
-  if (pending.claim.group.is_set()) pending.claim.group_epoch = groups_.at(pending.claim.group).epoch;
+  if (pending.claim.vm.is_set()) set_groups(pending.claim);
   bool ready = true;
   for (Part& part : pending.parts) ready &= prepare(pending, part);
   if (ready) {
@@ -300,9 +288,16 @@ void MemoryManager::finish(ClaimId id, Result<Grant> result) {
   Pending& pending = found->second;
   let_go(pending);
   if (pending.claim.vm.is_set()) --vms_.at(pending.claim.vm).claims;
-  if (!result && pending.claim.kind == ClaimKind::Pool) {
-    pools_.erase(pending.claim.pool);
-    ended_pools_.insert(pending.claim.pool);
+  if (pending.claim.kind == ClaimKind::Pool) {
+    Pool& pool = pools_.at(pending.claim.pool);
+    --pool.claims;
+    if (!pool.ready) {  // it was never filled
+      pools_.erase(pending.claim.pool);
+      ended_pools_.insert(pending.claim.pool);
+    }
+  }
+  if (pending.claim.kind == ClaimKind::Reboot && (!result || pending.claim.allowed.new_memory_after_reboot)) {
+    release_reserved(pending.claim.vm, Keep::Nothing);
   }
   finished_.push_back({std::move(pending.grant_handler), std::move(pending.pool_handler), std::move(result)});
   pending_.erase(found);
@@ -314,11 +309,7 @@ void MemoryManager::let_go(Pending& pending) {
     Extent& extent = *part.extent;
     scrubber_.withdraw(extent);
     table_.earmark(extent, {});
-    if (extent.state == ExtentState::Reserved) {
-      release_extent(extent);
-    } else if (extent.state != ExtentState::Scrubbing && extent.state != ExtentState::Cancelling) {
-      table_.coalesce(extent);
-    }
+    if (extent.state != ExtentState::Scrubbing && extent.state != ExtentState::Cancelling) table_.coalesce(extent);
   }
   pending.parts.clear();
 }

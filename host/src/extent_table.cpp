@@ -60,18 +60,20 @@ bool ExtentTable::is_free(const Extent& extent) {
 
 void ExtentTable::index(Extent& extent) {
   bytes_[static_cast<std::size_t>(extent.state)] += extent.length();
+  Pool& pool = pools_[extent.pool];
+  pool.all += extent.length();
   if (extent.state == ExtentState::Owned || extent.state == ExtentState::Reserved) {
     held_by_[extent.holder].insert(&extent);
   }
   if (!is_free(extent)) return;
-  Pool& pool = pools_[extent.pool];
   pool.free += extent.length();
   if (extent.state == ExtentState::Clean) {
     pool.clean.insert(&extent);
     return;
   }
   insert(dirty_of_vm_, extent.owner.vm, extent);
-  insert(dirty_of_group_, extent.owner.group, extent);
+  insert(dirty_of_group_, extent.owner.group.id, extent);
+  insert(dirty_of_larger_group_, extent.owner.larger_group.id, extent);
   insert(dirty_of_owner_pool_, extent.owner.pool, extent);
   if (extent.state == ExtentState::Dirty) {
     pool.dirty_by_age.emplace(extent.dirty_since, &extent);
@@ -82,18 +84,20 @@ void ExtentTable::index(Extent& extent) {
 
 void ExtentTable::unindex(Extent& extent) {
   bytes_[static_cast<std::size_t>(extent.state)] -= extent.length();
+  Pool& pool = pools_[extent.pool];
+  pool.all -= extent.length();
   if (extent.state == ExtentState::Owned || extent.state == ExtentState::Reserved) {
     erase(held_by_, extent.holder, extent);
   }
   if (!is_free(extent)) return;
-  Pool& pool = pools_[extent.pool];
   pool.free -= extent.length();
   if (extent.state == ExtentState::Clean) {
     pool.clean.erase(&extent);
     return;
   }
   erase(dirty_of_vm_, extent.owner.vm, extent);
-  erase(dirty_of_group_, extent.owner.group, extent);
+  erase(dirty_of_group_, extent.owner.group.id, extent);
+  erase(dirty_of_larger_group_, extent.owner.larger_group.id, extent);
   erase(dirty_of_owner_pool_, extent.owner.pool, extent);
   if (extent.state == ExtentState::Dirty) {
     pool.dirty_by_age.erase(extent.dirty_since);
@@ -169,6 +173,9 @@ const ExtentTable::Set& ExtentTable::dirty_of_vm(VmId vm) const { return value_o
 const ExtentTable::Set& ExtentTable::dirty_of_group(TrustGroupId group) const {
   return value_or_empty(dirty_of_group_, group);
 }
+const ExtentTable::Set& ExtentTable::dirty_of_larger_group(TrustGroupId group) const {
+  return value_or_empty(dirty_of_larger_group_, group);
+}
 const ExtentTable::Set& ExtentTable::dirty_of_owner_pool(DedicatedPoolId pool) const {
   return value_or_empty(dirty_of_owner_pool_, pool);
 }
@@ -177,6 +184,15 @@ const std::map<std::uint64_t, Extent*>& ExtentTable::dirty_by_age(DedicatedPoolI
 }
 const ExtentTable::Set& ExtentTable::held_by(VmId vm) const { return value_or_empty(held_by_, vm); }
 ByteCount ExtentTable::free_bytes(DedicatedPoolId pool) const { return value_or_empty(pools_, pool).free; }
+ByteCount ExtentTable::bytes_in(DedicatedPoolId pool) const { return value_or_empty(pools_, pool).all; }
+
+ByteCount ExtentTable::reserved_for(VmId vm) const {
+  ByteCount reserved;
+  for (const Extent* extent : held_by(vm)) {
+    if (extent->state == ExtentState::Reserved) reserved += extent->length();
+  }
+  return reserved;
+}
 
 std::vector<Extent*> ExtentTable::members(DedicatedPoolId pool) {
   std::vector<Extent*> found;

@@ -14,11 +14,12 @@ class Choice {
       : table_(table), claim_(claim), missing_(missing) {}
 
   std::vector<Extent*> make() && {
-    if (claim_.kind == ClaimKind::Reboot) take_reserved();
     if (claim_.kind != ClaimKind::Pool) {
+      take_reserved();
       take_recyclable(table_.dirty_of_vm(claim_.vm));
       take_recyclable(table_.dirty_of_owner_pool(claim_.pool));
-      take_recyclable(table_.dirty_of_group(claim_.group));
+      take_recyclable(table_.dirty_of_group(claim_.group.id));
+      take_recyclable(table_.dirty_of_larger_group(claim_.larger_group.id));
     }
     if (claim_.pool.is_set() && claim_.kind != ClaimKind::Pool) {
       take_clean(claim_.pool);
@@ -45,6 +46,7 @@ class Choice {
   }
 
   void take_reserved() {
+    if (claim_.allowed.new_memory_after_reboot) return;
     for (Extent* extent : table_.held_by(claim_.vm)) {
       if (extent->state == ExtentState::Reserved && RecyclePolicy::decide(extent->owner, claim_).recycle) take(*extent);
     }

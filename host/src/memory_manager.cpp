@@ -4,22 +4,9 @@
 
 #include <fmt/format.h>
 
-#include "enforce.hpp"
+#include "complaints.hpp"
 
 namespace sluice {
-namespace {
-
-Error used_before(const char* kind, std::uint64_t id) {
-  return {HostErrc::IdUsedBefore, fmt::format("{} {} exists or has existed: identifiers are never used again, choose a "
-                                              "new one",
-                                              kind, id)};
-}
-
-Error unset(const char* what) {
-  return {HostErrc::InvalidArgument, fmt::format("{} id 0 means none: give an id from 1", what)};
-}
-
-}  // namespace
 
 MemoryManager::MemoryManager(const BackingMemory& memory, Engine& engine, const ScrubberConfig& config)
     : table_(memory.bricks()), scrubber_(engine, table_, statistics_, config) {}
@@ -31,96 +18,52 @@ Result<MemoryManager::Vm*> MemoryManager::find_vm(VmId vm) {
                                                 ended_vms_.contains(vm) ? "has ended" : "does not exist")};
 }
 
-Result<void> MemoryManager::create_trust_group(TrustGroupId group, CustomerId customer) {
-  if (!group.is_set()) return unset("trust group");
-  if (!customer.is_set()) return unset("customer");
-  if (!groups_.emplace(group, Group{customer}).second) return used_before("trust group", group.value());
-  return {};
-}
-
-Result<ClaimId> MemoryManager::create_dedicated_pool(DedicatedPoolId pool, CustomerId customer, ByteCount length,
-                                                     PoolHandler handler) {
-  if (!pool.is_set()) return unset("pool");
-  if (!customer.is_set()) return unset("customer");
-  if (pools_.contains(pool) || ended_pools_.contains(pool)) return used_before("pool", pool.value());
-  Claim claim;
-  claim.kind = ClaimKind::Pool;
-  claim.pool = pool;
-  claim.customer = customer;
-  claim.length = length;
-  pools_.emplace(pool, Pool{customer});
-  auto started = start_claim(claim, {}, std::move(handler));
-  if (!started) pools_.erase(pool);
-  return started;
-}
-
-Result<void> MemoryManager::destroy_dedicated_pool(DedicatedPoolId pool) {
-  const auto found = pools_.find(pool);
-  if (found == pools_.end()) {
-    return Error{HostErrc::UnknownId, fmt::format("pool {} does not exist: create it first", pool.value())};
+Result<MemoryManager::Vm*> MemoryManager::find_vm_without_claims(VmId vm) {
+  auto found = find_vm(vm);
+  if (found && (*found)->claims > 0) {
+    return Error{HostErrc::WrongState,
+                 fmt::format("VM {} has a claim pending: wait for it, or abandon it", vm.value())};
   }
-  if (!found->second.ready || found->second.vms > 0) {
-    return Error{HostErrc::WrongState, fmt::format("pool {} is {} with {} VMs: terminate its VMs first", pool.value(),
-                                                   found->second.ready ? "ready" : "being filled", found->second.vms)};
-  }
-  for (Extent* extent : table_.members(pool)) table_.move_to_pool(*extent, {});
-  pools_.erase(found);
-  ended_pools_.insert(pool);
-  return {};
+  return found;
 }
 
 Result<void> MemoryManager::create_vm(const VmProfile& profile) {
-  if (!profile.vm.is_set()) return unset("VM");
-  if (!profile.customer.is_set()) return unset("customer");
-  if (vms_.contains(profile.vm) || ended_vms_.contains(profile.vm)) return used_before("VM", profile.vm.value());
-  const auto foreign = [&](const char* kind, std::uint64_t id) {
-    return Error{HostErrc::ForeignCustomer,
-                 fmt::format("{} {} is not customer {}'s: choose one of its own", kind, id, profile.customer.value())};
-  };
+  if (!profile.vm.is_set()) return complaints::unset("VM");
+  if (!profile.customer.is_set()) return complaints::unset("customer");
+  if (vms_.contains(profile.vm) || ended_vms_.contains(profile.vm))
+    return complaints::used_before("VM", profile.vm.value());
+  Group* group = nullptr;
   if (profile.group.is_set()) {
-    const auto group = groups_.find(profile.group);
-    if (group == groups_.end()) {
-      return Error{HostErrc::UnknownId,
-                   fmt::format("trust group {} does not exist: create it first", profile.group.value())};
-    }
-    if (group->second.customer != profile.customer) return foreign("trust group", profile.group.value());
+    auto found = find_group(profile.group, profile.customer);
+    if (!found) return found.error();
+    group = *found;
   }
   if (profile.pool.is_set()) {
-    const auto pool = pools_.find(profile.pool);
-    if (pool == pools_.end()) {
-      return Error{HostErrc::UnknownId, fmt::format("pool {} does not exist: create it first", profile.pool.value())};
+    auto pool = find_pool(profile.pool);
+    if (!pool) return pool.error();
+    if ((*pool)->customer != profile.customer) {
+      return complaints::foreign("pool", profile.pool.value(), profile.customer);
     }
-    if (pool->second.customer != profile.customer) return foreign("pool", profile.pool.value());
-    if (!pool->second.ready) {
-      return Error{HostErrc::WrongState,
-                   fmt::format("pool {} is being filled: wait for its handler", profile.pool.value())};
-    }
-    ++pool->second.vms;
+    ++(*pool)->vms;
   }
+  if (group != nullptr) ++group->vms;
   vms_.emplace(profile.vm, Vm{profile});
   return {};
 }
 
-Result<void> MemoryManager::change_trust_group(VmId vm, TrustGroupId group) {
-  auto found = find_vm(vm);
+Result<void> MemoryManager::change_settings(VmId vm, const RecycleSettings& settings) {
+  auto found = find_vm_without_claims(vm);
   if (!found) return found.error();
-  VmProfile& profile = (*found)->profile;
-  if ((*found)->claims > 0) {
-    return Error{HostErrc::WrongState,
-                 fmt::format("VM {} has a claim pending: wait for it, or abandon it", vm.value())};
-  }
-  const auto target = groups_.find(group);
-  if (group.is_set() && target == groups_.end()) {
-    return Error{HostErrc::UnknownId, fmt::format("trust group {} does not exist: create it first", group.value())};
-  }
-  if (group.is_set() && target->second.customer != profile.customer) {
-    return Error{HostErrc::ForeignCustomer, fmt::format("trust group {} is not customer {}'s: choose one of its own",
-                                                        group.value(), profile.customer.value())};
-  }
-  if (group == profile.group) return {};
-  if (profile.group.is_set()) ++groups_.at(profile.group).epoch;
-  if (group.is_set()) ++target->second.epoch;
-  profile.group = group;
+  (*found)->profile.allowed = settings;
+  if ((*found)->phase == VmPhase::Running) release_reserved(vm, Keep::ForNextClaim);
+  return {};
+}
+
+Result<void> MemoryManager::switch_recycling(VmId vm, bool on) {
+  auto found = find_vm_without_claims(vm);
+  if (!found) return found.error();
+  (*found)->recycles = on;
+  if ((*found)->phase == VmPhase::Running) release_reserved(vm, Keep::ForNextClaim);
   return {};
 }
 
@@ -172,20 +115,40 @@ Result<void> MemoryManager::begin_reboot(VmId vm) {
                                                    (*found)->claims > 0 ? "has a claim pending" : "reboots already")};
   }
   (*found)->phase = VmPhase::Rebooting;
+  const Claim claim = claim_for(**found, ClaimKind::Reboot, {});
+  const bool kept = claim.allowed.enabled && claim.allowed.after_reboot;
   const ExtentTable::Set held = table_.held_by(vm);
-  for (Extent* extent : held) table_.transition(*extent, ExtentEvent::Reserve);
+  for (Extent* extent : held) {
+    if (claim.allowed.pool_grows_on_reboot && claim.pool.is_set()) table_.move_to_pool(*extent, claim.pool);
+    if (!kept && !claim.allowed.new_memory_after_reboot) {
+      release_extent(*extent);
+    } else if (extent->state == ExtentState::Owned) {
+      table_.transition(*extent, ExtentEvent::Reserve);
+    }
+  }
+  scrubber_.pump();
   return {};
 }
 
-Result<void> MemoryManager::terminate(VmId vm) {
-  auto found = find_vm(vm);
-  if (!found) return found.error();
-  if ((*found)->claims > 0) {
-    return Error{HostErrc::WrongState,
-                 fmt::format("VM {} has a claim pending: wait for it, or abandon it", vm.value())};
+/// Releases what is reserved for a VM and not part of a claim.
+void MemoryManager::release_reserved(VmId vm, Keep keep) {
+  const Claim next = claim_for(vms_.at(vm), ClaimKind::Grow, {});
+  const ExtentTable::Set held = table_.held_by(vm);
+  for (Extent* extent : held) {
+    if (extent->state != ExtentState::Reserved || extent->earmark.is_set()) continue;
+    const bool wanted = next.allowed.keeps_left_over && RecyclePolicy::decide(extent->owner, next).recycle;
+    if (keep == Keep::ForNextClaim && wanted) continue;
+    release_extent(*extent);
   }
+}
+
+Result<void> MemoryManager::terminate(VmId vm) {
+  auto found = find_vm_without_claims(vm);
+  if (!found) return found.error();
   while (!table_.held_by(vm).empty()) release_extent(**table_.held_by(vm).begin());
-  if ((*found)->profile.pool.is_set()) --pools_.at((*found)->profile.pool).vms;
+  const VmProfile& profile = (*found)->profile;
+  if (profile.pool.is_set()) --pools_.at(profile.pool).vms;
+  if (profile.group.is_set()) --groups_.at(profile.group).vms;
   vms_.erase(vm);
   ended_vms_.insert(vm);
   scrubber_.pump();

@@ -13,6 +13,8 @@ std::string_view to_string(Reason reason) {
       return "dedicated pool";
     case Reason::TrustGroup:
       return "trust group";
+    case Reason::LargerGroup:
+      return "larger trust group";
     case Reason::UnknownOwner:
       return "unknown owner";
     case Reason::Forbidden:
@@ -25,25 +27,27 @@ std::string_view to_string(Reason reason) {
   return "unknown";
 }
 
-Owner Owner::of(const Claim& claim) { return {claim.vm, claim.pool, claim.customer, claim.group, claim.group_epoch}; }
+Owner Owner::of(const Claim& claim) { return {claim.vm, claim.pool, claim.customer, claim.group, claim.larger_group}; }
 
 Owner Owner::passed_on_to(const Claim& claim) const {
   Owner owner = of(claim);
   if (pool != claim.pool) owner.pool = {};
   if (customer != claim.customer) owner.customer = {};
-  if (group != claim.group || group_epoch != claim.group_epoch) {
-    owner.group = {};
-    owner.group_epoch = 0;
-  }
+  if (group != claim.group) owner.group = {};
+  if (larger_group != claim.larger_group) owner.larger_group = {};
   return owner;
 }
 
 Decision RecyclePolicy::decide(const Owner& owner, const Claim& claim) {
   if (owner == Owner{}) return {false, Reason::UnknownOwner};
   bool forbidden = false;
+  RecycleSettings allowed = claim.allowed;
+  if (!allowed.enabled) {
+    allowed.after_reboot = allowed.within_vm = allowed.dedicated_pool = allowed.trust_group = false;
+  }
   if (claim.vm.is_set() && owner.vm == claim.vm) {
     const bool reboot = claim.kind == ClaimKind::Reboot;
-    if (reboot ? claim.allowed.after_reboot : claim.allowed.within_vm) {
+    if (reboot ? allowed.after_reboot && !allowed.new_memory_after_reboot : allowed.within_vm) {
       return {true, reboot ? Reason::SameVmAfterReboot : Reason::SameVm};
     }
     // A VM that wants no memory of its own back gets none by way of its pool or its group either.
@@ -51,12 +55,16 @@ Decision RecyclePolicy::decide(const Owner& owner, const Claim& claim) {
   }
   const bool same_customer = claim.customer.is_set() && owner.customer == claim.customer;
   if (same_customer && claim.pool.is_set() && owner.pool == claim.pool) {
-    if (claim.allowed.dedicated_pool) return {true, Reason::DedicatedPool};
+    if (allowed.dedicated_pool) return {true, Reason::DedicatedPool};
     forbidden = true;
   }
-  if (same_customer && claim.group.is_set() && owner.group == claim.group) {
-    if (owner.group_epoch != claim.group_epoch) return {false, Reason::GroupChanged};
-    if (claim.allowed.trust_group) return {true, Reason::TrustGroup};
+  for (const Reason by : {Reason::TrustGroup, Reason::LargerGroup}) {
+    const bool own = by == Reason::TrustGroup;
+    const GroupAt& writers = own ? owner.group : owner.larger_group;
+    const GroupAt& readers = own ? claim.group : claim.larger_group;
+    if (!same_customer || !readers.id.is_set() || writers.id != readers.id) continue;
+    if (writers.epoch != readers.epoch) return {false, Reason::GroupChanged};
+    if (allowed.trust_group) return {true, by};
     forbidden = true;
   }
   return {false, forbidden ? Reason::Forbidden : Reason::OtherDomain};

@@ -22,8 +22,7 @@ Claim claim_of(VmId vm, CustomerId customer = kCustomer) {
 }
 
 Claim in_group(Claim claim, TrustGroupId group = kGroup, std::uint64_t epoch = 1) {
-  claim.group = group;
-  claim.group_epoch = epoch;
+  claim.group = claim.larger_group = {group, epoch};
   return claim;
 }
 

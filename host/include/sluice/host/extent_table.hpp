@@ -59,6 +59,7 @@ class ExtentTable {
   /// Free Dirty and Scrubbing extents by what is known of their owner.
   [[nodiscard]] const Set& dirty_of_vm(VmId vm) const;
   [[nodiscard]] const Set& dirty_of_group(TrustGroupId group) const;
+  [[nodiscard]] const Set& dirty_of_larger_group(TrustGroupId group) const;
   [[nodiscard]] const Set& dirty_of_owner_pool(DedicatedPoolId pool) const;
   /// Free Dirty extents that belong to a pool, in the order in which they were released.
   [[nodiscard]] const std::map<std::uint64_t, Extent*>& dirty_by_age(DedicatedPoolId pool) const;
@@ -74,6 +75,10 @@ class ExtentTable {
 
   [[nodiscard]] ByteCount bytes(ExtentState state) const { return bytes_[static_cast<std::size_t>(state)]; }
   [[nodiscard]] ByteCount free_bytes(DedicatedPoolId pool) const;
+  /// Of the pool, whatever their state. bytes
+  [[nodiscard]] ByteCount bytes_in(DedicatedPoolId pool) const;
+  /// Reserved for the VM. bytes
+  [[nodiscard]] ByteCount reserved_for(VmId vm) const;
   [[nodiscard]] ByteCount total() const { return total_; }
   [[nodiscard]] std::size_t count() const { return extents_.size(); }
   [[nodiscard]] std::span<const Brick> bricks() const { return bricks_; }
@@ -90,6 +95,7 @@ class ExtentTable {
     SetByLength clean;
     std::map<std::uint64_t, Extent*> dirty_by_age;
     ByteCount free;
+    ByteCount all;
   };
 
   std::vector<Brick> bricks_;
@@ -98,6 +104,7 @@ class ExtentTable {
   std::unordered_map<DedicatedPoolId, Pool> pools_;
   std::unordered_map<VmId, Set> dirty_of_vm_;
   std::unordered_map<TrustGroupId, Set> dirty_of_group_;
+  std::unordered_map<TrustGroupId, Set> dirty_of_larger_group_;
   std::unordered_map<DedicatedPoolId, Set> dirty_of_owner_pool_;
   std::unordered_map<VmId, Set> held_by_;
   Set scrubbing_;

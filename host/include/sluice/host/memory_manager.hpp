@@ -16,6 +16,19 @@
 
 namespace sluice {
 
+/// The trust group of all VMs of a customer that ask for it; it exists without being created.
+[[nodiscard]] TrustGroupId customer_group(CustomerId customer);
+
+/// What is known of a dedicated pool.
+struct PoolFacts {
+  CustomerId customer;
+  std::uint32_t vms = 0;
+  bool ready = false;  ///< It has been filled.
+  ByteCount size;
+  ByteCount free;
+  bool operator==(const PoolFacts&) const = default;
+};
+
 /// What a VM is, from its creation on. Pool and group are of the VM's own customer.
 struct VmProfile {
   VmId vm;
@@ -54,14 +67,33 @@ class MemoryManager {
  public:
   MemoryManager(const BackingMemory& memory, Engine& engine, const ScrubberConfig& config = {});
 
-  /// A group that recycles memory between its VMs. Errors: InvalidArgument, IdUsedBefore.
-  [[nodiscard]] Result<void> create_trust_group(TrustGroupId group, CustomerId customer);
+  /// A group that recycles memory between its VMs, and `inside` a larger one of the same customer with the other groups
+  /// there. Errors: InvalidArgument (also a third level), IdUsedBefore, UnknownId, ForeignCustomer.
+  [[nodiscard]] Result<void> create_trust_group(TrustGroupId group, CustomerId customer, TrustGroupId inside = {});
+  /// While a group is disabled it recycles nothing; what was written before or meanwhile stays out of it for ever.
+  /// Errors: UnknownId.
+  [[nodiscard]] Result<void> enable_trust_group(TrustGroupId group, bool enabled);
+  /// Ends a group that holds no VM and no group. Errors: UnknownId, WrongState, InvalidArgument (a customer's group).
+  [[nodiscard]] Result<void> destroy_trust_group(TrustGroupId group);
   /// Memory set apart for some VMs of one customer, scrubbed before it joins. The pool can be used when the handler was
   /// called. Errors: InvalidArgument, IdUsedBefore, OutOfMemory.
   [[nodiscard]] Result<ClaimId> create_dedicated_pool(DedicatedPoolId pool, CustomerId customer, ByteCount length,
                                                       PoolHandler handler);
   /// Gives a pool without VMs back to the shared pool. Errors: UnknownId, WrongState.
   [[nodiscard]] Result<void> destroy_dedicated_pool(DedicatedPoolId pool);
+  /// More memory for a pool, scrubbed before it joins. Errors: UnknownId, WrongState, InvalidArgument, OutOfMemory.
+  [[nodiscard]] Result<ClaimId> grow_dedicated_pool(DedicatedPoolId pool, ByteCount length, PoolHandler handler);
+  /// Gives free memory of a pool back to the shared pool, which scrubs it.
+  /// Errors: UnknownId, WrongState, InvalidArgument, OutOfMemory (less is free).
+  [[nodiscard]] Result<void> shrink_dedicated_pool(DedicatedPoolId pool, ByteCount length);
+  /// Makes free memory of a pool a pool of its own; the VMs stay. What VMs of the old pool wrote is scrubbed before one
+  /// of the new pool gets it, unless a trust group allows it. Errors: as shrink_dedicated_pool, IdUsedBefore.
+  [[nodiscard]] Result<void> partition_dedicated_pool(DedicatedPoolId pool, DedicatedPoolId part, ByteCount length);
+  /// Moves all memory of `other`, which has no VMs any more, into `pool`, and ends it. What is in it stays apart as
+  /// with a partition. Errors: UnknownId, WrongState, InvalidArgument, ForeignCustomer.
+  [[nodiscard]] Result<void> merge_dedicated_pools(DedicatedPoolId pool, DedicatedPoolId other);
+  /// nullopt: no such pool.
+  [[nodiscard]] std::optional<PoolFacts> dedicated_pool(DedicatedPoolId pool) const;
 
   /// Errors: InvalidArgument, IdUsedBefore, UnknownId, ForeignCustomer, WrongState.
   [[nodiscard]] Result<void> create_vm(const VmProfile& profile);
@@ -69,15 +101,23 @@ class MemoryManager {
   /// before it crosses over. Errors: UnknownId, ForeignCustomer, WrongState (a claim is pending).
   [[nodiscard]] Result<void> change_trust_group(VmId vm, TrustGroupId group);
 
+  /// From now on; what is decided already stands. Errors: UnknownId, WrongState (a claim is pending).
+  [[nodiscard]] Result<void> change_settings(VmId vm, const RecycleSettings& settings);
+  /// The VM's own say: false means that it takes no memory but scrubbed memory, whatever its settings allow.
+  /// Errors: UnknownId, WrongState (a claim is pending).
+  [[nodiscard]] Result<void> switch_recycling(VmId vm, bool on);
+
   /// More memory for a running VM. The handler gets the Grant, or OutOfMemory, ScrubUnavailable, Abandoned.
   /// Errors: UnknownId, InvalidArgument, WrongState, OutOfMemory.
   [[nodiscard]] Result<ClaimId> allocate(VmId vm, ByteCount length, GrantHandler handler);
   /// A running VM gives memory back (balloon). Errors: UnknownId, InvalidArgument, NotHeld, WrongState.
   [[nodiscard]] Result<void> release(VmId vm, MemorySpan memory);
-  /// The VM goes down to come back: its memory is reserved for it. Errors: UnknownId, WrongState.
+  /// The VM goes down to come back: its memory is reserved for it, or released where its settings allow no reuse after
+  /// a reboot. Errors: UnknownId, WrongState.
   [[nodiscard]] Result<void> begin_reboot(VmId vm);
-  /// The VM comes back with `length` bytes, its own first. What it does not need any more is released, and so is all of
-  /// it if the claim is abandoned or fails later. Errors as allocate().
+  /// The VM comes back with `length` bytes, its own first, or none of its own (new_memory_after_reboot). What it does
+  /// not need any more is released, or stays reserved for its next allocate() (keeps_left_over); all of it is released
+  /// if the claim is abandoned or fails later. Errors as allocate().
   [[nodiscard]] Result<ClaimId> finish_reboot(VmId vm, ByteCount length, GrantHandler handler);
   /// The VM is gone for good. Errors: UnknownId, WrongState (a claim is pending).
   [[nodiscard]] Result<void> terminate(VmId vm);
@@ -107,15 +147,21 @@ class MemoryManager {
   struct Vm {
     VmProfile profile;
     VmPhase phase = VmPhase::Running;
+    bool recycles = true;  ///< Its own say.
     std::uint32_t claims = 0;
   };
   struct Group {
     CustomerId customer;
+    TrustGroupId inside;
     std::uint64_t epoch = 1;
+    bool enabled = true;
+    std::uint32_t vms = 0;
+    std::uint32_t groups = 0;  ///< Inside it.
   };
   struct Pool {
     CustomerId customer;
     std::uint32_t vms = 0;
+    std::uint32_t claims = 0;
     bool ready = false;
   };
   /// A part of a claim: an earmarked extent, and why it had to be scrubbed for it, if it had.
@@ -141,6 +187,16 @@ class MemoryManager {
   };
 
   [[nodiscard]] Result<Vm*> find_vm(VmId vm);
+  [[nodiscard]] Result<Vm*> find_vm_without_claims(VmId vm);
+  [[nodiscard]] Result<Group*> find_group(TrustGroupId group, CustomerId customer);
+  [[nodiscard]] TrustGroupId root_of(TrustGroupId group) const;
+  void set_groups(Claim& claim) const;
+  [[nodiscard]] Result<Pool*> find_pool(DedicatedPoolId pool);
+  [[nodiscard]] Result<void> check_new_pool(DedicatedPoolId pool) const;
+  [[nodiscard]] static Result<void> check_idle(DedicatedPoolId pool, const Pool& facts);
+  [[nodiscard]] Result<ClaimId> fill_pool(DedicatedPoolId pool, CustomerId customer, ByteCount length,
+                                          PoolHandler handler);
+  [[nodiscard]] Result<void> move_free(DedicatedPoolId from, DedicatedPoolId to, ByteCount length);
   [[nodiscard]] Claim claim_for(const Vm& vm, ClaimKind kind, ByteCount length) const;
   [[nodiscard]] ByteCount available_for(const Claim& claim) const;
   [[nodiscard]] Result<ClaimId> start_claim(const Claim& claim, GrantHandler grant_handler, PoolHandler pool_handler);
@@ -158,6 +214,8 @@ class MemoryManager {
   void finish(ClaimId id, Result<Grant> result);
   void let_go(Pending& pending);
   void release_extent(Extent& extent);
+  enum class Keep : std::uint8_t { Nothing, ForNextClaim };
+  void release_reserved(VmId vm, Keep keep);
 
   Statistics statistics_;
   ExtentTable table_;
@@ -167,6 +225,7 @@ class MemoryManager {
   std::unordered_map<DedicatedPoolId, Pool> pools_;
   std::unordered_set<VmId> ended_vms_;
   std::unordered_set<DedicatedPoolId> ended_pools_;
+  std::unordered_set<TrustGroupId> ended_groups_;
   std::map<ClaimId, Pending> pending_;
   std::deque<Finished> finished_;
   std::uint64_t next_claim_ = 1;

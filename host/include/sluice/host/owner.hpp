@@ -11,13 +11,20 @@ namespace sluice {
 
 struct Claim;
 
+/// A trust group as it was at one time: a change of its members makes it another one.
+struct GroupAt {
+  TrustGroupId id;  ///< Unset: none.
+  std::uint64_t epoch = 0;
+  auto operator<=>(const GroupAt&) const = default;
+};
+
 /// Who wrote an extent last, frozen when the memory was granted. All ids unset: nobody knows.
 struct Owner {
   VmId vm;               ///< Held it last, so it has seen all that is in it.
   DedicatedPoolId pool;  ///< Everything in it was written inside this pool; unset: not so.
   CustomerId customer;   ///< Everything in it was written by this customer; unset: not so.
-  TrustGroupId group;    ///< Everything in it was written inside this group at group_epoch; unset: not so.
-  std::uint64_t group_epoch = 0;
+  GroupAt group;         ///< Everything in it was written inside this group; unset: not so.
+  GroupAt larger_group;  ///< The same of the group around that one, or of itself where there is none around.
 
   auto operator<=>(const Owner&) const = default;
 
@@ -28,12 +35,16 @@ struct Owner {
   [[nodiscard]] Owner passed_on_to(const Claim& claim) const;
 };
 
-/// Which kinds of recycling a VM allows.
+/// Which kinds of recycling a VM allows, and what becomes of its memory when it reboots.
 struct RecycleSettings {
+  bool enabled = true;  ///< false: nothing is recycled, whatever the others say.
   bool after_reboot = true;
   bool within_vm = true;
   bool dedicated_pool = true;
   bool trust_group = true;
+  bool new_memory_after_reboot = false;  ///< It comes back with none of the memory that it had.
+  bool keeps_left_over = false;  ///< What it does not need after a reboot stays reserved for it; else it is released.
+  bool pool_grows_on_reboot = false;  ///< What it holds beyond its dedicated pool joins that when it reboots.
 };
 
 enum class ClaimKind : std::uint8_t {
@@ -48,8 +59,8 @@ struct Claim {
   VmId vm;
   DedicatedPoolId pool;
   CustomerId customer;
-  TrustGroupId group;
-  std::uint64_t group_epoch = 0;
+  GroupAt group;
+  GroupAt larger_group;
   RecycleSettings allowed;
   ByteCount length;
 };

@@ -14,14 +14,15 @@ enum class Reason : std::uint8_t {
   SameVm,             ///< recycle: the VM gave it back (balloon) and gets it again
   DedicatedPool,      ///< recycle
   TrustGroup,         ///< recycle
+  LargerGroup,        ///< recycle: both VMs' groups lie inside one
   UnknownOwner,       ///< scrub: nobody knows what is in it
   Forbidden,          ///< scrub: it could be recycled, but the VM's settings forbid it
   GroupChanged,       ///< scrub: the trust group's membership has changed since it was written
   OtherDomain,        ///< scrub
 };
-inline constexpr std::size_t kReasons = 8;
-inline constexpr std::array<Reason, 4> kRecycleReasons = {Reason::SameVmAfterReboot, Reason::SameVm,
-                                                          Reason::DedicatedPool, Reason::TrustGroup};
+inline constexpr std::size_t kReasons = 9;
+inline constexpr std::array<Reason, 5> kRecycleReasons = {
+    Reason::SameVmAfterReboot, Reason::SameVm, Reason::DedicatedPool, Reason::TrustGroup, Reason::LargerGroup};
 
 [[nodiscard]] std::string_view to_string(Reason reason);
 

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+// Dedicated pools: filled from the shared pool, cut, joined, and given back.
+#include <fmt/format.h>
+
+#include "complaints.hpp"
+#include "sluice/host/memory_manager.hpp"
+
+namespace sluice {
+namespace {
+
+Error too_small(DedicatedPoolId pool, ByteCount wanted, ByteCount free) {
+  return {HostErrc::OutOfMemory,
+          fmt::format("{} bytes of pool {} were asked for and {} are free: ask for less, or have "
+                      "its VMs release memory",
+                      wanted.value(), pool.value(), free.value())};
+}
+
+}  // namespace
+
+Result<MemoryManager::Pool*> MemoryManager::find_pool(DedicatedPoolId pool) {
+  const auto found = pools_.find(pool);
+  if (found == pools_.end()) return complaints::unknown("pool", pool.value());
+  if (!found->second.ready) {
+    return Error{HostErrc::WrongState, fmt::format("pool {} is being filled: wait for its handler", pool.value())};
+  }
+  return &found->second;
+}
+
+Result<void> MemoryManager::check_new_pool(DedicatedPoolId pool) const {
+  if (!pool.is_set()) return complaints::unset("pool");
+  if (pools_.contains(pool) || ended_pools_.contains(pool)) return complaints::used_before("pool", pool.value());
+  return {};
+}
+
+Result<ClaimId> MemoryManager::fill_pool(DedicatedPoolId pool, CustomerId customer, ByteCount length,
+                                         PoolHandler handler) {
+  Claim claim;
+  claim.kind = ClaimKind::Pool;
+  claim.pool = pool;
+  claim.customer = customer;
+  claim.length = length;
+  return start_claim(claim, {}, std::move(handler));
+}
+
+Result<ClaimId> MemoryManager::create_dedicated_pool(DedicatedPoolId pool, CustomerId customer, ByteCount length,
+                                                     PoolHandler handler) {
+  if (auto checked = check_new_pool(pool); !checked) return checked.error();
+  if (!customer.is_set()) return complaints::unset("customer");
+  pools_.emplace(pool, Pool{customer});
+  auto started = fill_pool(pool, customer, length, std::move(handler));
+  if (!started) pools_.erase(pool);
+  return started;
+}
+
+Result<ClaimId> MemoryManager::grow_dedicated_pool(DedicatedPoolId pool, ByteCount length, PoolHandler handler) {
+  auto found = find_pool(pool);
+  if (!found) return found.error();
+  return fill_pool(pool, (*found)->customer, length, std::move(handler));
+}
+
+Result<void> MemoryManager::destroy_dedicated_pool(DedicatedPoolId pool) {
+  auto found = find_pool(pool);
+  if (!found) return found.error();
+  if (auto idle = check_idle(pool, **found); !idle) return idle;
+  for (Extent* extent : table_.members(pool)) table_.move_to_pool(*extent, {});
+  pools_.erase(pool);
+  ended_pools_.insert(pool);
+  scrubber_.pump();
+  return {};
+}
+
+Result<void> MemoryManager::check_idle(DedicatedPoolId pool, const Pool& facts) {
+  if (facts.vms == 0 && facts.claims == 0) return {};
+  return Error{HostErrc::WrongState, fmt::format("pool {} has {} VMs and {} pending claims: end them first",
+                                                 pool.value(), facts.vms, facts.claims)};
+}
+
+Result<void> MemoryManager::shrink_dedicated_pool(DedicatedPoolId pool, ByteCount length) {
+  if (auto found = find_pool(pool); !found) return found.error();
+  if (auto moved = move_free(pool, {}, length); !moved) return moved;
+  scrubber_.pump();
+  return {};
+}
+
+Result<void> MemoryManager::partition_dedicated_pool(DedicatedPoolId pool, DedicatedPoolId part, ByteCount length) {
+  auto found = find_pool(pool);
+  if (!found) return found.error();
+  if (auto checked = check_new_pool(part); !checked) return checked;
+  if (auto moved = move_free(pool, part, length); !moved) return moved;
+  Pool facts{(*found)->customer};
+  facts.ready = true;
+  pools_.emplace(part, facts);
+  return {};
+}
+
+Result<void> MemoryManager::merge_dedicated_pools(DedicatedPoolId pool, DedicatedPoolId other) {
+  auto found = find_pool(pool);
+  if (!found) return found.error();
+  auto joining = find_pool(other);
+  if (!joining) return joining.error();
+  if (pool == other) {
+    return Error{HostErrc::InvalidArgument, fmt::format("pool {} and itself: give two pools", pool.value())};
+  }
+  if ((*joining)->customer != (*found)->customer) {
+    return complaints::foreign("pool", other.value(), (*found)->customer);
+  }
+  if (auto idle = check_idle(other, **joining); !idle) return idle;
+  for (Extent* extent : table_.members(other)) table_.move_to_pool(*extent, pool);
+  pools_.erase(other);
+  ended_pools_.insert(other);
+  return {};
+}
+
+/// Moves free memory that no engine works on, clean memory first. What is dirty keeps its owner: where that is of
+/// another domain than the next claim's, it is scrubbed.
+Result<void> MemoryManager::move_free(DedicatedPoolId from, DedicatedPoolId to, ByteCount length) {
+  if (auto checked = complaints::check_length(length); !checked) return checked;
+  std::vector<Extent*> chosen;
+  ByteCount found;
+  for (auto longest = table_.clean(from).rbegin(); longest != table_.clean(from).rend() && found < length; ++longest) {
+    chosen.push_back(*longest);
+    found += (*longest)->length();
+  }
+  for (const auto& [age, extent] : table_.dirty_by_age(from)) {
+    if (found >= length) break;
+    chosen.push_back(extent);
+    found += extent->length();
+  }
+  if (found < length) return too_small(from, length, found);
+  ByteCount missing = length;
+  for (Extent* extent : chosen) {
+    if (extent->length() > missing) table_.split(*extent, missing);
+    missing -= extent->length();
+    table_.move_to_pool(*extent, to);
+    table_.coalesce(*extent);
+  }
+  return {};
+}
+
+std::optional<PoolFacts> MemoryManager::dedicated_pool(DedicatedPoolId pool) const {
+  const auto found = pools_.find(pool);
+  if (found == pools_.end()) return std::nullopt;
+  return PoolFacts{found->second.customer, found->second.vms, found->second.ready, table_.bytes_in(pool),
+                   table_.free_bytes(pool)};
+}
+
+}  // namespace sluice
