@@ -152,6 +152,7 @@ TEST_F(DedicatedPools, MergeKeepsWhatIsInThemApart) {
   ASSERT_TRUE(manager_.merge_dedicated_pools(kPool, kPart));
   EXPECT_EQ(facts(kPool).size, length(16));
   EXPECT_EQ(manager_.dedicated_pool(kPart), std::nullopt);
+  EXPECT_FALSE(manager_.create_dedicated_pool(kPart, kCustomer, length(1), {})) << "its id is not used again";
   ASSERT_TRUE(manager_.create_dedicated_pool(DedicatedPoolId(77), kOtherCustomer, length(48), {})) << "no clean memory";
   settle();
   std::optional<Result<Grant>> result;
@@ -179,6 +180,14 @@ TEST_F(DedicatedPools, OfOthersOrUnknownAreRefused) {
   EXPECT_FALSE(manager_.grow_dedicated_pool(unknown, length(1), {}));
   EXPECT_EQ(facts(kPool).size, length(8));
   EXPECT_EQ(facts(kPart).size, length(8));
+}
+
+TEST_F(DedicatedPools, KeepTheirSizeOnRebootUnlessTheVmAsksForMore) {
+  fill(kPool, 8);
+  create(kA, kCustomer, {}, kPool);
+  take(kA, 20);
+  ASSERT_TRUE(manager_.begin_reboot(kA));
+  EXPECT_EQ(facts(kPool).size, length(8));
 }
 
 TEST_F(DedicatedPools, GrowToTheBalloonedSizeOnReboot) {

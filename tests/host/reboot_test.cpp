@@ -164,6 +164,22 @@ TEST_F(Reboot, KeepsTheOldMemoryApartUntilTheOtherIsThere) {
   EXPECT_EQ(reserved(), length(0));
 }
 
+TEST_F(Reboot, KeepsTheOldMemoryFromABalloonMeanwhile) {
+  create(kB, kOtherCustomer);
+  go_down(16, {.new_memory_after_reboot = true});
+  const Grant others = take(kB, 48);
+  for (const std::size_t half : {0, 1}) {
+    ASSERT_TRUE(manager_.release(kB, others.ranges.at(0).memory.subspan(half * 24 * kPageSize.value(), 24 * 4096)));
+  }
+  std::optional<Result<Grant>> result;
+  ASSERT_TRUE(come_back(8, result));
+  std::optional<Result<Grant>> balloon;
+  ask(kA, 8, balloon);
+  settle();
+  ASSERT_TRUE(balloon && *balloon);
+  for (std::byte* page : pages_of(**balloon)) EXPECT_FALSE(before_.contains(page));
+}
+
 TEST_F(Reboot, RefusesOtherMemoryThatIsNotThereAndLosesNothing) {
   go_down(40, {.new_memory_after_reboot = true});
   std::optional<Result<Grant>> result;

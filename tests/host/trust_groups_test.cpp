@@ -83,6 +83,23 @@ TEST_F(TrustGroups, InsideALargerOneShareWithTheirSiblings) {
   EXPECT_EQ(reason_, Reason::LargerGroup);
 }
 
+TEST_F(TrustGroups, DisabledTakeTheirMemoryAlongFromTheLargerOne) {
+  ASSERT_TRUE(manager_.create_trust_group(kLarger, kCustomer));
+  ASSERT_TRUE(manager_.create_trust_group(kGroup, kCustomer, kLarger));
+  ASSERT_TRUE(manager_.create_trust_group(kSibling, kCustomer, kLarger));
+  in_groups(kGroup, kSibling);
+  EXPECT_FALSE(passes_from_a_to_b([&] { ASSERT_TRUE(manager_.enable_trust_group(kGroup, false)); }));
+}
+
+TEST_F(TrustGroups, DoNotShareWithSiblingsWhileTheLargerOneIsDisabled) {
+  ASSERT_TRUE(manager_.create_trust_group(kLarger, kCustomer));
+  ASSERT_TRUE(manager_.create_trust_group(kGroup, kCustomer, kLarger));
+  ASSERT_TRUE(manager_.create_trust_group(kSibling, kCustomer, kLarger));
+  ASSERT_TRUE(manager_.enable_trust_group(kLarger, false));
+  in_groups(kGroup, kSibling);
+  EXPECT_FALSE(passes_from_a_to_b());
+}
+
 TEST_F(TrustGroups, WithoutALargerOneDoNotShare) {
   ASSERT_TRUE(manager_.create_trust_group(kGroup, kCustomer));
   ASSERT_TRUE(manager_.create_trust_group(kSibling, kCustomer));
@@ -97,7 +114,17 @@ TEST_F(TrustGroups, LargerOneSharesWithTheGroupsInsideIt) {
   EXPECT_TRUE(passes_from_a_to_b());
 }
 
-TEST_F(TrustGroups, WhoLeavesALargerOneLeavesItsMemoryBehind) {
+TEST_F(TrustGroups, WhoLeavesALargerOneClosesItForWhatWasWritten) {
+  ASSERT_TRUE(manager_.create_trust_group(kLarger, kCustomer));
+  ASSERT_TRUE(manager_.create_trust_group(kGroup, kCustomer, kLarger));
+  ASSERT_TRUE(manager_.create_trust_group(kSibling, kCustomer, kLarger));
+  ASSERT_TRUE(manager_.create_trust_group(TrustGroupId(9), kCustomer, kLarger));
+  in_groups(kGroup, kSibling);
+  ASSERT_TRUE(manager_.create_vm({VmId(3), kCustomer, {}, TrustGroupId(9), {}}));
+  EXPECT_FALSE(passes_from_a_to_b([&] { ASSERT_TRUE(manager_.change_trust_group(VmId(3), {})); }));
+}
+
+TEST_F(TrustGroups, WhoJoinsALargerOneFindsItClosedForWhatWasWritten) {
   ASSERT_TRUE(manager_.create_trust_group(kLarger, kCustomer));
   ASSERT_TRUE(manager_.create_trust_group(kGroup, kCustomer, kLarger));
   ASSERT_TRUE(manager_.create_trust_group(kSibling, kCustomer, kLarger));
