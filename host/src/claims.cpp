@@ -33,6 +33,7 @@ Claim MemoryManager::claim_for(const Vm& vm, ClaimKind kind, ByteCount length) c
   set_groups(claim);
   claim.allowed = vm.profile.allowed;
   claim.allowed.enabled = claim.allowed.enabled && vm.recycles;
+  claim.scrub = vm.profile.scrub;
   claim.length = length;
   return claim;
 }
@@ -179,16 +180,22 @@ void MemoryManager::advance(Pending& pending) {
 bool MemoryManager::prepare(Pending& pending, Part& part) {
   Extent& extent = *part.extent;
   const Decision decision = RecyclePolicy::decide(extent.owner, pending.claim);
+  const ScrubTiming timing = pending.claim.scrub.timing;
+  const bool wants_fresh = timing == ScrubTiming::BeforeGrant || timing == ScrubTiming::Both;
   switch (extent.state) {
     case ExtentState::Clean:
-      return true;
+      if (!wants_fresh || part.scrubbed_because) return true;
+      part.scrubbed_because = Reason::BeforeGrant;
+      ++pending.unsettled;
+      scrubber_.request_urgent(extent, Fill::of(pending.claim.scrub));
+      return false;
     case ExtentState::Reserved:
     case ExtentState::Dirty:
       if (decision.recycle) return true;
       enforce(extent.state == ExtentState::Dirty, "memory is reserved only for the VM that may have it back");
       part.scrubbed_because = decision.reason;
       ++pending.unsettled;
-      scrubber_.request_urgent(extent);
+      scrubber_.request_urgent(extent, Fill::of(pending.claim.scrub));
       return false;
     case ExtentState::Scrubbing:
       ++pending.unsettled;
@@ -271,7 +278,11 @@ GrantedRange MemoryManager::hand_over(const Pending& pending, const Part& part) 
     changed.earmark = {};
   });
   const Brick& brick = table_.bricks()[extent.brick];
-  return {extent.memory, brick.fd, static_cast<std::uint64_t>(extent.memory.data() - brick.memory.data()), !clean,
+  return {extent.memory,
+          brick.fd,
+          static_cast<std::uint64_t>(extent.memory.data() - brick.memory.data()),
+          !clean,
+          clean ? extent.fill.pattern : 0,
           decision.reason};
 }
 

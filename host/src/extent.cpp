@@ -67,7 +67,8 @@ std::optional<ExtentState> next_state(ExtentState state, ExtentEvent event) {
       if (event == ExtentEvent::ScrubCancelled) return ExtentState::Dirty;
       return when(ExtentEvent::ScrubFailed, ExtentState::Quarantined);
     case ExtentState::Clean:
-      return when(ExtentEvent::Grant, ExtentState::Owned);
+      if (event == ExtentEvent::Grant) return ExtentState::Owned;
+      return when(ExtentEvent::StartScrub, ExtentState::Scrubbing);
     case ExtentState::Quarantined:
       return std::nullopt;
   }

@@ -77,6 +77,9 @@ void ExtentTable::index(Extent& extent) {
   insert(dirty_of_owner_pool_, extent.owner.pool, extent);
   if (extent.state == ExtentState::Dirty) {
     pool.dirty_by_age.emplace(extent.dirty_since, &extent);
+    if (!extent.pool.is_set() && extent.scrub_at != kOnlyForClaims) {
+      background_.emplace(std::pair(extent.scrub_at, extent.dirty_since), &extent);
+    }
   } else {
     scrubbing_.insert(&extent);
   }
@@ -101,6 +104,7 @@ void ExtentTable::unindex(Extent& extent) {
   erase(dirty_of_owner_pool_, extent.owner.pool, extent);
   if (extent.state == ExtentState::Dirty) {
     pool.dirty_by_age.erase(extent.dirty_since);
+    if (!extent.pool.is_set()) background_.erase({extent.scrub_at, extent.dirty_since});
   } else {
     scrubbing_.erase(&extent);
   }
@@ -139,8 +143,11 @@ bool ExtentTable::same_but_place(const Extent& a, const Extent& b) {
   const bool quiet = a.state != ExtentState::Scrubbing && a.state != ExtentState::Cancelling;
   // Who owned clean memory last does not matter any more.
   const bool same_owner = a.state == ExtentState::Clean || a.owner == b.owner;
-  return quiet && a.state == b.state && a.brick == b.brick && same_owner && a.holder == b.holder && a.pool == b.pool &&
-         !a.earmark.is_set() && !b.earmark.is_set();
+  const bool same_fill = a.state == ExtentState::Clean
+                             ? a.fill.pattern == b.fill.pattern
+                             : a.state != ExtentState::Dirty || (a.fill == b.fill && a.scrub_at == b.scrub_at);
+  return quiet && same_fill && a.state == b.state && a.brick == b.brick && same_owner && a.holder == b.holder &&
+         a.pool == b.pool && !a.earmark.is_set() && !b.earmark.is_set();
 }
 
 Extent& ExtentTable::coalesce(Extent& extent) {

@@ -32,6 +32,7 @@ Result<void> MemoryManager::create_vm(const VmProfile& profile) {
   if (!profile.customer.is_set()) return complaints::unset("customer");
   if (vms_.contains(profile.vm) || ended_vms_.contains(profile.vm))
     return complaints::used_before("VM", profile.vm.value());
+  if (auto checked = check(profile.scrub); !checked) return checked;
   Group* group = nullptr;
   if (profile.group.is_set()) {
     auto found = find_group(profile.group, profile.customer);
@@ -56,6 +57,20 @@ Result<void> MemoryManager::change_settings(VmId vm, const RecycleSettings& sett
   if (!found) return found.error();
   (*found)->profile.allowed = settings;
   if ((*found)->phase == VmPhase::Running) release_reserved(vm, Keep::ForNextClaim);
+  return {};
+}
+
+Result<void> MemoryManager::check(const ScrubSettings& settings) {
+  if (settings.delay.count() >= 0) return {};
+  return Error{HostErrc::InvalidArgument,
+               fmt::format("a scrub is scheduled {} ns after the release: give 0 or more", settings.delay.count())};
+}
+
+Result<void> MemoryManager::change_scrub_settings(VmId vm, const ScrubSettings& settings) {
+  if (auto checked = check(settings); !checked) return checked;
+  auto found = find_vm_without_claims(vm);
+  if (!found) return found.error();
+  (*found)->profile.scrub = settings;
   return {};
 }
 
@@ -103,7 +118,13 @@ Result<void> MemoryManager::release(VmId vm, MemorySpan memory) {
 }
 
 void MemoryManager::release_extent(Extent& extent) {
-  table_.transition(extent, ExtentEvent::Release);
+  const ScrubSettings& scrub = vms_.at(extent.holder).profile.scrub;
+  table_.transition(extent, ExtentEvent::Release, [&](Extent& changed) {
+    changed.fill = Fill::of(scrub);
+    changed.scrub_at = std::chrono::nanoseconds::zero();
+    if (scrub.timing == ScrubTiming::BeforeGrant) changed.scrub_at = kOnlyForClaims;
+    if (scrub.timing == ScrubTiming::Scheduled) changed.scrub_at = scrubber_.now() + scrub.delay;
+  });
   table_.coalesce(extent);
 }
 

@@ -23,8 +23,24 @@ std::string_view to_string(Reason reason) {
       return "trust group changed";
     case Reason::OtherDomain:
       return "other domain";
+    case Reason::BeforeGrant:
+      return "scrub before grant";
   }
   return "unknown";
+}
+
+Fill Fill::of(const ScrubSettings& settings) {
+  switch (settings.method) {
+    case FillMethod::Zeros:
+      return {0, false};
+    case FillMethod::Ones:
+      return {~0ULL, false};
+    case FillMethod::Pattern:
+      return {settings.pattern, false};
+    case FillMethod::Random:
+      return {0, true};
+  }
+  return {};
 }
 
 Owner Owner::of(const Claim& claim) { return {claim.vm, claim.pool, claim.customer, claim.group, claim.larger_group}; }

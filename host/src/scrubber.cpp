@@ -8,13 +8,16 @@
 namespace sluice {
 
 Scrubber::Scrubber(Engine& engine, ExtentTable& table, Statistics& statistics, const ScrubberConfig& config)
-    : engine_(engine), table_(table), statistics_(statistics), config_(config) {
+    : engine_(engine), table_(table), statistics_(statistics), config_(config), random_(config.seed) {
   const std::size_t limit = std::min<std::size_t>(config.max_jobs_in_flight, engine.capabilities().max_jobs_in_flight);
   extent_of_cookie_.resize(limit);
   for (std::size_t cookie = limit; cookie > 0; --cookie) free_cookies_.push_back(cookie - 1);
 }
 
-void Scrubber::request_urgent(Extent& extent) { urgent_.push_back(&extent); }
+void Scrubber::request_urgent(Extent& extent, Fill fill) {
+  extent.fill = fill;
+  urgent_.push_back(&extent);
+}
 
 void Scrubber::withdraw(Extent& extent) { std::erase(urgent_, &extent); }
 
@@ -26,8 +29,19 @@ void Scrubber::cancel(Extent& extent) {
 }
 
 bool Scrubber::has_work() const {
-  const bool queued = !urgent_.empty() || (config_.background && !table_.dirty_by_age({}).empty());
+  const bool queued = !urgent_.empty() || background_is_due();
   return in_flight_ > 0 || (queued && !stopped_ && !engine_.fault());
+}
+
+bool Scrubber::background_is_due() const {
+  if (!config_.background || table_.background().empty()) return false;
+  const std::chrono::nanoseconds due = table_.background().begin()->first.first;
+  return due == std::chrono::nanoseconds::zero() || due <= now();
+}
+
+std::optional<std::chrono::nanoseconds> Scrubber::next_scheduled() const {
+  if (!config_.background || table_.background().empty() || background_is_due()) return std::nullopt;
+  return table_.background().begin()->first.first;
 }
 
 /// The extent to scrub next, or nullptr.
@@ -37,9 +51,8 @@ Extent* Scrubber::next() {
     urgent_.pop_front();
     return extent;
   }
-  const auto& queue = table_.dirty_by_age({});
-  if (!config_.background || queue.empty()) return nullptr;
-  Extent* const extent = queue.begin()->second;
+  if (!background_is_due()) return nullptr;
+  Extent* const extent = table_.background().begin()->second;
   if (extent->length() > config_.background_job_length) table_.split(*extent, config_.background_job_length);
   return extent;
 }
@@ -56,7 +69,8 @@ void Scrubber::pump() {
     if (extent == nullptr) break;
     urgent_jobs += urgent ? 1 : 0;
     const std::uint64_t cookie = free_cookies_[free_cookies_.size() - 1 - jobs.size()];
-    jobs.push_back({extent->memory, 0, urgent ? Urgency::Urgent : Urgency::Background, cookie});
+    if (extent->fill.random) extent->fill.pattern = random_();
+    jobs.push_back({extent->memory, extent->fill.pattern, urgent ? Urgency::Urgent : Urgency::Background, cookie});
     extents.push_back(extent);
     table_.transition(*extent, ExtentEvent::StartScrub);
   }

@@ -53,6 +53,19 @@ TEST_F(AsyncMemoryManagerTest, CallbackIsCalledLaterWithTheGrant) {
   EXPECT_TRUE(called);
 }
 
+TEST_F(AsyncMemoryManagerTest, WakesUpForScheduledScrubs) {
+  ASSERT_TRUE(manager_.create_vm(
+      {kA, kCustomer, {}, {}, {}, {.timing = ScrubTiming::Scheduled, .delay = std::chrono::milliseconds(5)}}));
+  take(kA, 64);
+  ASSERT_TRUE(manager_.terminate(kA));
+  async_.async_drain(asio::detached);
+  io_.run_for(std::chrono::milliseconds(2));
+  EXPECT_EQ(manager_.extents().bytes(ExtentState::Dirty), length(64));
+  engine_.set_time(std::chrono::milliseconds(5));
+  while (manager_.jobs_in_flight() == 0) io_.run_one();
+  EXPECT_EQ(manager_.extents().bytes(ExtentState::Scrubbing), length(64));
+}
+
 TEST_F(AsyncMemoryManagerTest, CoroutineAwaitsGrantRebootAndPool) {
   bool finished = false;
   asio::co_spawn(

@@ -32,6 +32,7 @@ TEST(ExtentState, ChangesOnlyAlongTheseArrows) {
       {{S::Cancelling, E::ScrubCancelled}, S::Dirty},
       {{S::Cancelling, E::ScrubFailed}, S::Quarantined},
       {{S::Clean, E::Grant}, S::Owned},
+      {{S::Clean, E::StartScrub}, S::Scrubbing},
   };
   for (std::size_t state = 0; state < kExtentStates; ++state) {
     for (std::size_t event = 0; event < kExtentEvents; ++event) {

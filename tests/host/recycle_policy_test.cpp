@@ -76,6 +76,18 @@ TEST(RecyclePolicy, NeverCrossesCustomersWhateverTheIdsSay) {
             (Decision{false, Reason::OtherDomain}));
 }
 
+TEST(RecyclePolicy, RecyclesNothingWhereItIsNotEnabled) {
+  for (const ClaimKind kind : {ClaimKind::Grow, ClaimKind::Reboot}) {
+    for (const VmId vm : {kVm, kOtherVm}) {
+      Claim claim = in_pool(in_group(claim_of(vm)));
+      claim.kind = kind;
+      EXPECT_TRUE(decide(in_pool(in_group(claim_of(kVm))), claim).recycle);
+      claim.allowed.enabled = false;
+      EXPECT_EQ(decide(in_pool(in_group(claim_of(kVm))), claim), (Decision{false, Reason::Forbidden}));
+    }
+  }
+}
+
 TEST(RecyclePolicy, KeepsToTheSettingsOfTheClaim) {
   Claim claim = in_pool(in_group(claim_of(kVm)));
   claim.allowed = {.after_reboot = false, .within_vm = true, .dedicated_pool = false, .trust_group = false};

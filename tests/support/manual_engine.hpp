@@ -59,7 +59,9 @@ class ManualEngine final : public Engine {
   void end(std::size_t index, Outcome outcome, std::uint64_t bytes, FailureCause cause = FailureCause::None) {
     const Job job = running_.at(index);
     running_.erase(running_.begin() + static_cast<std::ptrdiff_t>(index));
-    std::fill_n(job.job.memory.begin(), bytes, std::byte{0});
+    for (std::byte& byte : job.job.memory.first(bytes)) {
+      byte = static_cast<std::byte>(job.job.pattern >> (reinterpret_cast<std::uintptr_t>(&byte) % 8 * 8));
+    }
     completions_.push_back({job.id, job.job.cookie, outcome, cause, ByteCount(bytes)});
   }
   /// Ends every running job: Cancelled with nothing written if it was asked to stop, else Zeroed.

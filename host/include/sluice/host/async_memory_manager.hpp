@@ -134,6 +134,15 @@ class AsyncMemoryManager {
       }
       polling_ = false;
       for (auto waiters = std::exchange(waiters_, {}); Waiter & waiter : waiters) waiter.complete({});
+      if (!polling_) wait_for_schedule();
+    });
+  }
+  void wait_for_schedule() {
+    const auto due = manager_.next_scheduled();
+    if (!due) return;
+    timer_.expires_after(*due - manager_.now());
+    timer_.async_wait([this](boost::system::error_code code) {
+      if (!code) keep_polling();
     });
   }
   void drop_waiter(std::uint64_t number) {

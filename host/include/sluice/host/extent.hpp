@@ -41,6 +41,8 @@ inline constexpr std::size_t kExtentEvents = 8;
 /// is RecyclePolicy's to say; MemoryManager enforces it.
 [[nodiscard]] std::optional<ExtentState> next_state(ExtentState state, ExtentEvent event);
 
+inline constexpr std::chrono::nanoseconds kOnlyForClaims = std::chrono::nanoseconds::max();
+
 /// A contiguous, page-aligned run of host memory: the unit of ownership and of scrubbing.
 struct Extent {
   std::uint64_t offset = 0;  ///< In the pool: bricks one after the other. Orders extents the same way in every run.
@@ -53,6 +55,8 @@ struct Extent {
   ClaimId earmark;                ///< A claim that waits for it.
   JobId job;                      ///< Scrubbing, Cancelling
   std::uint64_t dirty_since = 0;  ///< Order of release: the oldest is scrubbed first.
+  Fill fill;                      ///< Clean: what is in it. Dirty: what its next scrub in the background fills it with.
+  std::chrono::nanoseconds scrub_at{0};  ///< Dirty: not in the background before; kOnlyForClaims: never.
 
   [[nodiscard]] ByteCount length() const { return length_of(memory); }
 };

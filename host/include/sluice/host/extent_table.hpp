@@ -63,6 +63,10 @@ class ExtentTable {
   [[nodiscard]] const Set& dirty_of_owner_pool(DedicatedPoolId pool) const;
   /// Free Dirty extents that belong to a pool, in the order in which they were released.
   [[nodiscard]] const std::map<std::uint64_t, Extent*>& dirty_by_age(DedicatedPoolId pool) const;
+  /// Free Dirty extents of the shared pool that are to be scrubbed in the background, by the time from which on they
+  /// may be, then in the order in which they were released.
+  using Schedule = std::map<std::pair<std::chrono::nanoseconds, std::uint64_t>, Extent*>;
+  [[nodiscard]] const Schedule& background() const { return background_; }
   /// Free Scrubbing extents of the shared pool.
   [[nodiscard]] const Set& scrubbing() const { return scrubbing_; }
   /// Owned and Reserved extents.
@@ -108,6 +112,7 @@ class ExtentTable {
   std::unordered_map<DedicatedPoolId, Set> dirty_of_owner_pool_;
   std::unordered_map<VmId, Set> held_by_;
   Set scrubbing_;
+  Schedule background_;
   std::array<ByteCount, kExtentStates> bytes_{};
   ByteCount total_;
   std::uint64_t next_dirty_ = 1;

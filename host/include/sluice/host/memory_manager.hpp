@@ -36,6 +36,7 @@ struct VmProfile {
   DedicatedPoolId pool;  ///< Unset: the shared pool.
   TrustGroupId group;    ///< Unset: none.
   RecycleSettings allowed;
+  ScrubSettings scrub;
 };
 
 /// One run of granted memory.
@@ -43,7 +44,8 @@ struct GrantedRange {
   MemorySpan memory;
   int fd = -1;                           ///< The brick's inode; -1: none.
   std::uint64_t fd_offset = 0;           ///< bytes
-  bool recycled = false;                 ///< Handed over as it was. Otherwise all its bytes are zero.
+  bool recycled = false;                 ///< Handed over as it was. Otherwise filled with `pattern`.
+  std::uint64_t pattern = 0;             ///< Of ScrubSettings; 0 if nobody has asked for another one.
   Reason reason = Reason::UnknownOwner;  ///< Why it was recycled; meaningful only if it was.
 };
 
@@ -103,6 +105,8 @@ class MemoryManager {
 
   /// From now on; what is decided already stands. Errors: UnknownId, WrongState (a claim is pending).
   [[nodiscard]] Result<void> change_settings(VmId vm, const RecycleSettings& settings);
+  /// The same for scrubs. Errors: InvalidArgument (a delay below 0), UnknownId, WrongState (a claim is pending).
+  [[nodiscard]] Result<void> change_scrub_settings(VmId vm, const ScrubSettings& settings);
   /// The VM's own say: false means that it takes no memory but scrubbed memory, whatever its settings allow.
   /// Errors: UnknownId, WrongState (a claim is pending).
   [[nodiscard]] Result<void> switch_recycling(VmId vm, bool on);
@@ -128,6 +132,9 @@ class MemoryManager {
   /// Submits scrubs, handles completions, calls handlers. Call it while has_work().
   void poll();
   [[nodiscard]] bool has_work() const;
+  /// When scrubs that are scheduled for later are due: call poll() then. By ScrubberConfig::clock.
+  [[nodiscard]] std::optional<std::chrono::nanoseconds> next_scheduled() const { return scrubber_.next_scheduled(); }
+  [[nodiscard]] std::chrono::nanoseconds now() const { return scrubber_.now(); }
 
   /// The end: nothing more is scrubbed or granted. What an engine works on is Quarantined, pending claims get
   /// ScrubUnavailable at the next poll(). Returns the bytes that were in flight.
@@ -213,6 +220,7 @@ class MemoryManager {
   void settle(Extent& extent);
   void finish(ClaimId id, Result<Grant> result);
   void let_go(Pending& pending);
+  [[nodiscard]] static Result<void> check(const ScrubSettings& settings);
   void release_extent(Extent& extent);
   enum class Keep : std::uint8_t { Nothing, ForNextClaim };
   void release_reserved(VmId vm, Keep keep);

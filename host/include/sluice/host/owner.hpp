@@ -6,6 +6,7 @@
 
 #include "sluice/driver/units.hpp"
 #include "sluice/host/ids.hpp"
+#include "sluice/host/scrub_settings.hpp"
 
 namespace sluice {
 
@@ -62,6 +63,7 @@ struct Claim {
   GroupAt group;
   GroupAt larger_group;
   RecycleSettings allowed;
+  ScrubSettings scrub;
   ByteCount length;
 };
 

@@ -19,8 +19,9 @@ enum class Reason : std::uint8_t {
   Forbidden,          ///< scrub: it could be recycled, but the VM's settings forbid it
   GroupChanged,       ///< scrub: the trust group's membership has changed since it was written
   OtherDomain,        ///< scrub
+  BeforeGrant,        ///< scrub: it is clean, and the VM wants it scrubbed right before the grant (never of decide())
 };
-inline constexpr std::size_t kReasons = 9;
+inline constexpr std::size_t kReasons = 10;
 inline constexpr std::array<Reason, 5> kRecycleReasons = {
     Reason::SameVmAfterReboot, Reason::SameVm, Reason::DedicatedPool, Reason::TrustGroup, Reason::LargerGroup};
 

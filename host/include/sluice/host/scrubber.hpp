@@ -4,6 +4,7 @@
 #include <deque>
 #include <functional>
 #include <optional>
+#include <random>
 #include <vector>
 
 #include "sluice/driver/engine.hpp"
@@ -13,9 +14,11 @@
 namespace sluice {
 
 struct ScrubberConfig {
-  std::uint32_t max_jobs_in_flight = 32;         ///< At most what the engine takes.
-  ByteCount background_job_length{64ULL << 20};  ///< Longer extents are scrubbed in pieces.
-  bool background = true;                        ///< Scrub free memory that nobody has asked for yet.
+  std::uint32_t max_jobs_in_flight = 32;            ///< At most what the engine takes.
+  ByteCount background_job_length{64ULL << 20};     ///< Longer extents are scrubbed in pieces.
+  bool background = true;                           ///< Scrub free memory that nobody has asked for yet.
+  std::uint64_t seed = 1;                           ///< Of FillMethod::Random.
+  std::function<std::chrono::nanoseconds()> clock;  ///< For scheduled scrubs; empty: Engine::now().
 };
 
 /// Turns Dirty extents into scrub jobs, urgent ones first, and completions into states of extents. Free Dirty extents
@@ -24,8 +27,8 @@ class Scrubber {
  public:
   Scrubber(Engine& engine, ExtentTable& table, Statistics& statistics, const ScrubberConfig& config);
 
-  /// Scrubs an earmarked Dirty extent as soon as the engine takes it.
-  void request_urgent(Extent& extent);
+  /// Scrubs an earmarked Dirty or Clean extent as soon as the engine takes it.
+  void request_urgent(Extent& extent, Fill fill);
   /// Forgets a request whose job has not been submitted.
   void withdraw(Extent& extent);
   /// Asks a Scrubbing extent's job to stop.
@@ -43,11 +46,15 @@ class Scrubber {
   [[nodiscard]] std::size_t jobs_in_flight() const { return in_flight_; }
   /// Something is in flight, or could be.
   [[nodiscard]] bool has_work() const;
+  /// When the first scheduled scrub is due that is not yet; by now().
+  [[nodiscard]] std::optional<std::chrono::nanoseconds> next_scheduled() const;
+  [[nodiscard]] std::chrono::nanoseconds now() const { return config_.clock ? config_.clock() : engine_.now(); }
   /// Nothing can be scrubbed any more.
   [[nodiscard]] std::optional<Error> fault() const { return engine_.fault(); }
 
  private:
   [[nodiscard]] Extent* next();
+  [[nodiscard]] bool background_is_due() const;
   void settle(const Completion& completion, Extent& extent);
 
   Engine& engine_;
@@ -57,6 +64,7 @@ class Scrubber {
   std::deque<Extent*> urgent_;
   std::vector<Extent*> extent_of_cookie_;
   std::vector<std::uint64_t> free_cookies_;
+  std::mt19937_64 random_;
   std::size_t in_flight_ = 0;
   bool stopped_ = false;
 };

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+
+namespace sluice {
+
+/// When memory is scrubbed that cannot be recycled.
+enum class ScrubTiming : std::uint8_t {
+  AfterRelease,  ///< What the VM gave back is scrubbed in the background, as soon as it can be.
+  BeforeGrant,   ///< It is left until a claim needs it; what the VM is granted is scrubbed right before, clean or not.
+  Both,          ///< What it gave back in the background, and what it is granted right before.
+  Scheduled,     ///< As AfterRelease, but not before `delay` is over.
+};
+
+enum class FillMethod : std::uint8_t {
+  Zeros,
+  Ones,     ///< All bits.
+  Pattern,  ///< ScrubSettings::pattern
+  Random,   ///< Random 64 bits for each job, repeated.
+};
+
+/// How and when a VM's memory is scrubbed: what it gives back, and what is scrubbed for a claim of its own. Memory that
+/// was scrubbed in the background before anybody claimed it is filled as the VM that gave it back had it.
+struct ScrubSettings {
+  ScrubTiming timing = ScrubTiming::AfterRelease;
+  std::chrono::nanoseconds delay{0};  ///< Scheduled: from the release on.
+  FillMethod method = FillMethod::Zeros;
+  std::uint64_t pattern = 0;  ///< Pattern: byte (address mod 8) of it, little endian.
+  bool operator==(const ScrubSettings&) const = default;
+};
+
+/// What an extent is, or is to be, filled with.
+struct Fill {
+  std::uint64_t pattern = 0;
+  bool random = false;  ///< The next scrub chooses a pattern.
+  bool operator==(const Fill&) const = default;
+
+  [[nodiscard]] static Fill of(const ScrubSettings& settings);
+};
+
+}  // namespace sluice
