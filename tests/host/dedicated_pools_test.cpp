@@ -45,6 +45,17 @@ TEST_F(DedicatedPools, TellTheirSizeAndWhatIsFree) {
   EXPECT_EQ(manager_.dedicated_pool(kPart), std::nullopt);
 }
 
+TEST_F(DedicatedPools, GiveABalloonItsMemoryBackUnscrubbed) {
+  fill(kPool, 16);
+  create(kA, kCustomer, {}, kPool);
+  write_and_release(kA, 8);
+  settle();
+  const Grant again = take(kA, 8);
+  EXPECT_TRUE(again.ranges.at(0).recycled);
+  EXPECT_EQ(first_not(again.ranges.at(0).memory, std::byte{0xAA}), std::nullopt);
+  EXPECT_EQ(manager_.statistics().scrub_jobs, 0U);
+}
+
 TEST_F(DedicatedPools, TakeAllOfTheSharedPool) {
   fill(kPool, 64);
   EXPECT_EQ(shared(), length(0));

@@ -168,7 +168,7 @@ TEST_F(Reboot, KeepsTheOldMemoryFromABalloonMeanwhile) {
   create(kB, kOtherCustomer);
   go_down(16, {.new_memory_after_reboot = true});
   const Grant others = take(kB, 48);
-  for (const std::size_t half : {0, 1}) {
+  for (const std::size_t half : {std::size_t{0}, std::size_t{1}}) {
     ASSERT_TRUE(manager_.release(kB, others.ranges.at(0).memory.subspan(half * 24 * kPageSize.value(), 24 * 4096)));
   }
   std::optional<Result<Grant>> result;

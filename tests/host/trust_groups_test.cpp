@@ -52,6 +52,19 @@ TEST_F(TrustGroups, ShareWhileTheyAreEnabled) {
   EXPECT_EQ(reason_, Reason::TrustGroup);
 }
 
+TEST_F(TrustGroups, KeepTheirMemoryAmongThemselvesThoughOtherIsClean) {
+  ASSERT_TRUE(manager_.create_trust_group(kGroup, kCustomer));
+  in_groups(kGroup, kGroup);
+  const Grant first = take(kA, 8);
+  ASSERT_TRUE(manager_.terminate(kA));
+  std::optional<Result<Grant>> result;
+  ask(kB, 8, result);
+  settle();
+  ASSERT_TRUE(result && *result);
+  EXPECT_EQ((*result)->ranges.at(0).memory.data(), first.ranges.at(0).memory.data());
+  EXPECT_TRUE((*result)->ranges.at(0).recycled);
+}
+
 TEST_F(TrustGroups, ShareNothingWhileTheyAreDisabled) {
   ASSERT_TRUE(manager_.create_trust_group(kGroup, kCustomer));
   in_groups(kGroup, kGroup);
