@@ -5,10 +5,8 @@
 #include <fmt/format.h>
 #include <toml++/toml.h>
 
-#include <array>
 #include <boost/json.hpp>
 #include <charconv>
-#include <cmath>
 #include <sstream>
 
 #include "policy_fields.hpp"

@@ -2,7 +2,7 @@
 // Which policy holds for a VM, and why.
 #include <fmt/format.h>
 
-#include <charconv>
+#include <algorithm>
 #include <cmath>
 
 #include "policy_fields.hpp"
@@ -51,34 +51,15 @@ std::vector<PolicyTarget> targets_of(const PolicySubject& subject) {
   return targets;
 }
 
-std::string_view word(bool on) { return on ? "true" : "false"; }
-
-std::string built_in(PolicyField field) {
-  constexpr RecycleSettings kBuiltIn;
-  switch (field) {
-    case PolicyField::Enable:
-      return std::string(word(kBuiltIn.enabled));
-    case PolicyField::RecycleOnReboot:
-      return std::string(word(kBuiltIn.after_reboot));
-    case PolicyField::RecycleWithinVm:
-      return std::string(word(kBuiltIn.within_vm));
-    case PolicyField::RecycleWithinDedicatedPool:
-      return std::string(word(kBuiltIn.dedicated_pool));
-    case PolicyField::RecycleWithinTrustGroup:
-      return std::string(word(kBuiltIn.trust_group));
-    case PolicyField::ForceNewMemory:
-      return std::string(word(kBuiltIn.new_memory_after_reboot));
-    case PolicyField::KeepLeftOver:
-      return std::string(word(kBuiltIn.keeps_left_over));
-    case PolicyField::GrowPoolOnReboot:
-      return std::string(word(kBuiltIn.pool_grows_on_reboot));
-    case PolicyField::ScrubTiming:
-      return std::string(kTimings.front());
-    case PolicyField::ScrubDelay:
+std::string built_in(const FieldFacts& facts) {
+  switch (facts.kind) {
+    case FieldKind::Switch:
+      return RecycleSettings{}.*facts.flag ? "true" : "false";
+    case FieldKind::Seconds:
       return "0";
-    case PolicyField::Fill:
-      return std::string(kMethods.front());
-    case PolicyField::FillPattern:
+    case FieldKind::Choice:
+      return std::string(facts.choices.front());
+    case FieldKind::Pattern:
       return "0x0000000000000000";
   }
   return {};
@@ -90,45 +71,17 @@ Enum choice_of(std::span<const std::string_view> choices, std::string_view value
   return static_cast<Enum>(found - choices.begin());
 }
 
-void apply(EffectivePolicy& effective, PolicyField field, const std::string& value) {
-  const bool on = value == "true";
-  switch (field) {
-    case PolicyField::Enable:
-      effective.recycle.enabled = on;
-      return;
-    case PolicyField::RecycleOnReboot:
-      effective.recycle.after_reboot = on;
-      return;
-    case PolicyField::RecycleWithinVm:
-      effective.recycle.within_vm = on;
-      return;
-    case PolicyField::RecycleWithinDedicatedPool:
-      effective.recycle.dedicated_pool = on;
-      return;
-    case PolicyField::RecycleWithinTrustGroup:
-      effective.recycle.trust_group = on;
-      return;
-    case PolicyField::ForceNewMemory:
-      effective.recycle.new_memory_after_reboot = on;
-      return;
-    case PolicyField::KeepLeftOver:
-      effective.recycle.keeps_left_over = on;
-      return;
-    case PolicyField::GrowPoolOnReboot:
-      effective.recycle.pool_grows_on_reboot = on;
-      return;
-    case PolicyField::ScrubTiming:
-      effective.scrub.timing = choice_of<ScrubTiming>(kTimings, value);
-      return;
-    case PolicyField::ScrubDelay:
-      effective.scrub.delay = std::chrono::nanoseconds(std::llround(std::stod(value) * 1e9));
-      return;
-    case PolicyField::Fill:
-      effective.scrub.method = choice_of<FillMethod>(kMethods, value);
-      return;
-    case PolicyField::FillPattern:
-      effective.scrub.pattern = pattern_of(value).value_or(0);
-      return;
+void apply(EffectivePolicy& effective, const FieldFacts& facts, const std::string& value) {
+  if (facts.kind == FieldKind::Switch) {
+    effective.recycle.*facts.flag = value == "true";
+  } else if (facts.field == PolicyField::ScrubTiming) {
+    effective.scrub.timing = choice_of<ScrubTiming>(kTimings, value);
+  } else if (facts.field == PolicyField::ScrubDelay) {
+    effective.scrub.delay = std::chrono::nanoseconds(std::llround(std::stod(value) * 1e9));
+  } else if (facts.field == PolicyField::Fill) {
+    effective.scrub.method = choice_of<FillMethod>(kMethods, value);
+  } else if (facts.field == PolicyField::FillPattern) {
+    effective.scrub.pattern = pattern_of(value).value_or(0);
   }
 }
 
@@ -212,7 +165,7 @@ EffectivePolicy PolicyBook::effective(const PolicySubject& subject) const {
   const std::vector<PolicyTarget> targets = targets_of(subject);
   EffectivePolicy effective;
   for (const FieldFacts& facts : kFields) {
-    PolicyExplanation why{facts.field, built_in(facts.field), "built in"};
+    PolicyExplanation why{facts.field, built_in(facts), "built in"};
     const PolicyField leader = leader_of(facts.field);
     for (const PolicyTarget target : targets) {
       const auto attached = attached_.find(target);
@@ -232,7 +185,7 @@ EffectivePolicy PolicyBook::effective(const PolicySubject& subject) const {
       why.from = "locked by the provider for " + describe(target);
       break;
     }
-    apply(effective, facts.field, why.value);
+    apply(effective, facts, why.value);
     effective.explanation.push_back(std::move(why));
   }
   return effective;
