@@ -7,7 +7,6 @@
 
 #include <boost/json.hpp>
 #include <charconv>
-#include <sstream>
 
 #include "policy_fields.hpp"
 
