@@ -27,7 +27,9 @@ RTE_LOG_REGISTER_DEFAULT(sluice_logtype, NOTICE);
 namespace sluice {
 namespace {
 
-void log_error(const std::string& text) { ::rte_log(RTE_LOG_ERR, sluice_logtype, "dma_sluice: %s\n", text.c_str()); }
+void log_error(const std::string& text) {
+  ::rte_log(RTE_LOG_ERR, static_cast<std::uint32_t>(sluice_logtype), "dma_sluice: %s\n", text.c_str());
+}
 
 // Any virtual address may be given (SVA). Nothing is ever mapped below, and a process has no more.
 constexpr std::uintptr_t kLowest = 64 << 10;

@@ -22,7 +22,6 @@ namespace {
 
 constexpr std::uint64_t kRegisterMask = 0xFFF;
 constexpr std::uint64_t kCyclesAtOnce = 512;
-constexpr std::uint32_t kNoRegister = 0xFFFFFFFF;  // what a read gives where nothing is
 
 /// Bytes [begin, end) of what the device can reach.
 struct AddressRange {

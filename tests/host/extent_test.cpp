@@ -131,7 +131,8 @@ TEST(ExtentTable, StaysConsistentUnderRandomSplitsMergesAndTransitions) {
         table.transition(*extent, event, [&](Extent& changed) {
           if (changed.state != S::Owned) return;
           changed.holder = vm;
-          changed.owner = Owner{vm, {}, CustomerId(1), TrustGroupId(vm.value() % 2), 1};
+          const GroupAt group{TrustGroupId(vm.value() % 2), 1};
+          changed.owner = Owner{vm, {}, CustomerId(1), group, group};
         });
         table.coalesce(*extent);
       }

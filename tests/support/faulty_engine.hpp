@@ -36,8 +36,8 @@ inline bool is_harmful(EngineMisdeed misdeed) {
 }
 
 inline std::string to_string(EngineMisdeed misdeed) {
-  static const char* const kNames[] = {"Delay",  "Reorder",    "Lose",  "Duplicate", "TooMany",
-                                       "TooFew", "ForeignJob", "Error", "Stall",     "Death"};
+  static constexpr const char* kNames[] = {"Delay",  "Reorder",    "Lose",  "Duplicate", "TooMany",
+                                           "TooFew", "ForeignJob", "Error", "Stall",     "Death"};
   return kNames[static_cast<std::size_t>(misdeed)];
 }
 
