@@ -14,12 +14,11 @@ Scrubber::Scrubber(Engine& engine, ExtentTable& table, Statistics& statistics, c
   for (std::size_t cookie = limit; cookie > 0; --cookie) free_cookies_.push_back(cookie - 1);
 }
 
-void Scrubber::request_urgent(Extent& extent, Fill fill) {
-  extent.fill = fill;
-  urgent_.push_back(&extent);
-}
+void Scrubber::request_urgent(Extent& extent, Fill fill) { urgent_.push_back({&extent, fill, Urgency::Urgent}); }
 
-void Scrubber::withdraw(Extent& extent) { std::erase(urgent_, &extent); }
+void Scrubber::withdraw(Extent& extent) {
+  std::erase_if(urgent_, [&](const Request& request) { return request.extent == &extent; });
+}
 
 void Scrubber::cancel(Extent& extent) {
   enforce(extent.state == ExtentState::Scrubbing, "only a running scrub is cancelled");
@@ -44,51 +43,51 @@ std::optional<std::chrono::nanoseconds> Scrubber::next_scheduled() const {
   return table_.background().begin()->first.first;
 }
 
-/// The extent to scrub next, or nullptr.
-Extent* Scrubber::next() {
+/// What to scrub next.
+std::optional<Scrubber::Request> Scrubber::next() {
   if (!urgent_.empty()) {
-    Extent* const extent = urgent_.front();
+    const Request request = urgent_.front();
     urgent_.pop_front();
-    return extent;
+    return request;
   }
-  if (!background_is_due()) return nullptr;
+  if (!background_is_due()) return std::nullopt;
   Extent* const extent = table_.background().begin()->second;
   if (extent->length() > config_.background_job_length) table_.split(*extent, config_.background_job_length);
-  return extent;
+  return Request{extent, extent->fill, Urgency::Background};
 }
 
 void Scrubber::pump() {
   if (stopped_ || engine_.fault()) return;
   // All that fits goes in one batch: one doorbell.
-  std::vector<Extent*> extents;
+  std::vector<Request> requests;
   std::vector<ScrubJob> jobs;
-  std::size_t urgent_jobs = 0;
   while (jobs.size() < free_cookies_.size()) {
-    const bool urgent = !urgent_.empty();
-    Extent* const extent = next();
-    if (extent == nullptr) break;
-    urgent_jobs += urgent ? 1 : 0;
+    const auto request = next();
+    if (!request) break;
     const std::uint64_t cookie = free_cookies_[free_cookies_.size() - 1 - jobs.size()];
-    if (extent->fill.random) extent->fill.pattern = random_();
-    jobs.push_back({extent->memory, extent->fill.pattern, urgent ? Urgency::Urgent : Urgency::Background, cookie});
-    extents.push_back(extent);
-    table_.transition(*extent, ExtentEvent::StartScrub);
+    const std::uint64_t pattern = request->fill.random ? random_() : request->fill.pattern;
+    jobs.push_back({request->extent->memory, pattern, request->urgency, cookie});
+    requests.push_back(*request);
+    table_.transition(*request->extent, ExtentEvent::StartScrub);
   }
   if (jobs.empty()) return;
   std::vector<JobId> ids(jobs.size());
   const Result<std::size_t> accepted = engine_.submit(jobs, ids);
   const std::size_t count = accepted ? *accepted : 0;
   for (std::size_t index = 0; index < count; ++index) {
-    extents[index]->job = ids[index];
-    extent_of_cookie_[jobs[index].cookie] = extents[index];
+    Extent* const extent = requests[index].extent;
+    extent->job = ids[index];
+    extent->fill = {jobs[index].pattern, requests[index].fill.random};
+    extent_of_cookie_[jobs[index].cookie] = extent;
     free_cookies_.pop_back();
   }
   in_flight_ += count;
   statistics_.scrub_jobs += count;
   // What the engine did not take waits again, as if cancelled before its start.
   for (std::size_t index = jobs.size(); index > count; --index) {
-    table_.transition(*extents[index - 1], ExtentEvent::ScrubCancelled);
-    if (index - 1 < urgent_jobs) urgent_.push_front(extents[index - 1]);
+    const Request& request = requests[index - 1];
+    table_.transition(*request.extent, ExtentEvent::ScrubCancelled);
+    if (request.urgency == Urgency::Urgent) urgent_.push_front(request);
   }
 }
 

@@ -191,6 +191,13 @@ TEST_F(Reboot, RefusesOtherMemoryThatIsNotThereAndLosesNothing) {
   EXPECT_EQ(recycled_pages(come_back(40)), 40U) << "with its old memory after all";
 }
 
+TEST_F(Reboot, IsScrubbedWhereReuseIsForbiddenMeanwhile) {
+  go_down(64, {});
+  ASSERT_TRUE(manager_.change_settings(kA, {.after_reboot = false}));
+  EXPECT_EQ(reserved(), length(64));
+  EXPECT_EQ(recycled_pages(come_back(64)), 0U);
+}
+
 TEST_F(Reboot, HappensWithoutReuseOnceTheVmItselfHasSaidSo) {
   create(kA);
   for (const GrantedRange& range : take(kA, 64).ranges) write(range.memory);

@@ -109,6 +109,20 @@ TEST_F(Scrubs, OfAnAbandonedClaimLeaveTheMemoryClean) {
   EXPECT_EQ(in(ExtentState::Clean), length(64));
 }
 
+TEST_F(Scrubs, ThatNeverStartedLeaveItKnownWhatIsInTheMemory) {
+  ManagerFixture fixture(64, {.max_jobs_in_flight = 1});
+  const ScrubSettings ones{.timing = ScrubTiming::BeforeGrant, .method = FillMethod::Ones};
+  ASSERT_TRUE(fixture.manager_.create_vm({kA, kCustomer, {}, {}, {}, ones}));
+  fixture.create(kB, kOtherCustomer);
+  std::optional<Result<Grant>> first;
+  std::optional<Result<Grant>> second;
+  fixture.ask(kA, 32, first);
+  const ClaimId claim = fixture.ask(kA, 32, second);
+  EXPECT_EQ(fixture.engine_.running().size(), 1U) << "the second waits for the engine";
+  EXPECT_TRUE(fixture.manager_.abandon(claim));
+  EXPECT_TRUE(holds(fixture.take(kB, 32), 0));
+}
+
 TEST_F(Scrubs, ScheduledWaitForTheirTime) {
   create_with(kA, kCustomer, {.timing = ScrubTiming::Scheduled, .delay = seconds(60)});
   engine_.set_time(seconds(100));

@@ -53,7 +53,12 @@ class Scrubber {
   [[nodiscard]] std::optional<Error> fault() const { return engine_.fault(); }
 
  private:
-  [[nodiscard]] Extent* next();
+  struct Request {
+    Extent* extent;
+    Fill fill;
+    Urgency urgency;
+  };
+  [[nodiscard]] std::optional<Request> next();
   [[nodiscard]] bool background_is_due() const;
   void settle(const Completion& completion, Extent& extent);
 
@@ -61,7 +66,7 @@ class Scrubber {
   ExtentTable& table_;
   Statistics& statistics_;
   ScrubberConfig config_;
-  std::deque<Extent*> urgent_;
+  std::deque<Request> urgent_;
   std::vector<Extent*> extent_of_cookie_;
   std::vector<std::uint64_t> free_cookies_;
   std::mt19937_64 random_;
