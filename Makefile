@@ -61,9 +61,10 @@ sanitize: setup
 	$(call build,tsan)
 	ctest --preset tsan -j $(JOBS)
 
-# What the engines reach, side by side, as ratios.
+# What the engines reach, side by side, as ratios, and what the manager's books cost on large hosts.
 bench: setup
-	$(call build,release,engine_bench)
+	$(call build,release,engine_bench host_bench)
+	build/release/tests/host_bench
 	build/release/tests/engine_bench
 
 # Random runs with new seeds for SOAK_SECONDS; each prints its seed when it fails.

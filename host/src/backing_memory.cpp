@@ -4,7 +4,9 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/memfd.h>
+#include <linux/mempolicy.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -15,18 +17,6 @@
 
 namespace sluice {
 namespace {
-
-ByteCount page_bytes(PageKind kind) {
-  switch (kind) {
-    case PageKind::Small:
-      return kPageSize;
-    case PageKind::Huge2MiB:
-      return ByteCount(2ULL << 20);
-    case PageKind::Huge1GiB:
-      return kGiB;
-  }
-  return kPageSize;
-}
 
 /// What the kernel could give without swapping; nullopt: it does not say.
 std::optional<ByteCount> available_memory() {
@@ -54,9 +44,21 @@ unsigned memfd_flags(PageKind kind) {
 
 }  // namespace
 
+ByteCount page_length(PageKind kind) {
+  switch (kind) {
+    case PageKind::Small:
+      return kPageSize;
+    case PageKind::Huge2MiB:
+      return ByteCount(2ULL << 20);
+    case PageKind::Huge1GiB:
+      return kGiB;
+  }
+  return kPageSize;
+}
+
 Result<std::unique_ptr<MemfdMemory>> MemfdMemory::create(ByteCount brick_length, std::uint32_t brick_count,
-                                                         PageKind pages) {
-  const ByteCount page = page_bytes(pages);
+                                                         PageKind pages, std::optional<std::uint32_t> node) {
+  const ByteCount page = page_length(pages);
   if (brick_length == ByteCount(0) || brick_length.value() % page.value() != 0 || brick_count == 0) {
     return Error{HostErrc::InvalidArgument,
                  fmt::format("{} bricks of {} bytes: give at least one, each a multiple of the page size of {} bytes",
@@ -71,28 +73,37 @@ Result<std::unique_ptr<MemfdMemory>> MemfdMemory::create(ByteCount brick_length,
   }
   std::unique_ptr<MemfdMemory> memory(new MemfdMemory);
   for (std::uint32_t index = 0; index < brick_count; ++index) {
-    if (auto added = memory->add_brick(brick_length, memfd_flags(pages)); !added) return added.error();
+    if (auto added = memory->add_brick(brick_length, pages, node); !added) return added.error();
   }
   return memory;
 }
 
-Result<void> MemfdMemory::add_brick(ByteCount length, unsigned memfd_flags) {
+Result<void> MemfdMemory::add_brick(ByteCount length, PageKind pages, std::optional<std::uint32_t> node) {
   const auto refused = [length](const char* call) {
     return Error{
         HostErrc::NoResources,
         fmt::format("{} of a brick of {} bytes failed: {}; ask for less memory, or reserve more (for huge pages: "
-                    "vm.nr_hugepages)",
+                    "vm.nr_hugepages), on a node that the machine has",
                     call, length.value(), std::strerror(errno))};
   };
-  const int fd = ::memfd_create("sluice-brick", memfd_flags);
+  const int fd = ::memfd_create("sluice-brick", memfd_flags(pages));
   if (fd < 0) return refused("memfd_create");
-  bricks_.push_back({{}, fd});  // from here on the destructor closes it
+  bricks_.push_back({{}, fd, pages, node.value_or(0)});  // from here on the destructor closes it
   if (::ftruncate(fd, static_cast<off_t>(length.value())) != 0) return refused("ftruncate");
-  // Huge pages that are not there must be an error here, not a signal later.
-  if (::fallocate(fd, 0, 0, static_cast<off_t>(length.value())) != 0) return refused("fallocate");
-  void* const base = ::mmap(nullptr, length.value(), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
+  void* const base = ::mmap(nullptr, length.value(), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
   if (base == MAP_FAILED) return refused("mmap");
   bricks_.back().memory = MemorySpan(static_cast<std::byte*>(base), length.value());
+  if (node) {
+    // The file's own policy: it holds for whoever brings in its pages.
+    std::vector<unsigned long> mask(*node / 64 + 1, 0UL);
+    mask[*node / 64] = 1UL << *node % 64;
+    if (::syscall(SYS_mbind, base, length.value(), MPOL_BIND, mask.data(), mask.size() * 64 + 1, 0) != 0) {
+      return refused("mbind");
+    }
+  }
+  // Huge pages that are not there must be an error here, not a signal later.
+  if (::fallocate(fd, 0, 0, static_cast<off_t>(length.value())) != 0) return refused("fallocate");
+  if (::madvise(base, length.value(), MADV_POPULATE_WRITE) != 0) return refused("madvise");
   return {};
 }
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <tuple>
 
 #include "complaints.hpp"
 #include "enforce.hpp"
@@ -34,15 +35,45 @@ Claim MemoryManager::claim_for(const Vm& vm, ClaimKind kind, ByteCount length) c
   claim.allowed = vm.profile.allowed;
   claim.allowed.enabled = claim.allowed.enabled && vm.recycles;
   claim.scrub = vm.profile.scrub;
+  claim.placement = vm.profile.placement;
   claim.length = length;
   return claim;
 }
 
+/// The zones that a claim may have memory from, best first.
+std::vector<std::uint32_t> MemoryManager::zones_for(const Claim& claim) const {
+  const Placement& placement = claim.placement;
+  const auto zones = table_.zones();
+  std::vector<std::uint32_t> found;
+  for (std::uint32_t zone = 0; zone < zones.size(); ++zone) {
+    const bool own_node = !placement.node || zones[zone].node == *placement.node;
+    if (zones[zone].pages == placement.pages && (own_node || !placement.only_node)) found.push_back(zone);
+  }
+  if (found.size() < 2) return found;
+  std::stable_sort(found.begin(), found.end(), [&](std::uint32_t a, std::uint32_t b) {
+    const auto rank = [&](std::uint32_t zone) {
+      const ByteCount own = claim.pool.is_set() ? table_.free_bytes(claim.pool, zone) : ByteCount(0);
+      return std::tuple(zones[zone].node == placement.node, own, table_.clean_bytes({}, zone));
+    };
+    return rank(a) > rank(b);
+  });
+  return found;
+}
+
 ByteCount MemoryManager::available_for(const Claim& claim) const {
-  ByteCount available = table_.free_bytes({});
-  if (claim.kind != ClaimKind::Pool && claim.pool.is_set()) available += table_.free_bytes(claim.pool);
-  if (claim.kind != ClaimKind::Pool && !claim.allowed.new_memory_after_reboot) {
-    available += table_.reserved_for(claim.vm);
+  ByteCount available;
+  const bool own_too = claim.kind != ClaimKind::Pool;
+  const std::vector<std::uint32_t> zones = zones_for(claim);
+  for (const std::uint32_t zone : zones) {
+    available += table_.free_bytes({}, zone);
+    if (own_too && claim.pool.is_set()) available += table_.free_bytes(claim.pool, zone);
+  }
+  if (!own_too || claim.allowed.new_memory_after_reboot) return available;
+  const Domain own = Domain::holder(claim.vm);
+  for (auto index = table_.next_lineage(own); index; index = table_.next_lineage(own, index)) {
+    const Lineage& lineage = table_.lineage(*index);
+    const bool in_reach = std::find(zones.begin(), zones.end(), lineage.zone) != zones.end();
+    if (in_reach && RecyclePolicy::decide(lineage.owner, claim).recycle) available += table_.reserved(*index);
   }
   return available;
 }
@@ -70,7 +101,6 @@ Result<ClaimId> MemoryManager::finish_reboot(VmId vm, ByteCount length, GrantHan
     return Error{HostErrc::WrongState,
                  fmt::format("VM {} does not wait for its memory: begin a reboot first", vm.value())};
   }
-  if (auto checked = complaints::check_length(length); !checked) return checked.error();
   const Claim claim = claim_for(**found, ClaimKind::Reboot, length);
   auto started = start_claim(claim, std::move(handler), {});
   if (!started) return started;
@@ -81,16 +111,20 @@ Result<ClaimId> MemoryManager::finish_reboot(VmId vm, ByteCount length, GrantHan
 }
 
 Result<ClaimId> MemoryManager::start_claim(const Claim& claim, GrantHandler grant_handler, PoolHandler pool_handler) {
-  if (auto checked = complaints::check_length(claim.length); !checked) return checked.error();
-  if (const ByteCount available = available_for(claim); available + coming_back() < claim.length) {
-    return out_of_memory(claim.length, available);
+  if (auto checked = complaints::check_length(claim.length, *claim.placement.pages); !checked) return checked.error();
+  if (const ByteCount available = available_for(claim); available < claim.length) {
+    // What comes back goes to the claims that lack it already, before it goes to this one.
+    const ByteCount coming = coming_back();
+    if (available + coming < claim.length + std::min(lack_, coming)) return out_of_memory(claim.length, available);
   }
+  scrubber_.note_claim();
   const ClaimId id(next_claim_++);
   Pending& pending = pending_[id];
   pending.id = id;
   pending.claim = claim;
   pending.grant_handler = std::move(grant_handler);
   pending.pool_handler = std::move(pool_handler);
+  lack_ += claim.length;
   if (claim.vm.is_set()) ++vms_.at(claim.vm).claims;
   if (claim.kind == ClaimKind::Pool) ++pools_.at(claim.pool).claims;
   choose_or_wait(pending);
@@ -98,73 +132,65 @@ Result<ClaimId> MemoryManager::start_claim(const Claim& claim, GrantHandler gran
   return id;
 }
 
-/// Memory that is free as soon as an engine lets go of it: what claims have earmarked with it and do not need, and what
-/// an abandoned claim had asked to cancel.
-ByteCount MemoryManager::coming_back() const {
-  ByteCount coming = table_.bytes(ExtentState::Cancelling);
-  for (const auto& [id, pending] : pending_) {
-    ByteCount needed = pending.claim.length;
-    for (const Part& part : pending.parts) {
-      const ByteCount used = std::min(needed, part.extent->length());
-      needed -= used;
-      // A part that is being cancelled was counted above, all of it.
-      if (part.extent->state == ExtentState::Cancelling) {
-        coming -= used;
-      } else {
-        coming += part.extent->length() - used;
-      }
-    }
-  }
-  return coming;
+/// The pending claim that an extent is earmarked for. It carries the lower half of the claim's id.
+MemoryManager::Pending& MemoryManager::pending_of(const Extent& extent) {
+  const std::uint32_t age = static_cast<std::uint32_t>(next_claim_) - table_.claim(extent);
+  return pending_.at(ClaimId(next_claim_ - age));
 }
 
+/// Memory that is free as soon as an engine lets go of it: what claims have earmarked with it and do not need, and what
+/// an abandoned claim had asked to cancel.
+ByteCount MemoryManager::coming_back() const { return table_.coming_back() + surplus_; }
+
+void MemoryManager::set_held(Pending& pending, ByteCount held) {
+  const ByteCount length = pending.claim.length;
+  lack_ -= length - std::min(length, pending.held);
+  surplus_ -= pending.held - std::min(length, pending.held);
+  pending.held = held;
+  lack_ += length - std::min(length, held);
+  surplus_ += held - std::min(length, held);
+}
+
+/// A claim that lacks memory keeps what it has found: no later one gets that.
 void MemoryManager::choose_or_wait(Pending& pending) {
-  pending.lacks_memory = !choose_missing(pending);
-  if (!pending.lacks_memory) {
+  choose_missing(pending);
+  if (pending.held >= pending.claim.length) {
+    lacking_.erase(pending.id);
     advance(pending);
     return;
   }
   pending.waited = true;
-  ByteCount held;
-  for (const Part& part : pending.parts) held += part.extent->length();
-  const ByteCount available = held + available_for(pending.claim);
-  if (available + coming_back() < pending.claim.length)
-    finish(pending.id, out_of_memory(pending.claim.length, available));
+  lacking_.insert(pending.id);
+  if (pending.held + coming_back() < pending.claim.length) {
+    finish(pending.id, out_of_memory(pending.claim.length, pending.held));
+  }
 }
 
 /// Claims that lack memory, oldest first, look again.
-void MemoryManager::retry_waiting() {
-  std::vector<ClaimId> waiting;
-  for (const auto& [id, pending] : pending_) {
-    if (pending.lacks_memory) waiting.push_back(id);
+void MemoryManager::retry_lacking() {
+  for (auto next = lacking_.begin(); next != lacking_.end();) {
+    const ClaimId id = *next;
+    choose_or_wait(pending_.at(id));
+    next = lacking_.upper_bound(id);
   }
-  for (const ClaimId id : waiting) choose_or_wait(pending_.at(id));
 }
 
-/// Earmarks memory for what the claim lacks. False: there is not enough; nothing more was earmarked then.
-bool MemoryManager::choose_missing(Pending& pending) {
-  ByteCount missing = pending.claim.length;
-  for (const Part& part : pending.parts) missing -= std::min(missing, part.extent->length());
-  if (missing == ByteCount(0)) return true;
-  const std::vector<Extent*> chosen = choose_memory(table_, pending.claim, missing);
-  ByteCount found;
-  for (const Extent* extent : chosen) found += extent->length();
-  if (found < missing) return false;
-  for (Extent* extent : chosen) take(pending, *extent, missing);
-  return true;
-}
-
-void MemoryManager::take(Pending& pending, Extent& extent, ByteCount& missing) {
-  // What an engine works on is cut when it has let go.
-  if (extent.state != ExtentState::Scrubbing && extent.length() > missing) table_.split(extent, missing);
-  missing -= std::min(missing, extent.length());
-  table_.earmark(extent, pending.id);
-  pending.parts.push_back({&extent, std::nullopt, extent.state == ExtentState::Dirty});
+/// Earmarks memory for what the claim lacks, as far as it is there.
+void MemoryManager::choose_missing(Pending& pending) {
+  if (pending.held >= pending.claim.length) return;
+  ByteCount held = pending.held;
+  const ByteCount missing = pending.claim.length - held;
+  choose_memory(table_, pending.claim, zones_for(pending.claim), missing, [&](Extent& extent) {
+    held += extent.length();
+    pending.parts.push_back({&extent, std::nullopt, extent.state() == ExtentState::Dirty});
+    table_.earmark(extent, static_cast<std::uint32_t>(pending.id.value()));
+  });
+  set_held(pending, held);
 }
 
 /// Does what each part needs next, and grants when no part needs anything any more.
 void MemoryManager::advance(Pending& pending) {
-  if (pending.unsettled > 0 || pending.lacks_memory) return;
+  if (pending.unsettled > 0 || pending.held < pending.claim.length) return;
   if (pending.claim.vm.is_set()) set_groups(pending.claim);
   bool ready = true;
   for (Part& part : pending.parts) ready &= prepare(pending, part);
@@ -179,10 +205,10 @@ void MemoryManager::advance(Pending& pending) {
 /// Whether this part can be handed over. If not, the engine has been asked for what is missing.
 bool MemoryManager::prepare(Pending& pending, Part& part) {
   Extent& extent = *part.extent;
-  const Decision decision = RecyclePolicy::decide(extent.owner, pending.claim);
+  const Decision decision = RecyclePolicy::decide(table_.owner(extent), pending.claim);
   const ScrubTiming timing = pending.claim.scrub.timing;
   const bool wants_fresh = timing == ScrubTiming::BeforeGrant || timing == ScrubTiming::Both;
-  switch (extent.state) {
+  switch (extent.state()) {
     case ExtentState::Clean:
       if (!wants_fresh || part.scrubbed_because) return true;
       part.scrubbed_because = Reason::BeforeGrant;
@@ -192,7 +218,7 @@ bool MemoryManager::prepare(Pending& pending, Part& part) {
     case ExtentState::Reserved:
     case ExtentState::Dirty:
       if (decision.recycle) return true;
-      enforce(extent.state == ExtentState::Dirty, "memory is reserved only for the VM that may have it back");
+      enforce(extent.state() == ExtentState::Dirty, "memory is reserved only for the VM that may have it back");
       part.scrubbed_because = decision.reason;
       ++pending.unsettled;
       scrubber_.request_urgent(extent, Fill::of(pending.claim.scrub));
@@ -216,15 +242,16 @@ bool MemoryManager::prepare(Pending& pending, Part& part) {
 
 /// An engine has let go of an extent.
 void MemoryManager::settle(Extent& extent) {
-  if (!extent.earmark.is_set()) {
+  if (!extent.is_earmarked()) {
     table_.coalesce(extent);
     return;
   }
-  Pending& pending = pending_.at(extent.earmark);
+  Pending& pending = pending_of(extent);
   --pending.unsettled;
-  if (extent.state == ExtentState::Quarantined) {
+  if (extent.state() == ExtentState::Quarantined) {
     std::erase_if(pending.parts, [&](const Part& part) { return part.extent == &extent; });
-    table_.earmark(extent, {});
+    set_held(pending, pending.held - extent.length());
+    table_.drop_earmark(extent);
     choose_or_wait(pending);
     return;
   }
@@ -238,14 +265,15 @@ void MemoryManager::grant(Pending& pending) {
     Extent& extent = *part.extent;
     if (extent.length() > missing) {
       Extent& rest = table_.split(extent, missing);
-      table_.earmark(rest, {});
+      table_.drop_earmark(rest);
       table_.coalesce(rest);
     }
     missing -= extent.length();
     if (pending.claim.kind == ClaimKind::Pool) {
-      enforce(extent.state == ExtentState::Clean, "only clean memory joins a pool");
+      enforce(extent.state() == ExtentState::Clean, "only clean memory joins a pool");
       table_.move_to_pool(extent, pending.claim.pool);
-      table_.earmark(extent, {});
+      table_.drop_earmark(extent);
+      table_.coalesce(extent);
     } else {
       grant.ranges.push_back(hand_over(pending, part));
     }
@@ -253,6 +281,7 @@ void MemoryManager::grant(Pending& pending) {
   enforce(missing == ByteCount(0), "a grant is as long as its claim");
   if (pending.claim.kind == ClaimKind::Pool) pools_.at(pending.claim.pool).ready = true;
   pending.parts.clear();
+  set_held(pending, pending.claim.length);  // the surplus was let go
   finish(pending.id, std::move(grant));
 }
 
@@ -260,8 +289,8 @@ void MemoryManager::grant(Pending& pending) {
 GrantedRange MemoryManager::hand_over(const Pending& pending, const Part& part) {
   Extent& extent = *part.extent;
   const Claim& claim = pending.claim;
-  const Decision decision = RecyclePolicy::decide(extent.owner, claim);
-  const bool clean = extent.state == ExtentState::Clean;
+  const Decision decision = RecyclePolicy::decide(table_.owner(extent), claim);
+  const bool clean = extent.state() == ExtentState::Clean;
   enforce(clean || decision.recycle, "only clean memory crosses from one trust domain to another");
   if (clean && part.scrubbed_because) {
     statistics_.scrubbed_for_claim[static_cast<std::size_t>(*part.scrubbed_because)] += extent.length();
@@ -271,19 +300,17 @@ GrantedRange MemoryManager::hand_over(const Pending& pending, const Part& part) 
     statistics_.recycled[static_cast<std::size_t>(decision.reason)] += extent.length();
     if (part.was_queued) statistics_.taken_from_queue += extent.length();
   }
-  const Owner owner = clean ? Owner::of(claim) : extent.owner.passed_on_to(claim);
-  table_.transition(extent, ExtentEvent::Grant, [&](Extent& changed) {
-    changed.owner = owner;
-    changed.holder = claim.vm;
-    changed.earmark = {};
-  });
-  const Brick& brick = table_.bricks()[extent.brick];
-  return {extent.memory,
-          brick.fd,
-          static_cast<std::uint64_t>(extent.memory.data() - brick.memory.data()),
-          !clean,
-          clean ? extent.fill.pattern : 0,
-          decision.reason};
+  const Brick& brick = table_.brick(extent);
+  const MemorySpan memory = table_.memory(extent);
+  const GrantedRange range{memory,
+                           brick.fd,
+                           static_cast<std::uint64_t>(memory.data() - brick.memory.data()),
+                           !clean,
+                           clean ? table_.pattern(extent) : 0,
+                           decision.reason};
+  table_.grant(extent, clean ? Owner::of(claim) : table_.owner(extent).passed_on_to(claim));
+  table_.coalesce(extent);
+  return range;
 }
 
 bool MemoryManager::abandon(ClaimId claim) {
@@ -298,6 +325,8 @@ void MemoryManager::finish(ClaimId id, Result<Grant> result) {
   const auto found = pending_.find(id);
   Pending& pending = found->second;
   let_go(pending);
+  lacking_.erase(id);
+  lack_ -= pending.claim.length - std::min(pending.claim.length, pending.held);
   if (pending.claim.vm.is_set()) --vms_.at(pending.claim.vm).claims;
   if (pending.claim.kind == ClaimKind::Pool) {
     Pool& pool = pools_.at(pending.claim.pool);
@@ -316,13 +345,15 @@ void MemoryManager::finish(ClaimId id, Result<Grant> result) {
 
 /// Gives back what was earmarked and not granted. Scrubs that run go on; cancels that were asked for stand.
 void MemoryManager::let_go(Pending& pending) {
-  for (const Part& part : pending.parts) {
-    Extent& extent = *part.extent;
+  // The last first: what waits for its scrub again is put before what was released after it.
+  for (auto part = pending.parts.rbegin(); part != pending.parts.rend(); ++part) {
+    Extent& extent = *part->extent;
     scrubber_.withdraw(extent);
-    table_.earmark(extent, {});
-    if (extent.state != ExtentState::Scrubbing && extent.state != ExtentState::Cancelling) table_.coalesce(extent);
+    table_.drop_earmark(extent);
+    table_.coalesce(extent);
   }
   pending.parts.clear();
+  if (pending.held > pending.claim.length) set_held(pending, pending.claim.length);
 }
 
 }  // namespace sluice

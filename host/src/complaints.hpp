@@ -27,10 +27,11 @@ inline Error foreign(const char* kind, std::uint64_t id, CustomerId customer) {
           fmt::format("{} {} is not customer {}'s: choose one of its own", kind, id, customer.value())};
 }
 
-inline Result<void> check_length(ByteCount length) {
-  if (length > ByteCount(0) && length.value() % kPageSize.value() == 0) return {};
+inline Result<void> check_length(ByteCount length, PageKind pages) {
+  const ByteCount page = page_length(pages);
+  if (length > ByteCount(0) && length.value() % page.value() == 0) return {};
   return Error{HostErrc::InvalidArgument,
-               fmt::format("a length of {} bytes: give a multiple of {} bytes", length.value(), kPageSize.value())};
+               fmt::format("a length of {} bytes: give a multiple of {} bytes", length.value(), page.value())};
 }
 
 }  // namespace sluice::complaints

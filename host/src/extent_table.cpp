@@ -1,222 +1,398 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sluice/host/extent_table.hpp"
 
-#include "enforce.hpp"
+#include <algorithm>
+
+#include "extent_books.hpp"
 
 namespace sluice {
 namespace {
 
-/// What `map` holds for `key`, or an empty value.
-template <class Map, class Key>
-const typename Map::mapped_type& value_or_empty(const Map& map, Key key) {
-  static const typename Map::mapped_type empty;
-  const auto found = map.find(key);
-  return found == map.end() ? empty : found->second;
-}
+constexpr std::uint64_t kPageMask = (1ULL << 36) - 1;
+constexpr std::uint64_t kLineageMask = (1ULL << 28) - 1;
+constexpr std::uint64_t kCookieMask = (1ULL << 24) - 1;
 
-template <class Map, class Key>
-void insert(Map& map, Key key, Extent& extent) {
-  if (key.is_set()) map[key].insert(&extent);
-}
-
-/// Leaves no empty set behind: identifiers are never used again.
-template <class Map, class Key>
-void erase(Map& map, Key key, Extent& extent) {
-  if (!key.is_set()) return;
-  const auto found = map.find(key);
-  found->second.erase(&extent);
-  if (found->second.empty()) map.erase(found);
+bool is_free_state(ExtentState state) {
+  return state == ExtentState::Clean || state == ExtentState::Dirty || state == ExtentState::Scrubbing;
 }
 
 }  // namespace
 
-ExtentTable::ExtentTable(std::span<const Brick> bricks) : bricks_(bricks.begin(), bricks.end()) {
-  std::uint64_t offset = 0;
-  for (std::uint32_t brick = 0; brick < bricks_.size(); ++brick) {
-    brick_offset_.push_back(offset);
-    Extent extent;
-    extent.offset = offset;
-    extent.memory = bricks_[brick].memory;
-    extent.brick = brick;
-    extent.dirty_since = next_dirty_++;
-    offset += extent.memory.size();
-    index(extents_.emplace(extent.offset, extent).first->second);
+ExtentTable::ExtentTable(std::span<const Brick> bricks) : books_(std::make_unique<Books>()) {
+  books_->bricks.assign(bricks.begin(), bricks.end());
+  std::uint64_t page = 0;
+  for (std::uint32_t number = 0; number < bricks.size(); ++number) {
+    const Brick& brick = bricks[number];
+    enforce(!brick.memory.empty() && brick.memory.size() % page_length(brick.pages).value() == 0,
+            "a brick is made of whole pages");
+    std::uint32_t zone = 0;
+    while (zone < books_->zones.size() &&
+           (books_->zones[zone].node != brick.node || books_->zones[zone].pages != brick.pages)) {
+      ++zone;
+    }
+    if (zone == books_->zones.size()) books_->zones.push_back({brick.node, brick.pages, {}});
+    books_->zones[zone].total += length_of(brick.memory);
+    books_->brick_page.push_back(page);
+    books_->brick_zone.push_back(zone);
+    books_->by_address.emplace_back(brick.memory.data(), number);
+    page += brick.memory.size() >> kPageBits;
   }
-  total_ = ByteCount(offset);
+  std::sort(books_->by_address.begin(), books_->by_address.end());
+  enforce(page < 1ULL << 36, "a pool has less than 2^36 pages");
+  books_->total = ByteCount(page << kPageBits);
+  for (std::uint32_t number = 0; number < bricks.size(); ++number) {
+    Extent extent;
+    extent.page_ = books_->brick_page[number] & kPageMask;
+    extent.pages_ = (bricks[number].memory.size() >> kPageBits) & kPageMask;
+    extent.value_ = ++books_->last_stamp;
+    const LineageIndex lineage = books_->lineages.find_or_add({{}, {}, books_->brick_zone[number], {}, {}});
+    books_->add_extents(lineage, length_of(bricks[number].memory));
+    extent.lineage_ = lineage & kLineageMask;
+    const ExtentIndex index = books_->slab.add(extent);
+    books_->places.add(extent.page_, index);
+    attach(books_->slab[index]);
+  }
+}
+
+ExtentTable::~ExtentTable() = default;
+
+MemorySpan ExtentTable::memory(const Extent& extent) const {
+  const std::uint32_t number = books_->brick_of(extent.page_);
+  return books_->bricks[number].memory.subspan((extent.page_ - books_->brick_page[number]) << kPageBits,
+                                               extent.pages_ << kPageBits);
+}
+
+const Brick& ExtentTable::brick(const Extent& extent) const { return books_->bricks[books_->brick_of(extent.page_)]; }
+const Lineage& ExtentTable::lineage(const Extent& extent) const { return books_->lineages[extent.lineage_].lineage; }
+const Lineage& ExtentTable::lineage(LineageIndex index) const { return books_->lineages[index].lineage; }
+
+VmId ExtentTable::holder(const Extent& extent) const {
+  const bool held = extent.state() == ExtentState::Owned || extent.state() == ExtentState::Reserved;
+  return held ? owner(extent).vm : VmId();
 }
 
 void ExtentTable::step(Extent& extent, ExtentEvent event) {
-  const std::optional<ExtentState> next = next_state(extent.state, event);
+  const std::optional<ExtentState> next = next_state(extent.state(), event);
   enforce(next.has_value(), "an extent changes its state only as next_state() allows");
-  extent.state = *next;
-  if (extent.state == ExtentState::Dirty) extent.dirty_since = next_dirty_++;
-  if (extent.state != ExtentState::Owned && extent.state != ExtentState::Reserved) extent.holder = {};
+  extent.state_ = static_cast<std::uint64_t>(*next) & 7;
 }
 
-bool ExtentTable::is_free(const Extent& extent) {
-  return !extent.earmark.is_set() && (extent.state == ExtentState::Clean || extent.state == ExtentState::Dirty ||
-                                      extent.state == ExtentState::Scrubbing);
-}
-
-void ExtentTable::index(Extent& extent) {
-  bytes_[static_cast<std::size_t>(extent.state)] += extent.length();
-  Pool& pool = pools_[extent.pool];
-  pool.all += extent.length();
-  if (extent.state == ExtentState::Owned || extent.state == ExtentState::Reserved) {
-    held_by_[extent.holder].insert(&extent);
-  }
-  if (!is_free(extent)) return;
-  pool.free += extent.length();
-  if (extent.state == ExtentState::Clean) {
-    pool.clean.insert(&extent);
+/// Enters an extent into the books, as the last of its list.
+void ExtentTable::attach(Extent& extent) {
+  const ExtentState state = extent.state();
+  LineageEntry& entry = books_->lineages[extent.lineage_];
+  books_->bytes[static_cast<std::size_t>(state)] += extent.length();
+  if (extent.is_earmarked()) return;
+  if (state == ExtentState::Cancelling) books_->coming_back += extent.length();
+  if (state == ExtentState::Reserved) entry.reserved += extent.length();
+  Shelf& shelf = books_->shelf(entry.lineage);
+  if (is_free_state(state)) shelf.free_bytes += extent.length();
+  if (state == ExtentState::Scrubbing) shelf.scrubbing_bytes += extent.length();
+  if (state == ExtentState::Clean) {
+    shelf.clean_bytes += extent.length();
+    shelf.clean.add(extent);
     return;
   }
-  insert(dirty_of_vm_, extent.owner.vm, extent);
-  insert(dirty_of_group_, extent.owner.group.id, extent);
-  insert(dirty_of_larger_group_, extent.owner.larger_group.id, extent);
-  insert(dirty_of_owner_pool_, extent.owner.pool, extent);
-  if (extent.state == ExtentState::Dirty) {
-    pool.dirty_by_age.emplace(extent.dirty_since, &extent);
-    if (!extent.pool.is_set() && extent.scrub_at != kOnlyForClaims) {
-      background_.emplace(std::pair(extent.scrub_at, extent.dirty_since), &extent);
-    }
+  ExtentList& list = entry.list(state);
+  const bool was_empty = list.empty();
+  // What waits again after a claim was given up keeps its turn.
+  if (state == ExtentState::Dirty && !was_empty && extent.value_ < books_->slab[list.first].value_) {
+    books_->slab.push_front(list, extent);
   } else {
-    scrubbing_.insert(&extent);
+    books_->slab.push_back(list, extent);
   }
+  if (was_empty) books_->list_changed(extent.lineage_, state, true);
+  if (state == ExtentState::Dirty) books_->follow_oldest(extent.lineage_);
 }
 
-void ExtentTable::unindex(Extent& extent) {
-  bytes_[static_cast<std::size_t>(extent.state)] -= extent.length();
-  Pool& pool = pools_[extent.pool];
-  pool.all -= extent.length();
-  if (extent.state == ExtentState::Owned || extent.state == ExtentState::Reserved) {
-    erase(held_by_, extent.holder, extent);
-  }
-  if (!is_free(extent)) return;
-  pool.free -= extent.length();
-  if (extent.state == ExtentState::Clean) {
-    pool.clean.erase(&extent);
+void ExtentTable::detach(Extent& extent) {
+  const ExtentState state = extent.state();
+  LineageEntry& entry = books_->lineages[extent.lineage_];
+  books_->bytes[static_cast<std::size_t>(state)] -= extent.length();
+  if (extent.is_earmarked()) return;
+  if (state == ExtentState::Cancelling) books_->coming_back -= extent.length();
+  if (state == ExtentState::Reserved) entry.reserved -= extent.length();
+  Shelf& shelf = books_->shelf(entry.lineage);
+  if (is_free_state(state)) shelf.free_bytes -= extent.length();
+  if (state == ExtentState::Scrubbing) shelf.scrubbing_bytes -= extent.length();
+  if (state == ExtentState::Clean) {
+    shelf.clean_bytes -= extent.length();
+    shelf.clean.remove(extent);
     return;
   }
-  erase(dirty_of_vm_, extent.owner.vm, extent);
-  erase(dirty_of_group_, extent.owner.group.id, extent);
-  erase(dirty_of_larger_group_, extent.owner.larger_group.id, extent);
-  erase(dirty_of_owner_pool_, extent.owner.pool, extent);
-  if (extent.state == ExtentState::Dirty) {
-    pool.dirty_by_age.erase(extent.dirty_since);
-    if (!extent.pool.is_set()) background_.erase({extent.scrub_at, extent.dirty_since});
-  } else {
-    scrubbing_.erase(&extent);
-  }
+  ExtentList& list = entry.list(state);
+  books_->slab.unlink(list, extent);
+  if (list.empty()) books_->list_changed(extent.lineage_, state, false);
+  if (state == ExtentState::Dirty) books_->follow_oldest(extent.lineage_);
 }
 
-void ExtentTable::earmark(Extent& extent, ClaimId claim) {
-  unindex(extent);
-  extent.earmark = claim;
-  index(extent);
+/// Of an extent that is not in the books now.
+void ExtentTable::change_lineage(Extent& extent, const Lineage& lineage) {
+  const LineageIndex old = extent.lineage_;
+  if (books_->lineages[old].lineage == lineage) return;
+  const LineageIndex index = books_->lineages.find_or_add(lineage);
+  books_->add_extents(index, extent.length());
+  extent.lineage_ = index & kLineageMask;
+  books_->drop_extents(old, extent.length());
+}
+
+void ExtentTable::grant(Extent& extent, const Owner& owner) {
+  detach(extent);
+  step(extent, ExtentEvent::Grant);
+  const Lineage& now = lineage(extent);
+  change_lineage(extent, {owner, now.pool, now.zone, {}, {}});
+  extent.earmarked_ = 0;
+  attach(extent);
+}
+
+void ExtentTable::reserve(Extent& extent) {
+  detach(extent);
+  step(extent, ExtentEvent::Reserve);
+  attach(extent);
+}
+
+void ExtentTable::release(Extent& extent, Fill fill, std::chrono::nanoseconds delay, std::chrono::nanoseconds now) {
+  detach(extent);
+  step(extent, ExtentEvent::Release);
+  const Lineage& held = lineage(extent);
+  change_lineage(extent, {held.owner, held.pool, held.zone, fill, delay});
+  // No two are released at the same time.
+  books_->last_stamp = std::max(books_->last_stamp + 1, static_cast<std::uint64_t>(now.count()));
+  extent.value_ = books_->last_stamp;
+  attach(extent);
+}
+
+void ExtentTable::start_scrub(Extent& extent, std::uint32_t cookie) {
+  detach(extent);
+  if (extent.state() == ExtentState::Clean) extent.value_ = ++books_->last_stamp;
+  step(extent, ExtentEvent::StartScrub);
+  extent.cookie_ = cookie & kCookieMask;
+  attach(extent);
+}
+
+void ExtentTable::request_cancel(Extent& extent) {
+  detach(extent);
+  step(extent, ExtentEvent::RequestCancel);
+  attach(extent);
+}
+
+void ExtentTable::scrub_zeroed(Extent& extent, std::uint64_t pattern) {
+  detach(extent);
+  step(extent, ExtentEvent::ScrubZeroed);
+  const Lineage& before = lineage(extent);
+  change_lineage(extent, {{}, before.pool, before.zone, {}, {}});
+  extent.value_ = pattern;
+  attach(extent);
+}
+
+void ExtentTable::scrub_cancelled(Extent& extent) {
+  detach(extent);
+  step(extent, ExtentEvent::ScrubCancelled);
+  attach(extent);
+}
+
+void ExtentTable::scrub_failed(Extent& extent) {
+  detach(extent);
+  step(extent, ExtentEvent::ScrubFailed);
+  attach(extent);
+}
+
+void ExtentTable::earmark(Extent& extent, std::uint32_t claim) {
+  detach(extent);
+  extent.earmarked_ = 1;
+  extent.previous_or_claim_ = claim;
+  extent.next_or_ticket_ = 0;
+  attach(extent);
+}
+
+void ExtentTable::drop_earmark(Extent& extent) {
+  detach(extent);
+  extent.earmarked_ = 0;
+  attach(extent);
+}
+
+void ExtentTable::set_ticket(Extent& extent, std::uint32_t ticket) {
+  enforce(extent.is_earmarked(), "only what is earmarked has a ticket");
+  extent.next_or_ticket_ = ticket;
 }
 
 void ExtentTable::move_to_pool(Extent& extent, DedicatedPoolId pool) {
-  unindex(extent);
-  extent.pool = pool;
-  index(extent);
+  detach(extent);
+  Lineage moved = lineage(extent);
+  moved.pool = pool;
+  change_lineage(extent, moved);
+  attach(extent);
+}
+
+ByteCount ExtentTable::whole_pages(const Extent& extent, ByteCount length) const {
+  const std::uint64_t page = page_length(books_->zones[lineage(extent).zone].pages).value();
+  return ByteCount(std::max(length.value() / page, std::uint64_t{1}) * page);
 }
 
 Extent& ExtentTable::split(Extent& extent, ByteCount length) {
-  enforce(extent.state != ExtentState::Scrubbing && extent.state != ExtentState::Cancelling,
+  const ExtentState state = extent.state();
+  enforce(state != ExtentState::Scrubbing && state != ExtentState::Cancelling,
           "an extent is not cut while an engine works on it");
-  enforce(length > ByteCount(0) && length < extent.length() && length.value() % kPageSize.value() == 0,
+  enforce(length > ByteCount(0) && length < extent.length() &&
+              length.value() % page_length(books_->zones[lineage(extent).zone].pages).value() == 0,
           "an extent is cut inside, between pages");
-  unindex(extent);
+  const bool in_list = !extent.is_earmarked() && state != ExtentState::Clean;
+  if (!in_list) detach(extent);
   Extent rest = extent;
-  rest.offset += length.value();
-  rest.memory = extent.memory.subspan(length.value());
-  rest.dirty_since = next_dirty_++;
-  extent.memory = extent.memory.first(length.value());
-  index(extent);
-  Extent& added = extents_.emplace(rest.offset, rest).first->second;
-  index(added);
+  const std::uint64_t pages = length.value() >> kPageBits;
+  rest.page_ = (extent.page_ + pages) & kPageMask;
+  rest.pages_ = (extent.pages_ - pages) & kPageMask;
+  extent.pages_ = pages & kPageMask;
+  Extent& added = books_->slab[books_->slab.add(rest)];
+  books_->places.add(added.page_, ExtentSlab::index_of(added));
+  LineageEntry& entry = books_->lineages[extent.lineage_];
+  ++entry.extents;
+  if (in_list) {  // the rest keeps its turn
+    books_->slab.insert_after(entry.list(state), extent, added);
+    return added;
+  }
+  attach(extent);
+  attach(added);
   return added;
 }
 
-bool ExtentTable::same_but_place(const Extent& a, const Extent& b) {
-  const bool quiet = a.state != ExtentState::Scrubbing && a.state != ExtentState::Cancelling;
-  // Who owned clean memory last does not matter any more.
-  const bool same_owner = a.state == ExtentState::Clean || a.owner == b.owner;
-  const bool same_fill = a.state == ExtentState::Clean
-                             ? a.fill.pattern == b.fill.pattern
-                             : a.state != ExtentState::Dirty || (a.fill == b.fill && a.scrub_at == b.scrub_at);
-  return quiet && same_fill && a.state == b.state && a.brick == b.brick && same_owner && a.holder == b.holder &&
-         a.pool == b.pool && !a.earmark.is_set() && !b.earmark.is_set();
+bool ExtentTable::same_but_place(const Extent& a, const Extent& b) const {
+  if (a.is_earmarked() || b.is_earmarked() || a.state_ != b.state_ || a.lineage_ != b.lineage_) return false;
+  if (a.state() == ExtentState::Scrubbing || a.state() == ExtentState::Cancelling) return false;
+  if (a.state() == ExtentState::Clean && a.value_ != b.value_) return false;
+  return books_->brick_of(a.page_) == books_->brick_of(b.page_);
+}
+
+/// Joins two neighbours. What is left keeps the earlier turn of both.
+Extent& ExtentTable::merge(Extent& first, Extent& second) {
+  const bool clean = first.state() == ExtentState::Clean;
+  Shelf* const shelf = clean ? &books_->shelf(lineage(first)) : nullptr;
+  if (clean) {
+    shelf->clean.remove(first);
+    shelf->clean.remove(second);
+  } else {
+    ExtentList& list = books_->lineages[first.lineage_].list(first.state());
+    if (first.state() == ExtentState::Dirty && second.value_ < first.value_) {
+      books_->slab.unlink(list, first);
+      books_->slab.insert_after(list, second, first);
+      first.value_ = second.value_;
+    }
+    books_->slab.unlink(list, second);
+  }
+  books_->places.remove(second.page_, ExtentSlab::index_of(second));
+  first.pages_ = (first.pages_ + second.pages_) & kPageMask;
+  --books_->lineages[first.lineage_].extents;
+  books_->slab.remove(second);
+  if (clean) shelf->clean.add(first);
+  if (first.state() == ExtentState::Dirty) books_->follow_oldest(first.lineage_);
+  return first;
 }
 
 Extent& ExtentTable::coalesce(Extent& extent) {
   Extent* kept = &extent;
-  const auto join = [this](Extent& first, Extent& second) {
-    unindex(first);
-    unindex(second);
-    first.memory = MemorySpan(first.memory.data(), first.memory.size() + second.memory.size());
-    first.dirty_since = std::min(first.dirty_since, second.dirty_since);
-    extents_.erase(second.offset);
-    index(first);
-  };
-  auto place = extents_.find(extent.offset);
-  if (place != extents_.begin()) {
-    Extent& before = std::prev(place)->second;
-    if (same_but_place(before, extent)) {
-      join(before, extent);
-      kept = &before;
-    }
-  }
-  auto after = std::next(extents_.find(kept->offset));
-  if (after != extents_.end() && same_but_place(*kept, after->second)) join(*kept, after->second);
+  const auto [before, after] = books_->places.around(extent.page_);
+  Extent* const previous = books_->slab.at(before);
+  Extent* const next = books_->slab.at(after);
+  if (previous != nullptr && same_but_place(*previous, extent)) kept = &merge(*previous, extent);
+  if (next != nullptr && same_but_place(*kept, *next)) merge(*kept, *next);
   return *kept;
 }
 
-const ExtentTable::SetByLength& ExtentTable::clean(DedicatedPoolId pool) const {
-  return value_or_empty(pools_, pool).clean;
-}
-const ExtentTable::Set& ExtentTable::dirty_of_vm(VmId vm) const { return value_or_empty(dirty_of_vm_, vm); }
-const ExtentTable::Set& ExtentTable::dirty_of_group(TrustGroupId group) const {
-  return value_or_empty(dirty_of_group_, group);
-}
-const ExtentTable::Set& ExtentTable::dirty_of_larger_group(TrustGroupId group) const {
-  return value_or_empty(dirty_of_larger_group_, group);
-}
-const ExtentTable::Set& ExtentTable::dirty_of_owner_pool(DedicatedPoolId pool) const {
-  return value_or_empty(dirty_of_owner_pool_, pool);
-}
-const std::map<std::uint64_t, Extent*>& ExtentTable::dirty_by_age(DedicatedPoolId pool) const {
-  return value_or_empty(pools_, pool).dirty_by_age;
-}
-const ExtentTable::Set& ExtentTable::held_by(VmId vm) const { return value_or_empty(held_by_, vm); }
-ByteCount ExtentTable::free_bytes(DedicatedPoolId pool) const { return value_or_empty(pools_, pool).free; }
-ByteCount ExtentTable::bytes_in(DedicatedPoolId pool) const { return value_or_empty(pools_, pool).all; }
-
-ByteCount ExtentTable::reserved_for(VmId vm) const {
-  ByteCount reserved;
-  for (const Extent* extent : held_by(vm)) {
-    if (extent->state == ExtentState::Reserved) reserved += extent->length();
-  }
-  return reserved;
+std::optional<LineageIndex> ExtentTable::next_lineage(const Domain& domain, std::optional<LineageIndex> after) const {
+  const auto found = books_->domains.find(domain);
+  if (found == books_->domains.end()) return std::nullopt;
+  const auto next = after ? found->second.upper_bound(*after) : found->second.begin();
+  return next == found->second.end() ? std::nullopt : std::optional(*next);
 }
 
-std::vector<Extent*> ExtentTable::members(DedicatedPoolId pool) {
-  std::vector<Extent*> found;
-  for (auto& [offset, extent] : extents_) {
-    if (extent.pool == pool) found.push_back(&extent);
-  }
-  return found;
+Extent* ExtentTable::first(LineageIndex lineage, ExtentState state) const {
+  return books_->slab.at(books_->lineages[lineage].list(state).first);
+}
+Extent* ExtentTable::next(const Extent& extent) const { return books_->slab.next(extent); }
+ByteCount ExtentTable::reserved(LineageIndex lineage) const { return books_->lineages[lineage].reserved; }
+
+Extent* ExtentTable::fitting_clean(DedicatedPoolId pool, std::uint32_t zone, ByteCount length) const {
+  Shelf* const shelf = books_->find_shelf(pool, zone);
+  return shelf == nullptr ? nullptr : shelf->clean.fitting(length.value() >> kPageBits);
+}
+Extent* ExtentTable::longest_clean(DedicatedPoolId pool, std::uint32_t zone) const {
+  Shelf* const shelf = books_->find_shelf(pool, zone);
+  return shelf == nullptr ? nullptr : shelf->clean.longest();
+}
+Extent* ExtentTable::oldest_dirty(DedicatedPoolId pool, std::uint32_t zone) const {
+  const Shelf* const shelf = books_->find_shelf(pool, zone);
+  if (shelf == nullptr || shelf->dirty_by_age.empty()) return nullptr;
+  return first(shelf->dirty_by_age.begin()->second, ExtentState::Dirty);
+}
+Extent* ExtentTable::any_scrubbing(DedicatedPoolId pool, std::uint32_t zone) const {
+  const Shelf* const shelf = books_->find_shelf(pool, zone);
+  if (shelf == nullptr || shelf->scrubbing.empty()) return nullptr;
+  return first(*shelf->scrubbing.begin(), ExtentState::Scrubbing);
 }
 
-Extent* ExtentTable::find(const std::byte* address) {
-  for (std::uint32_t brick = 0; brick < bricks_.size(); ++brick) {
-    const MemorySpan memory = bricks_[brick].memory;
-    if (address < memory.data() || address >= memory.data() + memory.size()) continue;
-    const std::uint64_t offset = brick_offset_[brick] + static_cast<std::uint64_t>(address - memory.data());
-    return &std::prev(extents_.upper_bound(offset))->second;
+std::vector<Extent*> ExtentTable::members(DedicatedPoolId pool) const {
+  std::vector<Extent*> all;
+  const Domain domain = Domain::member(pool);
+  for (auto index = next_lineage(domain); index; index = next_lineage(domain, index)) {
+    for (const ExtentList& list : books_->lineages[*index].lists) {
+      for (Extent* extent = books_->slab.at(list.first); extent != nullptr; extent = next(*extent))
+        all.push_back(extent);
+    }
   }
-  return nullptr;
+  for (std::uint32_t zone = 0; zone < books_->zones.size(); ++zone) {
+    if (Shelf* const shelf = books_->find_shelf(pool, zone)) shelf->clean.collect(all);
+  }
+  return all;
 }
+
+std::optional<ExtentTable::Due> ExtentTable::next_due() const {
+  if (books_->due.empty()) return std::nullopt;
+  const auto [time, index] = *books_->due.begin();
+  const bool at_once = lineage(index).delay.count() == 0;
+  return Due{first(index, ExtentState::Dirty), std::chrono::nanoseconds(at_once ? 0 : static_cast<std::int64_t>(time))};
+}
+
+Extent* ExtentTable::find(const std::byte* address) const {
+  const auto after = std::upper_bound(books_->by_address.begin(), books_->by_address.end(), address,
+                                      [](const std::byte* at, const auto& brick) { return at < brick.first; });
+  if (after == books_->by_address.begin()) return nullptr;
+  const auto [base, number] = *std::prev(after);
+  const auto offset = static_cast<std::uint64_t>(address - base);
+  if (offset >= books_->bricks[number].memory.size()) return nullptr;
+  return books_->slab.at(books_->places.at_or_before(books_->brick_page[number] + (offset >> kPageBits)));
+}
+
+Extent* ExtentTable::first_place() const { return books_->slab.at(books_->places.at_or_before(0)); }
+Extent* ExtentTable::next_place(const Extent& extent) const {
+  return books_->slab.at(books_->places.after(extent.page_));
+}
+
+ByteCount ExtentTable::bytes(ExtentState state) const { return books_->bytes[static_cast<std::size_t>(state)]; }
+ByteCount ExtentTable::free_bytes(DedicatedPoolId pool) const {
+  ByteCount free;
+  for (std::uint32_t zone = 0; zone < books_->zones.size(); ++zone) free += free_bytes(pool, zone);
+  return free;
+}
+ByteCount ExtentTable::free_bytes(DedicatedPoolId pool, std::uint32_t zone) const {
+  const Shelf* const shelf = books_->find_shelf(pool, zone);
+  return shelf == nullptr ? ByteCount(0) : shelf->free_bytes;
+}
+ByteCount ExtentTable::clean_bytes(DedicatedPoolId pool, std::uint32_t zone) const {
+  const Shelf* const shelf = books_->find_shelf(pool, zone);
+  return shelf == nullptr ? ByteCount(0) : shelf->clean_bytes;
+}
+ByteCount ExtentTable::idle_bytes(DedicatedPoolId pool, std::uint32_t zone) const {
+  const Shelf* const shelf = books_->find_shelf(pool, zone);
+  return shelf == nullptr ? ByteCount(0) : shelf->free_bytes - shelf->scrubbing_bytes;
+}
+ByteCount ExtentTable::coming_back() const { return books_->coming_back; }
+ByteCount ExtentTable::bytes_in(DedicatedPoolId pool) const {
+  const auto found = books_->pools.find(pool);
+  return found == books_->pools.end() ? ByteCount(0) : found->second.all;
+}
+ByteCount ExtentTable::total() const { return books_->total; }
+std::size_t ExtentTable::count() const { return books_->slab.count(); }
+std::span<const Brick> ExtentTable::bricks() const { return books_->bricks; }
+std::span<const Zone> ExtentTable::zones() const { return books_->zones; }
 
 }  // namespace sluice

@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <vector>
+#include <functional>
+#include <span>
 
 #include "sluice/host/extent_table.hpp"
 
 namespace sluice {
 
-/// Free extents for `claim`, best first, of at least `missing` bytes together if there are so many: the VM's own
-/// reserved memory, what can be recycled (queued before running scrubs), clean memory (of its pool, then shared), and
-/// at last memory that must be scrubbed for it. Changes nothing.
-[[nodiscard]] std::vector<Extent*> choose_memory(const ExtentTable& table, const Claim& claim, ByteCount missing);
+/// Calls `take` with free extents for `claim`, best first, until they are `missing` bytes together or no more are
+/// there: the VM's own reserved memory, then zone by zone what can be recycled (queued before running scrubs) and clean
+/// memory (of its pool, then shared), and at last memory that must be scrubbed for it. Cuts what is longer than needed,
+/// but nothing that an engine works on. `take` earmarks what it is given.
+void choose_memory(ExtentTable& table, const Claim& claim, std::span<const std::uint32_t> zones, ByteCount missing,
+                   const std::function<void(Extent&)>& take);
 
 }  // namespace sluice

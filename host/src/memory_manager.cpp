@@ -4,9 +4,16 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "complaints.hpp"
 
 namespace sluice {
+namespace {
+
+const std::byte* end_of(MemorySpan memory) { return memory.data() + memory.size(); }
+
+}  // namespace
 
 MemoryManager::MemoryManager(const BackingMemory& memory, Engine& engine, const ScrubberConfig& config)
     : table_(memory.bricks()), scrubber_(engine, table_, statistics_, config) {}
@@ -33,6 +40,7 @@ Result<void> MemoryManager::create_vm(const VmProfile& profile) {
   if (vms_.contains(profile.vm) || ended_vms_.contains(profile.vm))
     return complaints::used_before("VM", profile.vm.value());
   if (auto checked = check(profile.scrub); !checked) return checked;
+  std::optional<PageKind> pool_pages;
   Group* group = nullptr;
   if (profile.group.is_set()) {
     auto found = find_group(profile.group, profile.customer);
@@ -45,10 +53,49 @@ Result<void> MemoryManager::create_vm(const VmProfile& profile) {
     if ((*pool)->customer != profile.customer) {
       return complaints::foreign("pool", profile.pool.value(), profile.customer);
     }
-    ++(*pool)->vms;
+    pool_pages = (*pool)->placement.pages;
   }
+  auto placement = complete(profile.placement, pool_pages);
+  if (!placement) return placement.error();
+  if (profile.pool.is_set()) ++pools_.at(profile.pool).vms;
   if (group != nullptr) ++group->vms;
-  vms_.emplace(profile.vm, Vm{profile});
+  vms_.emplace(profile.vm, Vm{profile}).first->second.profile.placement = *placement;
+  return {};
+}
+
+/// With the pages that memory there will have: those of the VM's or the pool's old memory, if there is any.
+Result<Placement> MemoryManager::complete(Placement placement, std::optional<PageKind> pages) const {
+  if (pages && placement.pages && *placement.pages != *pages) {
+    return Error{
+        HostErrc::InvalidArgument,
+        fmt::format("pages of {} bytes were asked for where they have {} bytes: leave them out, or choose those",
+                    page_length(*placement.pages).value(), page_length(*pages).value())};
+  }
+  if (pages) placement.pages = pages;
+  if (!placement.pages) {
+    const auto smallest = [](const Zone& one, const Zone& other) { return one.pages < other.pages; };
+    placement.pages = std::min_element(table_.zones().begin(), table_.zones().end(), smallest)->pages;
+  }
+  const auto fits = [&](const Zone& zone) {
+    return zone.pages == placement.pages && (!placement.node || zone.node == *placement.node);
+  };
+  if (std::any_of(table_.zones().begin(), table_.zones().end(), fits)) return placement;
+  std::string there;
+  for (const Zone& zone : table_.zones()) {
+    there += fmt::format("{}node {} with pages of {} bytes", there.empty() ? "" : ", ", zone.node,
+                         page_length(zone.pages).value());
+  }
+  return Error{HostErrc::InvalidArgument, fmt::format("memory {}with pages of {} bytes: the host has {}",
+                                                      placement.node ? fmt::format("of node {} ", *placement.node) : "",
+                                                      page_length(*placement.pages).value(), there)};
+}
+
+Result<void> MemoryManager::change_placement(VmId vm, const Placement& placement) {
+  auto found = find_vm_without_claims(vm);
+  if (!found) return found.error();
+  auto completed = complete(placement, (*found)->profile.placement.pages);
+  if (!completed) return completed.error();
+  (*found)->profile.placement = *completed;
   return {};
 }
 
@@ -56,8 +103,22 @@ Result<void> MemoryManager::change_settings(VmId vm, const RecycleSettings& sett
   auto found = find_vm_without_claims(vm);
   if (!found) return found.error();
   (*found)->profile.allowed = settings;
-  if ((*found)->phase == VmPhase::Running) release_reserved(vm, Keep::ForNextClaim);
+  settings_changed(**found);
   return {};
+}
+
+/// Releases what is not to be kept any more.
+void MemoryManager::settings_changed(const Vm& vm) {
+  if (vm.phase == VmPhase::Running) {
+    release_reserved(vm.profile.vm, Keep::ForNextClaim);
+  } else if (!keeps_memory(claim_for(vm, ClaimKind::Reboot, {}))) {
+    release_reserved(vm.profile.vm, Keep::Nothing);
+  }
+}
+
+/// Whether memory stays reserved during a reboot: for the VM, or to keep it from the VM until that has other memory.
+bool MemoryManager::keeps_memory(const Claim& reboot) {
+  return (reboot.allowed.enabled && reboot.allowed.after_reboot) || reboot.allowed.new_memory_after_reboot;
 }
 
 Result<void> MemoryManager::check(const ScrubSettings& settings) {
@@ -78,7 +139,7 @@ Result<void> MemoryManager::switch_recycling(VmId vm, bool on) {
   auto found = find_vm_without_claims(vm);
   if (!found) return found.error();
   (*found)->recycles = on;
-  if ((*found)->phase == VmPhase::Running) release_reserved(vm, Keep::ForNextClaim);
+  settings_changed(**found);
   return {};
 }
 
@@ -89,28 +150,32 @@ Result<void> MemoryManager::release(VmId vm, MemorySpan memory) {
     return Error{HostErrc::WrongState, fmt::format("VM {} reboots: release its memory when it is back", vm.value())};
   }
   const auto address = reinterpret_cast<std::uintptr_t>(memory.data());
-  if (memory.empty() || address % kPageSize.value() != 0 || memory.size() % kPageSize.value() != 0) {
+  const std::uint64_t page = page_length(*(*found)->profile.placement.pages).value();
+  const Extent* const first = memory.empty() ? nullptr : table_.find(memory.data());
+  const auto offset =
+      first == nullptr ? address : static_cast<std::uintptr_t>(memory.data() - table_.brick(*first).memory.data());
+  if (memory.empty() || offset % page != 0 || memory.size() % page != 0) {
     return Error{HostErrc::InvalidArgument, fmt::format("memory at {:#x} of {} bytes: give whole pages of {} bytes",
-                                                        address, memory.size(), kPageSize.value())};
+                                                        address, memory.size(), page)};
   }
   // Look before changing anything.
   const std::byte* const end = memory.data() + memory.size();
   for (const std::byte* at = memory.data(); at < end;) {
     const Extent* const extent = table_.find(at);
-    if (extent == nullptr || extent->state != ExtentState::Owned || extent->holder != vm) {
+    if (extent == nullptr || extent->state() != ExtentState::Owned || table_.holder(*extent) != vm) {
       return Error{HostErrc::NotHeld, fmt::format("VM {} does not hold the memory at {:#x}: release what was granted",
                                                   vm.value(), reinterpret_cast<std::uintptr_t>(at))};
     }
-    at = extent->memory.data() + extent->memory.size();
+    at = end_of(table_.memory(*extent));
   }
   for (const std::byte* at = memory.data(); at < end;) {
     Extent* extent = table_.find(at);
-    if (extent->memory.data() < at) {
-      extent = &table_.split(*extent, ByteCount(static_cast<std::uint64_t>(at - extent->memory.data())));
+    if (const std::byte* const begin = table_.memory(*extent).data(); begin < at) {
+      extent = &table_.split(*extent, ByteCount(static_cast<std::uint64_t>(at - begin)));
     }
     const ByteCount wanted(static_cast<std::uint64_t>(end - at));
     if (extent->length() > wanted) table_.split(*extent, wanted);
-    at = extent->memory.data() + extent->memory.size();
+    at = end_of(table_.memory(*extent));
     release_extent(*extent);
   }
   scrubber_.pump();
@@ -118,13 +183,11 @@ Result<void> MemoryManager::release(VmId vm, MemorySpan memory) {
 }
 
 void MemoryManager::release_extent(Extent& extent) {
-  const ScrubSettings& scrub = vms_.at(extent.holder).profile.scrub;
-  table_.transition(extent, ExtentEvent::Release, [&](Extent& changed) {
-    changed.fill = Fill::of(scrub);
-    changed.scrub_at = std::chrono::nanoseconds::zero();
-    if (scrub.timing == ScrubTiming::BeforeGrant) changed.scrub_at = kOnlyForClaims;
-    if (scrub.timing == ScrubTiming::Scheduled) changed.scrub_at = scrubber_.now() + scrub.delay;
-  });
+  const ScrubSettings& scrub = vms_.at(table_.holder(extent)).profile.scrub;
+  std::chrono::nanoseconds delay{0};
+  if (scrub.timing == ScrubTiming::BeforeGrant) delay = kOnlyForClaims;
+  if (scrub.timing == ScrubTiming::Scheduled) delay = scrub.delay;
+  table_.release(extent, Fill::of(scrub), delay, scrubber_.now());
   table_.coalesce(extent);
 }
 
@@ -137,27 +200,39 @@ Result<void> MemoryManager::begin_reboot(VmId vm) {
   }
   (*found)->phase = VmPhase::Rebooting;
   const Claim claim = claim_for(**found, ClaimKind::Reboot, {});
-  const bool kept = claim.allowed.enabled && claim.allowed.after_reboot;
-  const ExtentTable::Set held = table_.held_by(vm);
-  for (Extent* extent : held) {
+  for (Extent* extent : held_by(vm)) {
     if (claim.allowed.pool_grows_on_reboot && claim.pool.is_set()) table_.move_to_pool(*extent, claim.pool);
-    if (!kept && !claim.allowed.new_memory_after_reboot) {
+    if (!keeps_memory(claim)) {
       release_extent(*extent);
-    } else if (extent->state == ExtentState::Owned) {
-      table_.transition(*extent, ExtentEvent::Reserve);
+    } else if (extent->state() == ExtentState::Owned) {
+      table_.reserve(*extent);
+      table_.coalesce(*extent);
     }
   }
   scrubber_.pump();
   return {};
 }
 
+/// All that a VM holds and that is part of no claim.
+std::vector<Extent*> MemoryManager::held_by(VmId vm) const {
+  std::vector<Extent*> held;
+  const Domain domain = Domain::holder(vm);
+  for (auto index = table_.next_lineage(domain); index; index = table_.next_lineage(domain, index)) {
+    for (const ExtentState state : {ExtentState::Owned, ExtentState::Reserved}) {
+      for (Extent* extent = table_.first(*index, state); extent != nullptr; extent = table_.next(*extent)) {
+        held.push_back(extent);
+      }
+    }
+  }
+  return held;
+}
+
 /// Releases what is reserved for a VM and not part of a claim.
 void MemoryManager::release_reserved(VmId vm, Keep keep) {
   const Claim next = claim_for(vms_.at(vm), ClaimKind::Grow, {});
-  const ExtentTable::Set held = table_.held_by(vm);
-  for (Extent* extent : held) {
-    if (extent->state != ExtentState::Reserved || extent->earmark.is_set()) continue;
-    const bool wanted = next.allowed.keeps_left_over && RecyclePolicy::decide(extent->owner, next).recycle;
+  for (Extent* extent : held_by(vm)) {
+    if (extent->state() != ExtentState::Reserved) continue;
+    const bool wanted = next.allowed.keeps_left_over && RecyclePolicy::decide(table_.owner(*extent), next).recycle;
     if (keep == Keep::ForNextClaim && wanted) continue;
     release_extent(*extent);
   }
@@ -166,7 +241,7 @@ void MemoryManager::release_reserved(VmId vm, Keep keep) {
 Result<void> MemoryManager::terminate(VmId vm) {
   auto found = find_vm_without_claims(vm);
   if (!found) return found.error();
-  while (!table_.held_by(vm).empty()) release_extent(**table_.held_by(vm).begin());
+  for (Extent* extent : held_by(vm)) release_extent(*extent);
   const VmProfile& profile = (*found)->profile;
   if (profile.pool.is_set()) --pools_.at(profile.pool).vms;
   if (profile.group.is_set()) --groups_.at(profile.group).vms;
@@ -188,7 +263,7 @@ bool MemoryManager::has_work() const { return !finished_.empty() || !pending_.em
 void MemoryManager::poll() {
   scrubber_.pump();
   scrubber_.collect([this](Extent& extent) { settle(extent); });
-  retry_waiting();
+  retry_lacking();
   scrubber_.pump();
   if (const auto fault = scrubber_.fault(); fault && scrubber_.jobs_in_flight() == 0) {
     while (!pending_.empty()) finish(pending_.begin()->first, scrub_unavailable(*fault));

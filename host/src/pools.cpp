@@ -32,22 +32,26 @@ Result<void> MemoryManager::check_new_pool(DedicatedPoolId pool) const {
   return {};
 }
 
-Result<ClaimId> MemoryManager::fill_pool(DedicatedPoolId pool, CustomerId customer, ByteCount length,
+Result<ClaimId> MemoryManager::fill_pool(DedicatedPoolId pool, const Pool& facts, ByteCount length,
                                          PoolHandler handler) {
   Claim claim;
   claim.kind = ClaimKind::Pool;
   claim.pool = pool;
-  claim.customer = customer;
+  claim.customer = facts.customer;
+  claim.placement = facts.placement;
   claim.length = length;
   return start_claim(claim, {}, std::move(handler));
 }
 
 Result<ClaimId> MemoryManager::create_dedicated_pool(DedicatedPoolId pool, CustomerId customer, ByteCount length,
-                                                     PoolHandler handler) {
+                                                     PoolHandler handler, const Placement& placement) {
   if (auto checked = check_new_pool(pool); !checked) return checked.error();
   if (!customer.is_set()) return complaints::unset("customer");
-  pools_.emplace(pool, Pool{customer});
-  auto started = fill_pool(pool, customer, length, std::move(handler));
+  auto completed = complete(placement, std::nullopt);
+  if (!completed) return completed.error();
+  const Pool facts{customer, *completed};
+  pools_.emplace(pool, facts);
+  auto started = fill_pool(pool, facts, length, std::move(handler));
   if (!started) pools_.erase(pool);
   return started;
 }
@@ -55,7 +59,7 @@ Result<ClaimId> MemoryManager::create_dedicated_pool(DedicatedPoolId pool, Custo
 Result<ClaimId> MemoryManager::grow_dedicated_pool(DedicatedPoolId pool, ByteCount length, PoolHandler handler) {
   auto found = find_pool(pool);
   if (!found) return found.error();
-  return fill_pool(pool, (*found)->customer, length, std::move(handler));
+  return fill_pool(pool, **found, length, std::move(handler));
 }
 
 Result<void> MemoryManager::destroy_dedicated_pool(DedicatedPoolId pool) {
@@ -76,8 +80,9 @@ Result<void> MemoryManager::check_idle(DedicatedPoolId pool, const Pool& facts) 
 }
 
 Result<void> MemoryManager::shrink_dedicated_pool(DedicatedPoolId pool, ByteCount length) {
-  if (auto found = find_pool(pool); !found) return found.error();
-  if (auto moved = move_free(pool, {}, length); !moved) return moved;
+  auto found = find_pool(pool);
+  if (!found) return found.error();
+  if (auto moved = move_free(pool, **found, {}, length); !moved) return moved;
   scrubber_.pump();
   return {};
 }
@@ -86,8 +91,8 @@ Result<void> MemoryManager::partition_dedicated_pool(DedicatedPoolId pool, Dedic
   auto found = find_pool(pool);
   if (!found) return found.error();
   if (auto checked = check_new_pool(part); !checked) return checked;
-  if (auto moved = move_free(pool, part, length); !moved) return moved;
-  Pool facts{(*found)->customer};
+  if (auto moved = move_free(pool, **found, part, length); !moved) return moved;
+  Pool facts{(*found)->customer, (*found)->placement};
   facts.ready = true;
   pools_.emplace(part, facts);
   return {};
@@ -104,6 +109,7 @@ Result<void> MemoryManager::merge_dedicated_pools(DedicatedPoolId pool, Dedicate
   if ((*joining)->customer != (*found)->customer) {
     return complaints::foreign("pool", other.value(), (*found)->customer);
   }
+  if (auto same = complete((*joining)->placement, (*found)->placement.pages); !same) return same.error();
   if (auto idle = check_idle(other, **joining); !idle) return idle;
   for (Extent* extent : table_.members(other)) table_.move_to_pool(*extent, pool);
   pools_.erase(other);
@@ -113,35 +119,33 @@ Result<void> MemoryManager::merge_dedicated_pools(DedicatedPoolId pool, Dedicate
 
 /// Moves free memory that no engine works on, clean memory first. What is dirty keeps its owner: where that is of
 /// another domain than the next claim's, it is scrubbed.
-Result<void> MemoryManager::move_free(DedicatedPoolId from, DedicatedPoolId to, ByteCount length) {
-  if (auto checked = complaints::check_length(length); !checked) return checked;
-  std::vector<Extent*> chosen;
-  ByteCount found;
-  for (auto longest = table_.clean(from).rbegin(); longest != table_.clean(from).rend() && found < length; ++longest) {
-    chosen.push_back(*longest);
-    found += (*longest)->length();
-  }
-  for (const auto& [age, extent] : table_.dirty_by_age(from)) {
-    if (found >= length) break;
-    chosen.push_back(extent);
-    found += extent->length();
-  }
-  if (found < length) return too_small(from, length, found);
+Result<void> MemoryManager::move_free(DedicatedPoolId from, const Pool& facts, DedicatedPoolId to, ByteCount length) {
+  if (auto checked = complaints::check_length(length, *facts.placement.pages); !checked) return checked;
+  ByteCount free;
+  const auto zones = static_cast<std::uint32_t>(table_.zones().size());
+  for (std::uint32_t zone = 0; zone < zones; ++zone) free += table_.idle_bytes(from, zone);
+  if (free < length) return too_small(from, length, free);
   ByteCount missing = length;
-  for (Extent* extent : chosen) {
-    if (extent->length() > missing) table_.split(*extent, missing);
-    missing -= extent->length();
-    table_.move_to_pool(*extent, to);
-    table_.coalesce(*extent);
-  }
+  const auto move_while = [&](auto find) {
+    for (std::uint32_t zone = 0; zone < zones; ++zone) {
+      for (Extent* extent = find(zone); extent != nullptr && missing > ByteCount(0); extent = find(zone)) {
+        if (extent->length() > missing) table_.split(*extent, missing);
+        missing -= extent->length();
+        table_.move_to_pool(*extent, to);
+        table_.coalesce(*extent);
+      }
+    }
+  };
+  move_while([&](std::uint32_t zone) { return table_.longest_clean(from, zone); });
+  move_while([&](std::uint32_t zone) { return table_.oldest_dirty(from, zone); });
   return {};
 }
 
 std::optional<PoolFacts> MemoryManager::dedicated_pool(DedicatedPoolId pool) const {
   const auto found = pools_.find(pool);
   if (found == pools_.end()) return std::nullopt;
-  return PoolFacts{found->second.customer, found->second.vms, found->second.ready, table_.bytes_in(pool),
-                   table_.free_bytes(pool)};
+  return PoolFacts{found->second.customer, *found->second.placement.pages, found->second.vms,
+                   found->second.ready,    table_.bytes_in(pool),          table_.free_bytes(pool)};
 }
 
 }  // namespace sluice

@@ -61,7 +61,7 @@ TEST_F(AsyncMemoryManagerTest, WakesUpForScheduledScrubs) {
   async_.async_drain(asio::detached);
   io_.run_for(std::chrono::milliseconds(2));
   EXPECT_EQ(manager_.extents().bytes(ExtentState::Dirty), length(64));
-  engine_.set_time(std::chrono::milliseconds(5));
+  engine_.set_time(std::chrono::milliseconds(6));
   while (manager_.jobs_in_flight() == 0) io_.run_one();
   EXPECT_EQ(manager_.extents().bytes(ExtentState::Scrubbing), length(64));
 }

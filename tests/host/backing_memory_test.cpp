@@ -39,6 +39,21 @@ TEST(MemfdMemory, HandsOutTheSameMemoryByDescriptor) {
   }
 }
 
+/// Node 0 is there on every machine. A kernel without NUMA knows no nodes, and one that a sandbox guards may refuse.
+TEST(MemfdMemory, LiesOnTheNodeThatIsGiven) {
+  const auto memory = MemfdMemory::create(ByteCount(1 << 20), 2, PageKind::Small, 0);
+  if (memory) {
+    EXPECT_EQ((*memory)->bricks()[1].node, 0U);
+    EXPECT_EQ((*memory)->bricks()[1].memory.front(), std::byte{0});
+  } else {
+    EXPECT_NE(memory.error().message.find("mbind"), std::string::npos) << memory.error().message;
+  }
+  const auto nowhere = MemfdMemory::create(ByteCount(1 << 20), 1, PageKind::Small, 1000);
+  ASSERT_FALSE(nowhere);
+  EXPECT_EQ(nowhere.error().code, HostErrc::NoResources);
+  EXPECT_NE(nowhere.error().message.find("mbind"), std::string::npos);
+}
+
 TEST(MemfdMemory, RefusesLengthsThatAreNotPages) {
   for (const std::uint64_t length : {0ULL, 4095ULL, 4097ULL}) {
     const auto memory = MemfdMemory::create(ByteCount(length), 1);

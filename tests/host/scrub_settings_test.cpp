@@ -166,7 +166,7 @@ TEST_F(Scrubs, GoByTheClockThatWasGiven) {
   fixture.take(kA, 64);
   ASSERT_TRUE(fixture.manager_.terminate(kA));
   EXPECT_FALSE(fixture.manager_.has_work());
-  time = seconds(60);
+  time = seconds(61);
   EXPECT_TRUE(fixture.manager_.has_work());
 }
 
@@ -179,7 +179,10 @@ TEST_F(Scrubs, FillWithOnesOrAPattern) {
   ASSERT_TRUE(manager_.change_scrub_settings(kB, {.method = FillMethod::Pattern, .pattern = kPattern}));
   ASSERT_TRUE(manager_.terminate(kB));
   settle();
-  for (const auto& [offset, extent] : manager_.extents().extents()) EXPECT_EQ(extent.fill.pattern, kPattern);
+  const ExtentTable& table = manager_.extents();
+  for (const Extent* extent = table.first_place(); extent != nullptr; extent = table.next_place(*extent)) {
+    EXPECT_EQ(table.pattern(*extent), kPattern);
+  }
   EXPECT_EQ(std::memcmp(pool_.all().data() + 8, &kPattern, 8), 0);
 }
 
@@ -198,9 +201,9 @@ TEST_F(Scrubs, FillWithRandomData) {
     take(vm, 64);
     ASSERT_TRUE(manager_.terminate(vm));
     settle();
-    const Extent& extent = manager_.extents().extents().begin()->second;
-    EXPECT_EQ(std::memcmp(extent.memory.data(), &extent.fill.pattern, 8), 0);
-    patterns.insert(extent.fill.pattern);
+    const std::uint64_t pattern = manager_.extents().pattern(*manager_.extents().first_place());
+    EXPECT_EQ(std::memcmp(pool_.all().data(), &pattern, 8), 0);
+    patterns.insert(pattern);
   }
   EXPECT_EQ(patterns.size(), 2U) << "each job another one";
 }

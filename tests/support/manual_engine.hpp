@@ -24,6 +24,7 @@ class ManualEngine final : public Engine {
 
   [[nodiscard]] Result<std::size_t> submit(std::span<const ScrubJob> jobs, std::span<JobId> ids) override {
     if (fault_) return *fault_;
+    if (busy_) return Error{DriverErrc::Busy, "busy"};
     const std::size_t count = std::min(jobs.size(), capabilities_.max_jobs_in_flight - running_.size());
     if (count == 0) return Error{DriverErrc::Busy, "full"};
     for (std::size_t index = 0; index < count; ++index) {
@@ -51,6 +52,7 @@ class ManualEngine final : public Engine {
 
   [[nodiscard]] std::optional<Error> fault() const override { return fault_; }
   [[nodiscard]] std::chrono::nanoseconds now() const override { return time_; }
+  void set_busy(bool busy) { busy_ = busy; }
   void set_time(std::chrono::nanoseconds time) { time_ = time; }
 
   [[nodiscard]] const std::deque<Job>& running() const { return running_; }
@@ -85,6 +87,7 @@ class ManualEngine final : public Engine {
   std::deque<Job> running_;
   std::vector<Completion> completions_;
   std::optional<Error> fault_;
+  bool busy_ = false;
   std::uint32_t next_ = 0;
   std::chrono::nanoseconds time_{0};
 };

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -12,10 +13,17 @@ namespace sluice {
 
 inline constexpr ByteCount kPageSize{4096};
 
+enum class PageKind : std::uint8_t { Small, Huge2MiB, Huge1GiB };
+
+/// 4 KiB, 2 MiB, 1 GiB.
+[[nodiscard]] ByteCount page_length(PageKind kind);
+
 /// A contiguous piece of the pool. Memory of one brick can be handed to another process by its descriptor.
 struct Brick {
   MemorySpan memory;
-  int fd = -1;  ///< The inode whose offset 0 is memory[0]; -1: the memory has none.
+  int fd = -1;                       ///< The inode whose offset 0 is memory[0]; -1: the memory has none.
+  PageKind pages = PageKind::Small;  ///< Of its mapping: it is never cut inside one.
+  std::uint32_t node = 0;            ///< NUMA node
 };
 
 /// Where the pool's memory comes from. Bricks stay mapped, in the same place, as long as this lives.
@@ -29,22 +37,21 @@ class BackingMemory {
   [[nodiscard]] virtual std::span<const Brick> bricks() const = 0;
 };
 
-enum class PageKind : std::uint8_t { Small, Huge2MiB, Huge1GiB };
-
 /// Bricks of one memfd each, closed on exec. Huge pages must have been reserved (vm.nr_hugepages).
 class MemfdMemory final : public BackingMemory {
  public:
-  /// `brick_length` is a multiple of the page size of `pages`. All memory is populated at once.
-  /// Errors: InvalidArgument, NoResources.
+  /// `brick_length` is a multiple of the page size of `pages`. All memory is populated at once, on one NUMA node if one
+  /// is given. Errors: InvalidArgument, NoResources.
   [[nodiscard]] static Result<std::unique_ptr<MemfdMemory>> create(ByteCount brick_length, std::uint32_t brick_count,
-                                                                   PageKind pages = PageKind::Small);
+                                                                   PageKind pages = PageKind::Small,
+                                                                   std::optional<std::uint32_t> node = std::nullopt);
   ~MemfdMemory() override;
 
   [[nodiscard]] std::span<const Brick> bricks() const override { return bricks_; }
 
  private:
   MemfdMemory() = default;
-  [[nodiscard]] Result<void> add_brick(ByteCount length, unsigned memfd_flags);
+  [[nodiscard]] Result<void> add_brick(ByteCount length, PageKind pages, std::optional<std::uint32_t> node);
   std::vector<Brick> bricks_;
 };
 

@@ -5,9 +5,7 @@
 #include <optional>
 #include <string_view>
 
-#include "sluice/driver/engine.hpp"
-#include "sluice/host/ids.hpp"
-#include "sluice/host/owner.hpp"
+#include "sluice/driver/units.hpp"
 
 namespace sluice {
 
@@ -41,24 +39,32 @@ inline constexpr std::size_t kExtentEvents = 8;
 /// is RecyclePolicy's to say; MemoryManager enforces it.
 [[nodiscard]] std::optional<ExtentState> next_state(ExtentState state, ExtentEvent event);
 
-inline constexpr std::chrono::nanoseconds kOnlyForClaims = std::chrono::nanoseconds::max();
+/// A contiguous, page-aligned run of host memory: the unit of ownership and of scrubbing. ExtentTable knows its memory
+/// and its lineage. There may be very many: 32 bytes each.
+class Extent {
+ public:
+  [[nodiscard]] ExtentState state() const { return static_cast<ExtentState>(state_); }
+  [[nodiscard]] ByteCount length() const { return ByteCount(pages_ << 12); }
+  /// In the pool: bricks one after the other. Orders extents the same way in every run. bytes
+  [[nodiscard]] std::uint64_t offset() const { return page_ << 12; }
+  [[nodiscard]] bool is_earmarked() const { return earmarked_ != 0; }
 
-/// A contiguous, page-aligned run of host memory: the unit of ownership and of scrubbing.
-struct Extent {
-  std::uint64_t offset = 0;  ///< In the pool: bricks one after the other. Orders extents the same way in every run.
-  MemorySpan memory;
-  std::uint32_t brick = 0;
-  ExtentState state = ExtentState::Dirty;
-  Owner owner;
-  VmId holder;                    ///< Owned, Reserved
-  DedicatedPoolId pool;           ///< The pool it belongs to; unset: the shared pool.
-  ClaimId earmark;                ///< A claim that waits for it.
-  JobId job;                      ///< Scrubbing, Cancelling
-  std::uint64_t dirty_since = 0;  ///< Order of release: the oldest is scrubbed first.
-  Fill fill;                      ///< Clean: what is in it. Dirty: what its next scrub in the background fills it with.
-  std::chrono::nanoseconds scrub_at{0};  ///< Dirty: not in the background before; kOnlyForClaims: never.
+ private:
+  friend class ExtentTable;
+  friend class ExtentSlab;
+  friend class CleanBins;
 
-  [[nodiscard]] ByteCount length() const { return length_of(memory); }
+  std::uint64_t page_ : 36 = 0;
+  std::uint64_t lineage_ : 28 = 0;
+  std::uint64_t pages_ : 36 = 0;
+  std::uint64_t state_ : 3 = static_cast<std::uint64_t>(ExtentState::Dirty);
+  std::uint64_t earmarked_ : 1 = 0;
+  std::uint64_t cookie_ : 24 = 0;  ///< Scrubbing, Cancelling
+  std::uint64_t value_ = 0;        ///< Clean: the pattern in it; Dirty, Scrubbing, Cancelling: when it was released.
+  /// Not earmarked: its neighbours in the list that it is in. Earmarked: the claim, and its place in a queue.
+  std::uint32_t previous_or_claim_ = 0;
+  std::uint32_t next_or_ticket_ = 0;
 };
+static_assert(sizeof(Extent) == 32);
 
 }  // namespace sluice

@@ -4,6 +4,7 @@
 #include <deque>
 #include <functional>
 #include <map>
+#include <set>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
@@ -22,6 +23,7 @@ namespace sluice {
 /// What is known of a dedicated pool.
 struct PoolFacts {
   CustomerId customer;
+  PageKind pages = PageKind::Small;
   std::uint32_t vms = 0;
   bool ready = false;  ///< It has been filled.
   ByteCount size;
@@ -37,6 +39,7 @@ struct VmProfile {
   TrustGroupId group;    ///< Unset: none.
   RecycleSettings allowed;
   ScrubSettings scrub;
+  Placement placement;
 };
 
 /// One run of granted memory.
@@ -64,7 +67,8 @@ using PoolHandler = std::function<void(Result<void>)>;
 /// Sans-I/O: it has no thread and no clock; work happens in the calls, completions are handled in poll(). Handlers are
 /// called from poll() only, never from inside the call that took them. Not thread-safe: use it from one executor
 /// (AsyncMemoryManager does). The engine, the memory and the manager are destroyed in the order manager, engine,
-/// memory. All lengths are multiples of kPageSize. A call that returns an error has changed nothing.
+/// memory. All lengths are multiples of the pages that the VM
+/// or pool has. A call that returns an error has changed nothing.
 class MemoryManager {
  public:
   MemoryManager(const BackingMemory& memory, Engine& engine, const ScrubberConfig& config = {});
@@ -78,9 +82,9 @@ class MemoryManager {
   /// Ends a group that holds no VM and no group. Errors: UnknownId, WrongState, InvalidArgument (a customer's group).
   [[nodiscard]] Result<void> destroy_trust_group(TrustGroupId group);
   /// Memory set apart for some VMs of one customer, scrubbed before it joins. The pool can be used when the handler was
-  /// called. Errors: InvalidArgument, IdUsedBefore, OutOfMemory.
+  /// called. All of its memory has pages of one length. Errors: InvalidArgument, IdUsedBefore, OutOfMemory.
   [[nodiscard]] Result<ClaimId> create_dedicated_pool(DedicatedPoolId pool, CustomerId customer, ByteCount length,
-                                                      PoolHandler handler);
+                                                      PoolHandler handler, const Placement& placement = {});
   /// Gives a pool without VMs back to the shared pool. Errors: UnknownId, WrongState.
   [[nodiscard]] Result<void> destroy_dedicated_pool(DedicatedPoolId pool);
   /// More memory for a pool, scrubbed before it joins. Errors: UnknownId, WrongState, InvalidArgument, OutOfMemory.
@@ -92,7 +96,8 @@ class MemoryManager {
   /// of the new pool gets it, unless a trust group allows it. Errors: as shrink_dedicated_pool, IdUsedBefore.
   [[nodiscard]] Result<void> partition_dedicated_pool(DedicatedPoolId pool, DedicatedPoolId part, ByteCount length);
   /// Moves all memory of `other`, which has no VMs any more, into `pool`, and ends it. What is in it stays apart as
-  /// with a partition. Errors: UnknownId, WrongState, InvalidArgument, ForeignCustomer.
+  /// with a partition. Errors: UnknownId, WrongState, InvalidArgument (also pages of another length),
+  /// ForeignCustomer.
   [[nodiscard]] Result<void> merge_dedicated_pools(DedicatedPoolId pool, DedicatedPoolId other);
   /// nullopt: no such pool.
   [[nodiscard]] std::optional<PoolFacts> dedicated_pool(DedicatedPoolId pool) const;
@@ -107,6 +112,9 @@ class MemoryManager {
   [[nodiscard]] Result<void> change_settings(VmId vm, const RecycleSettings& settings);
   /// The same for scrubs. Errors: InvalidArgument (a delay below 0), UnknownId, WrongState (a claim is pending).
   [[nodiscard]] Result<void> change_scrub_settings(VmId vm, const ScrubSettings& settings);
+  /// The same for where its next memory lies; the length of its pages stays. Errors: InvalidArgument, UnknownId,
+  /// WrongState (a claim is pending).
+  [[nodiscard]] Result<void> change_placement(VmId vm, const Placement& placement);
   /// The VM's own say: false means that it takes no memory but scrubbed memory, whatever its settings allow.
   /// Errors: UnknownId, WrongState (a claim is pending).
   [[nodiscard]] Result<void> switch_recycling(VmId vm, bool on);
@@ -167,6 +175,7 @@ class MemoryManager {
   };
   struct Pool {
     CustomerId customer;
+    Placement placement;  ///< Its pages are set.
     std::uint32_t vms = 0;
     std::uint32_t claims = 0;
     bool ready = false;
@@ -183,9 +192,9 @@ class MemoryManager {
     GrantHandler grant_handler;
     PoolHandler pool_handler;
     std::vector<Part> parts;
+    ByteCount held;             ///< By its parts.
     std::size_t unsettled = 0;  ///< Parts that an engine works on.
     bool waited = false;
-    bool lacks_memory = false;  ///< It waits for memory that others have earmarked and will not need.
   };
   struct Finished {
     GrantHandler grant_handler;
@@ -201,17 +210,20 @@ class MemoryManager {
   [[nodiscard]] Result<Pool*> find_pool(DedicatedPoolId pool);
   [[nodiscard]] Result<void> check_new_pool(DedicatedPoolId pool) const;
   [[nodiscard]] static Result<void> check_idle(DedicatedPoolId pool, const Pool& facts);
-  [[nodiscard]] Result<ClaimId> fill_pool(DedicatedPoolId pool, CustomerId customer, ByteCount length,
+  [[nodiscard]] Result<ClaimId> fill_pool(DedicatedPoolId pool, const Pool& facts, ByteCount length,
                                           PoolHandler handler);
-  [[nodiscard]] Result<void> move_free(DedicatedPoolId from, DedicatedPoolId to, ByteCount length);
+  [[nodiscard]] Result<Placement> complete(Placement placement, std::optional<PageKind> pages) const;
+  [[nodiscard]] std::vector<std::uint32_t> zones_for(const Claim& claim) const;
+  [[nodiscard]] Result<void> move_free(DedicatedPoolId from, const Pool& facts, DedicatedPoolId to, ByteCount length);
   [[nodiscard]] Claim claim_for(const Vm& vm, ClaimKind kind, ByteCount length) const;
   [[nodiscard]] ByteCount available_for(const Claim& claim) const;
   [[nodiscard]] Result<ClaimId> start_claim(const Claim& claim, GrantHandler grant_handler, PoolHandler pool_handler);
+  [[nodiscard]] Pending& pending_of(const Extent& extent);
   [[nodiscard]] ByteCount coming_back() const;
-  [[nodiscard]] bool choose_missing(Pending& pending);
+  void choose_missing(Pending& pending);
   void choose_or_wait(Pending& pending);
-  void retry_waiting();
-  void take(Pending& pending, Extent& extent, ByteCount& missing);
+  void retry_lacking();
+  void set_held(Pending& pending, ByteCount held);
   [[nodiscard]] static Error scrub_unavailable(const Error& fault);
   void advance(Pending& pending);
   [[nodiscard]] bool prepare(Pending& pending, Part& part);
@@ -221,9 +233,12 @@ class MemoryManager {
   void finish(ClaimId id, Result<Grant> result);
   void let_go(Pending& pending);
   [[nodiscard]] static Result<void> check(const ScrubSettings& settings);
+  void settings_changed(const Vm& vm);
+  [[nodiscard]] static bool keeps_memory(const Claim& reboot);
   void release_extent(Extent& extent);
   enum class Keep : std::uint8_t { Nothing, ForNextClaim };
   void release_reserved(VmId vm, Keep keep);
+  [[nodiscard]] std::vector<Extent*> held_by(VmId vm) const;
 
   Statistics statistics_;
   ExtentTable table_;
@@ -235,6 +250,9 @@ class MemoryManager {
   std::unordered_set<DedicatedPoolId> ended_pools_;
   std::unordered_set<TrustGroupId> ended_groups_;
   std::map<ClaimId, Pending> pending_;
+  std::set<ClaimId> lacking_;  ///< Pending claims that hold less than they need: they wait for what others let go.
+  ByteCount lack_;             ///< Of them all.
+  ByteCount surplus_;          ///< What pending claims hold and do not need.
   std::deque<Finished> finished_;
   std::uint64_t next_claim_ = 1;
 };

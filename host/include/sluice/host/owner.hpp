@@ -6,6 +6,7 @@
 
 #include "sluice/driver/units.hpp"
 #include "sluice/host/ids.hpp"
+#include "sluice/host/placement.hpp"
 #include "sluice/host/scrub_settings.hpp"
 
 namespace sluice {
@@ -64,6 +65,7 @@ struct Claim {
   GroupAt larger_group;
   RecycleSettings allowed;
   ScrubSettings scrub;
+  Placement placement;
   ByteCount length;
 };
 

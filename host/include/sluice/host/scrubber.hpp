@@ -14,11 +14,16 @@
 namespace sluice {
 
 struct ScrubberConfig {
-  std::uint32_t max_jobs_in_flight = 32;            ///< At most what the engine takes.
-  ByteCount background_job_length{64ULL << 20};     ///< Longer extents are scrubbed in pieces.
-  bool background = true;                           ///< Scrub free memory that nobody has asked for yet.
+  std::uint32_t max_jobs_in_flight = 32;         ///< At most what the engine takes.
+  ByteCount background_job_length{64ULL << 20};  ///< Longer extents are scrubbed in pieces.
+  bool background = true;                        ///< Scrub free memory that nobody has asked for yet.
+  /// In the background only until so much of the shared pool is clean, and the rest when nobody has claimed memory for
+  /// `idle_after`.
+  ByteCount clean_target{~0ULL};
+  std::chrono::nanoseconds idle_after{std::chrono::seconds(1)};
+  double background_rate = 0.0;                     ///< bytes/s, at most, in the background; 0: as the engine can.
   std::uint64_t seed = 1;                           ///< Of FillMethod::Random.
-  std::function<std::chrono::nanoseconds()> clock;  ///< For scheduled scrubs; empty: Engine::now().
+  std::function<std::chrono::nanoseconds()> clock;  ///< For all of these; empty: Engine::now().
 };
 
 /// Turns Dirty extents into scrub jobs, urgent ones first, and completions into states of extents. Free Dirty extents
@@ -29,10 +34,12 @@ class Scrubber {
 
   /// Scrubs an earmarked Dirty or Clean extent as soon as the engine takes it.
   void request_urgent(Extent& extent, Fill fill);
-  /// Forgets a request whose job has not been submitted.
+  /// Forgets a request for an earmarked extent whose job has not been submitted.
   void withdraw(Extent& extent);
   /// Asks a Scrubbing extent's job to stop.
-  void cancel(Extent& extent);
+  void cancel(const Extent& extent);
+  /// Somebody claims memory now: the host is not idle.
+  void note_claim() { last_claim_ = now(); }
 
   /// Submits what the engine takes.
   void pump();
@@ -46,7 +53,8 @@ class Scrubber {
   [[nodiscard]] std::size_t jobs_in_flight() const { return in_flight_; }
   /// Something is in flight, or could be.
   [[nodiscard]] bool has_work() const;
-  /// When the first scheduled scrub is due that is not yet; by now().
+  /// When the first scrub in the background is due that is not yet: it is scheduled, its rate says so, or the host will
+  /// be idle then; by now().
   [[nodiscard]] std::optional<std::chrono::nanoseconds> next_scheduled() const;
   [[nodiscard]] std::chrono::nanoseconds now() const { return config_.clock ? config_.clock() : engine_.now(); }
   /// Nothing can be scrubbed any more.
@@ -54,23 +62,38 @@ class Scrubber {
 
  private:
   struct Request {
-    Extent* extent;
+    Extent* extent;  ///< nullptr: it was withdrawn.
     Fill fill;
     Urgency urgency;
   };
+  struct Job {
+    Extent* extent = nullptr;  ///< nullptr: the cookie is free.
+    JobId id;
+    std::uint64_t pattern = 0;
+    bool background = false;
+  };
   [[nodiscard]] std::optional<Request> next();
+  void put_back(const Request& request);
+  [[nodiscard]] std::optional<std::chrono::nanoseconds> background_due() const;
   [[nodiscard]] bool background_is_due() const;
-  void settle(const Completion& completion, Extent& extent);
+  [[nodiscard]] ByteCount clean_and_coming() const;
+  [[nodiscard]] std::chrono::nanoseconds time_for(ByteCount length) const;
+  void settle(const Completion& completion, const Job& job);
 
   Engine& engine_;
   ExtentTable& table_;
   Statistics& statistics_;
   ScrubberConfig config_;
   std::deque<Request> urgent_;
-  std::vector<Extent*> extent_of_cookie_;
-  std::vector<std::uint64_t> free_cookies_;
+  std::uint32_t first_ticket_ = 1U << 31;  ///< Of urgent_.front(); those behind it count on.
+  std::size_t urgent_waiting_ = 0;         ///< Not withdrawn.
+  std::vector<Job> jobs_;                  ///< by cookie
+  std::vector<std::uint32_t> free_cookies_;
   std::mt19937_64 random_;
+  std::chrono::nanoseconds last_claim_{std::chrono::nanoseconds::min() / 2};
+  std::chrono::nanoseconds rate_allows_{0};  ///< The next scrub in the background.
   std::size_t in_flight_ = 0;
+  ByteCount in_background_;  ///< In flight for nobody when it was submitted.
   bool stopped_ = false;
 };
 
