@@ -6,6 +6,7 @@
 #include <linux/memfd.h>
 #include <linux/mempolicy.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -33,13 +34,13 @@ std::optional<ByteCount> available_memory() {
 unsigned memfd_flags(PageKind kind) {
   switch (kind) {
     case PageKind::Small:
-      return MFD_CLOEXEC;
+      return MFD_CLOEXEC | MFD_ALLOW_SEALING;
     case PageKind::Huge2MiB:
-      return MFD_CLOEXEC | MFD_HUGETLB | MFD_HUGE_2MB;
+      return MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_HUGETLB | MFD_HUGE_2MB;
     case PageKind::Huge1GiB:
-      return MFD_CLOEXEC | MFD_HUGETLB | MFD_HUGE_1GB;
+      return MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_HUGETLB | MFD_HUGE_1GB;
   }
-  return MFD_CLOEXEC;
+  return MFD_CLOEXEC | MFD_ALLOW_SEALING;
 }
 
 }  // namespace
@@ -56,8 +57,14 @@ ByteCount page_length(PageKind kind) {
   return kPageSize;
 }
 
-Result<std::unique_ptr<MemfdMemory>> MemfdMemory::create(ByteCount brick_length, std::uint32_t brick_count,
-                                                         PageKind pages, std::optional<std::uint32_t> node) {
+Result<std::unique_ptr<FileMemory>> FileMemory::create(ByteCount brick_length, std::uint32_t brick_count,
+                                                       PageKind pages, std::optional<std::uint32_t> node) {
+  return open({}, brick_length, brick_count, pages, node);
+}
+
+Result<std::unique_ptr<FileMemory>> FileMemory::open(const std::string& folder, ByteCount brick_length,
+                                                     std::uint32_t brick_count, PageKind pages,
+                                                     std::optional<std::uint32_t> node) {
   const ByteCount page = page_length(pages);
   if (brick_length == ByteCount(0) || brick_length.value() % page.value() != 0 || brick_count == 0) {
     return Error{HostErrc::InvalidArgument,
@@ -71,25 +78,37 @@ Result<std::unique_ptr<MemfdMemory>> MemfdMemory::create(ByteCount brick_length,
                  fmt::format("{} bricks of {} bytes were asked for and the machine has {} bytes left: ask for less",
                              brick_count, brick_length.value(), available->value())};
   }
-  std::unique_ptr<MemfdMemory> memory(new MemfdMemory);
+  std::unique_ptr<FileMemory> memory(new FileMemory);
   for (std::uint32_t index = 0; index < brick_count; ++index) {
-    if (auto added = memory->add_brick(brick_length, pages, node); !added) return added.error();
+    const std::string file = folder.empty() ? std::string() : fmt::format("{}/brick-{}", folder, index);
+    if (auto added = memory->add_brick(file, brick_length, pages, node); !added) return added.error();
   }
   return memory;
 }
 
-Result<void> MemfdMemory::add_brick(ByteCount length, PageKind pages, std::optional<std::uint32_t> node) {
-  const auto refused = [length](const char* call) {
+Result<void> FileMemory::add_brick(const std::string& file, ByteCount length, PageKind pages,
+                                   std::optional<std::uint32_t> node) {
+  const auto refused = [&](const char* call) {
     return Error{
         HostErrc::NoResources,
-        fmt::format("{} of a brick of {} bytes failed: {}; ask for less memory, or reserve more (for huge pages: "
+        fmt::format("{} of a brick of {} bytes{} failed: {}; ask for less memory, or reserve more (for huge pages: "
                     "vm.nr_hugepages), on a node that the machine has",
-                    call, length.value(), std::strerror(errno))};
+                    call, length.value(), file.empty() ? "" : " in " + file, std::strerror(errno))};
   };
-  const int fd = ::memfd_create("sluice-brick", memfd_flags(pages));
-  if (fd < 0) return refused("memfd_create");
+  const int fd = file.empty() ? ::memfd_create("sluice-brick", memfd_flags(pages))
+                              : ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (fd < 0) return refused(file.empty() ? "memfd_create" : "open");
   bricks_.push_back({{}, fd, pages, node.value_or(0)});  // from here on the destructor closes it
+  struct stat found {};
+  if (::fstat(fd, &found) != 0) return refused("fstat");
+  if (found.st_size != 0 && static_cast<std::uint64_t>(found.st_size) != length.value()) {
+    return Error{HostErrc::InvalidArgument,
+                 fmt::format("{} has {} bytes, not {}: give its length, or remove it while no VM uses it", file,
+                             found.st_size, length.value())};
+  }
   if (::ftruncate(fd, static_cast<off_t>(length.value())) != 0) return refused("ftruncate");
+  // Nobody who has the descriptor may take away what is mapped here: that would be a signal at the next access.
+  if (file.empty() && ::fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) return refused("fcntl");
   void* const base = ::mmap(nullptr, length.value(), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
   if (base == MAP_FAILED) return refused("mmap");
   bricks_.back().memory = MemorySpan(static_cast<std::byte*>(base), length.value());
@@ -107,7 +126,7 @@ Result<void> MemfdMemory::add_brick(ByteCount length, PageKind pages, std::optio
   return {};
 }
 
-MemfdMemory::~MemfdMemory() {
+FileMemory::~FileMemory() {
   for (const Brick& brick : bricks_) {
     if (!brick.memory.empty()) ::munmap(brick.memory.data(), brick.memory.size());
     ::close(brick.fd);

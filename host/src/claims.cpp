@@ -117,6 +117,7 @@ Result<ClaimId> MemoryManager::start_claim(const Claim& claim, GrantHandler gran
     const ByteCount coming = coming_back();
     if (available + coming < claim.length + std::min(lack_, coming)) return out_of_memory(claim.length, available);
   }
+  if (auto room = table_.make_room(2); !room) return room.error();
   scrubber_.note_claim();
   const ClaimId id(next_claim_++);
   Pending& pending = pending_[id];
@@ -153,6 +154,10 @@ void MemoryManager::set_held(Pending& pending, ByteCount held) {
 
 /// A claim that lacks memory keeps what it has found: no later one gets that.
 void MemoryManager::choose_or_wait(Pending& pending) {
+  if (auto room = table_.make_room(1); !room) {
+    finish(pending.id, room.error());
+    return;
+  }
   choose_missing(pending);
   if (pending.held >= pending.claim.length) {
     lacking_.erase(pending.id);
@@ -195,7 +200,11 @@ void MemoryManager::advance(Pending& pending) {
   bool ready = true;
   for (Part& part : pending.parts) ready &= prepare(pending, part);
   if (ready) {
-    grant(pending);
+    if (auto room = table_.make_room(1); !room) {
+      finish(pending.id, room.error());
+    } else {
+      grant(pending);
+    }
     return;
   }
   pending.waited = true;
@@ -327,7 +336,6 @@ void MemoryManager::finish(ClaimId id, Result<Grant> result) {
   let_go(pending);
   lacking_.erase(id);
   lack_ -= pending.claim.length - std::min(pending.claim.length, pending.held);
-  if (pending.claim.vm.is_set()) --vms_.at(pending.claim.vm).claims;
   if (pending.claim.kind == ClaimKind::Pool) {
     Pool& pool = pools_.at(pending.claim.pool);
     --pool.claims;
@@ -339,7 +347,8 @@ void MemoryManager::finish(ClaimId id, Result<Grant> result) {
   if (pending.claim.kind == ClaimKind::Reboot && (!result || pending.claim.allowed.new_memory_after_reboot)) {
     release_reserved(pending.claim.vm, Keep::Nothing);
   }
-  finished_.push_back({std::move(pending.grant_handler), std::move(pending.pool_handler), std::move(result)});
+  finished_.push_back(
+      {pending.claim.vm, std::move(pending.grant_handler), std::move(pending.pool_handler), std::move(result)});
   pending_.erase(found);
 }
 

@@ -15,6 +15,8 @@
 namespace sluice {
 
 inline constexpr int kPageBits = 12;
+inline constexpr std::uint64_t kPageMask = (1ULL << 36) - 1;
+inline constexpr std::uint64_t kLineageMask = (1ULL << 28) - 1;
 
 struct DomainHash {
   std::size_t operator()(const Domain& domain) const {
@@ -48,6 +50,7 @@ struct ExtentTable::Books {
   std::vector<std::uint32_t> brick_zone;                               // of each
   std::vector<std::pair<const std::byte*, std::uint32_t>> by_address;  // where a brick begins, and which it is
   std::vector<Zone> zones;
+  Ledger* ledger = nullptr;
   ExtentSlab slab;
   PlaceIndex places;
   LineageBook lineages;

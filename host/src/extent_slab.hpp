@@ -40,6 +40,9 @@ class ExtentSlab {
     --count_;
   }
   [[nodiscard]] std::size_t count() const { return count_; }
+  /// Indexes of extents are below this, until a chunk is added.
+  [[nodiscard]] std::size_t room() const { return chunks_.size() * kChunk; }
+  [[nodiscard]] std::size_t free_count() const { return chunks_.size() * (kChunk - 1) - count_; }
 
   [[nodiscard]] Extent& operator[](ExtentIndex index) { return chunks_[index / kChunk].get()[index % kChunk]; }
   [[nodiscard]] Extent* at(ExtentIndex index) { return index == kNoExtent ? nullptr : &(*this)[index]; }
@@ -62,12 +65,6 @@ class ExtentSlab {
   }
   [[nodiscard]] Extent* next(const Extent& extent) { return at(extent.next_or_ticket_); }
 
- private:
-  static constexpr std::size_t kBytes = kChunk * sizeof(Extent);
-  struct Free {
-    void operator()(Extent* chunk) const { ::operator delete(chunk, std::align_val_t(kBytes)); }
-  };
-
   void add_chunk() {
     auto* const chunk = static_cast<Extent*>(::operator new(kBytes, std::align_val_t(kBytes)));
     std::uninitialized_default_construct_n(chunk, kChunk);
@@ -80,6 +77,13 @@ class ExtentSlab {
       free_ = static_cast<ExtentIndex>(number * kChunk + entry);
     }
   }
+
+ private:
+  static constexpr std::size_t kBytes = kChunk * sizeof(Extent);
+  struct Free {
+    void operator()(Extent* chunk) const { ::operator delete(chunk, std::align_val_t(kBytes)); }
+  };
+
   void insert_between(ExtentList& list, ExtentIndex previous, ExtentIndex next, Extent& extent) {
     const ExtentIndex index = index_of(extent);
     extent.previous_or_claim_ = previous;

@@ -8,8 +8,6 @@
 namespace sluice {
 namespace {
 
-constexpr std::uint64_t kPageMask = (1ULL << 36) - 1;
-constexpr std::uint64_t kLineageMask = (1ULL << 28) - 1;
 constexpr std::uint64_t kCookieMask = (1ULL << 24) - 1;
 
 bool is_free_state(ExtentState state) {
@@ -18,7 +16,8 @@ bool is_free_state(ExtentState state) {
 
 }  // namespace
 
-ExtentTable::ExtentTable(std::span<const Brick> bricks) : books_(std::make_unique<Books>()) {
+ExtentTable::ExtentTable(std::span<const Brick> bricks, Ledger* ledger) : books_(std::make_unique<Books>()) {
+  books_->ledger = ledger;
   books_->bricks.assign(bricks.begin(), bricks.end());
   std::uint64_t page = 0;
   for (std::uint32_t number = 0; number < bricks.size(); ++number) {
@@ -40,17 +39,21 @@ ExtentTable::ExtentTable(std::span<const Brick> bricks) : books_(std::make_uniqu
   std::sort(books_->by_address.begin(), books_->by_address.end());
   enforce(page < 1ULL << 36, "a pool has less than 2^36 pages");
   books_->total = ByteCount(page << kPageBits);
+  // Brick by brick what the ledger has found, and what is dirty between.
+  const std::span<const LedgerEntry> found = ledger == nullptr ? std::span<const LedgerEntry>() : ledger->found();
+  auto run = found.begin();
   for (std::uint32_t number = 0; number < bricks.size(); ++number) {
-    Extent extent;
-    extent.page_ = books_->brick_page[number] & kPageMask;
-    extent.pages_ = (bricks[number].memory.size() >> kPageBits) & kPageMask;
-    extent.value_ = ++books_->last_stamp;
-    const LineageIndex lineage = books_->lineages.find_or_add({{}, {}, books_->brick_zone[number], {}, {}});
-    books_->add_extents(lineage, length_of(bricks[number].memory));
-    extent.lineage_ = lineage & kLineageMask;
-    const ExtentIndex index = books_->slab.add(extent);
-    books_->places.add(extent.page_, index);
-    attach(books_->slab[index]);
+    std::uint64_t at = books_->brick_page[number];
+    const std::uint64_t end = at + (bricks[number].memory.size() >> kPageBits);
+    while (at < end) {
+      const bool inside = run != found.end() && run->page <= at;
+      LedgerEntry next = inside ? *run : LedgerEntry{at, end - at, LedgerKind{}, {}};
+      if (!inside && run != found.end()) next.pages = std::min(next.pages, run->page - at);
+      const std::uint64_t run_end = std::min(end, next.page + next.pages);
+      add({at, run_end - at, next.kind, next.vm});
+      at = run_end;
+      if (inside && run->page + run->pages == at) ++run;
+    }
   }
 }
 
@@ -143,6 +146,7 @@ void ExtentTable::grant(Extent& extent, const Owner& owner) {
   change_lineage(extent, {owner, now.pool, now.zone, {}, {}});
   extent.earmarked_ = 0;
   attach(extent);
+  record(extent);
 }
 
 void ExtentTable::reserve(Extent& extent) {
@@ -160,6 +164,7 @@ void ExtentTable::release(Extent& extent, Fill fill, std::chrono::nanoseconds de
   books_->last_stamp = std::max(books_->last_stamp + 1, static_cast<std::uint64_t>(now.count()));
   extent.value_ = books_->last_stamp;
   attach(extent);
+  record(extent);
 }
 
 void ExtentTable::start_scrub(Extent& extent, std::uint32_t cookie) {
@@ -168,6 +173,7 @@ void ExtentTable::start_scrub(Extent& extent, std::uint32_t cookie) {
   step(extent, ExtentEvent::StartScrub);
   extent.cookie_ = cookie & kCookieMask;
   attach(extent);
+  record(extent);
 }
 
 void ExtentTable::request_cancel(Extent& extent) {
@@ -183,6 +189,7 @@ void ExtentTable::scrub_zeroed(Extent& extent, std::uint64_t pattern) {
   change_lineage(extent, {{}, before.pool, before.zone, {}, {}});
   extent.value_ = pattern;
   attach(extent);
+  record(extent);
 }
 
 void ExtentTable::scrub_cancelled(Extent& extent) {
@@ -195,6 +202,7 @@ void ExtentTable::scrub_failed(Extent& extent) {
   detach(extent);
   step(extent, ExtentEvent::ScrubFailed);
   attach(extent);
+  record(extent);
 }
 
 void ExtentTable::earmark(Extent& extent, std::uint32_t claim) {
@@ -247,6 +255,9 @@ Extent& ExtentTable::split(Extent& extent, ByteCount length) {
   books_->places.add(added.page_, ExtentSlab::index_of(added));
   LineageEntry& entry = books_->lineages[extent.lineage_];
   ++entry.extents;
+  // At no time do the two together say less than the one did.
+  record(added);
+  resize_record(extent);
   if (in_list) {  // the rest keeps its turn
     books_->slab.insert_after(entry.list(state), extent, added);
     return added;
@@ -281,6 +292,10 @@ Extent& ExtentTable::merge(Extent& first, Extent& second) {
   }
   books_->places.remove(second.page_, ExtentSlab::index_of(second));
   first.pages_ = (first.pages_ + second.pages_) & kPageMask;
+  resize_record(first);
+  if (books_->ledger != nullptr && books_->ledger->has_room(ExtentSlab::index_of(second))) {
+    books_->ledger->clear(ExtentSlab::index_of(second));
+  }
   --books_->lineages[first.lineage_].extents;
   books_->slab.remove(second);
   if (clean) shelf->clean.add(first);

@@ -16,7 +16,10 @@ const std::byte* end_of(MemorySpan memory) { return memory.data() + memory.size(
 }  // namespace
 
 MemoryManager::MemoryManager(const BackingMemory& memory, Engine& engine, const ScrubberConfig& config)
-    : table_(memory.bricks()), scrubber_(engine, table_, statistics_, config) {}
+    : MemoryManager(memory, engine, config, nullptr) {}
+
+MemoryManager::MemoryManager(const BackingMemory& memory, Engine& engine, const ScrubberConfig& config, Ledger* ledger)
+    : ledger_(ledger), table_(memory.bricks(), ledger), scrubber_(engine, table_, statistics_, config) {}
 
 Result<MemoryManager::Vm*> MemoryManager::find_vm(VmId vm) {
   const auto found = vms_.find(vm);
@@ -57,6 +60,13 @@ Result<void> MemoryManager::create_vm(const VmProfile& profile) {
   }
   auto placement = complete(profile.placement, pool_pages);
   if (!placement) return placement.error();
+  if (unadopted_.contains(profile.vm)) {
+    return Error{HostErrc::WrongState,
+                 fmt::format("VM {} held memory before the crash: adopt it, or terminate it", profile.vm.value())};
+  }
+  if (ledger_ != nullptr) {
+    if (auto entered = ledger_->enter(profile.vm); !entered) return entered;
+  }
   if (profile.pool.is_set()) ++pools_.at(profile.pool).vms;
   if (group != nullptr) ++group->vms;
   vms_.emplace(profile.vm, Vm{profile}).first->second.profile.placement = *placement;
@@ -168,6 +178,7 @@ Result<void> MemoryManager::release(VmId vm, MemorySpan memory) {
     }
     at = end_of(table_.memory(*extent));
   }
+  if (auto room = table_.make_room(2); !room) return room;
   for (const std::byte* at = memory.data(); at < end;) {
     Extent* extent = table_.find(at);
     if (const std::byte* const begin = table_.memory(*extent).data(); begin < at) {
@@ -176,14 +187,13 @@ Result<void> MemoryManager::release(VmId vm, MemorySpan memory) {
     const ByteCount wanted(static_cast<std::uint64_t>(end - at));
     if (extent->length() > wanted) table_.split(*extent, wanted);
     at = end_of(table_.memory(*extent));
-    release_extent(*extent);
+    release_extent(*extent, (*found)->profile.scrub);
   }
   scrubber_.pump();
   return {};
 }
 
-void MemoryManager::release_extent(Extent& extent) {
-  const ScrubSettings& scrub = vms_.at(table_.holder(extent)).profile.scrub;
+void MemoryManager::release_extent(Extent& extent, const ScrubSettings& scrub) {
   std::chrono::nanoseconds delay{0};
   if (scrub.timing == ScrubTiming::BeforeGrant) delay = kOnlyForClaims;
   if (scrub.timing == ScrubTiming::Scheduled) delay = scrub.delay;
@@ -203,7 +213,7 @@ Result<void> MemoryManager::begin_reboot(VmId vm) {
   for (Extent* extent : held_by(vm)) {
     if (claim.allowed.pool_grows_on_reboot && claim.pool.is_set()) table_.move_to_pool(*extent, claim.pool);
     if (!keeps_memory(claim)) {
-      release_extent(*extent);
+      release_extent(*extent, claim.scrub);
     } else if (extent->state() == ExtentState::Owned) {
       table_.reserve(*extent);
       table_.coalesce(*extent);
@@ -234,14 +244,22 @@ void MemoryManager::release_reserved(VmId vm, Keep keep) {
     if (extent->state() != ExtentState::Reserved) continue;
     const bool wanted = next.allowed.keeps_left_over && RecyclePolicy::decide(table_.owner(*extent), next).recycle;
     if (keep == Keep::ForNextClaim && wanted) continue;
-    release_extent(*extent);
+    release_extent(*extent, next.scrub);
   }
 }
 
 Result<void> MemoryManager::terminate(VmId vm) {
+  if (unadopted_.erase(vm) > 0) {
+    for (Extent* extent : held_by(vm)) release_extent(*extent, {});
+    ledger_->forget(vm);
+    ended_vms_.insert(vm);
+    scrubber_.pump();
+    return {};
+  }
   auto found = find_vm_without_claims(vm);
   if (!found) return found.error();
-  for (Extent* extent : held_by(vm)) release_extent(*extent);
+  for (Extent* extent : held_by(vm)) release_extent(*extent, (*found)->profile.scrub);
+  if (ledger_ != nullptr) ledger_->forget(vm);
   const VmProfile& profile = (*found)->profile;
   if (profile.pool.is_set()) --pools_.at(profile.pool).vms;
   if (profile.group.is_set()) --groups_.at(profile.group).vms;
@@ -272,6 +290,8 @@ void MemoryManager::poll() {
   for (std::size_t count = finished_.size(); count > 0; --count) {
     Finished finished = std::move(finished_.front());
     finished_.pop_front();
+    // Until now the VM could not end or reboot: it did not know what it has.
+    if (finished.vm.is_set()) --vms_.at(finished.vm).claims;
     if (finished.grant_handler) {
       finished.grant_handler(std::move(finished.result));
     } else if (finished.pool_handler) {

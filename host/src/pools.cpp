@@ -125,6 +125,7 @@ Result<void> MemoryManager::move_free(DedicatedPoolId from, const Pool& facts, D
   const auto zones = static_cast<std::uint32_t>(table_.zones().size());
   for (std::uint32_t zone = 0; zone < zones; ++zone) free += table_.idle_bytes(from, zone);
   if (free < length) return too_small(from, length, free);
+  if (auto room = table_.make_room(1); !room) return room;
   ByteCount missing = length;
   const auto move_while = [&](auto find) {
     for (std::uint32_t zone = 0; zone < zones; ++zone) {

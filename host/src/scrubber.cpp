@@ -97,7 +97,7 @@ std::optional<Scrubber::Request> Scrubber::next() {
   if (!background_is_due()) return std::nullopt;
   Extent* const extent = table_.next_due()->extent;
   const ByteCount longest = table_.whole_pages(*extent, config_.background_job_length);
-  if (extent->length() > longest) table_.split(*extent, longest);
+  if (extent->length() > longest && table_.make_room(1)) table_.split(*extent, longest);
   if (config_.background_rate > 0.0) rate_allows_ = std::max(rate_allows_, now()) + time_for(extent->length());
   return Request{extent, table_.lineage(*extent).fill, Urgency::Background};
 }

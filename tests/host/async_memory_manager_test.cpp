@@ -161,7 +161,7 @@ TEST_F(AsyncMemoryManagerTest, HandlersRunOnTheirOwnExecutor) {
 
 /// The whole way with a real engine and its own thread.
 TEST(AsyncMemoryManagerWithCpu, ManyVmsComeAndGo) {
-  auto memory = MemfdMemory::create(ByteCount(4 << 20), 2);
+  auto memory = FileMemory::create(ByteCount(4 << 20), 2);
   ASSERT_TRUE(memory);
   std::vector<MemorySpan> windows;
   for (const Brick& brick : (*memory)->bricks()) windows.push_back(brick.memory);

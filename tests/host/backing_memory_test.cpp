@@ -9,8 +9,8 @@
 namespace sluice::test {
 namespace {
 
-TEST(MemfdMemory, HandsOutTheSameMemoryByDescriptor) {
-  auto memory = MemfdMemory::create(ByteCount(1 << 20), 3);
+TEST(FileMemory, HandsOutTheSameMemoryByDescriptor) {
+  auto memory = FileMemory::create(ByteCount(1 << 20), 3);
   ASSERT_TRUE(memory);
   ASSERT_EQ((*memory)->bricks().size(), 3U);
   ManualEngine engine;
@@ -40,34 +40,34 @@ TEST(MemfdMemory, HandsOutTheSameMemoryByDescriptor) {
 }
 
 /// Node 0 is there on every machine. A kernel without NUMA knows no nodes, and one that a sandbox guards may refuse.
-TEST(MemfdMemory, LiesOnTheNodeThatIsGiven) {
-  const auto memory = MemfdMemory::create(ByteCount(1 << 20), 2, PageKind::Small, 0);
+TEST(FileMemory, LiesOnTheNodeThatIsGiven) {
+  const auto memory = FileMemory::create(ByteCount(1 << 20), 2, PageKind::Small, 0);
   if (memory) {
     EXPECT_EQ((*memory)->bricks()[1].node, 0U);
     EXPECT_EQ((*memory)->bricks()[1].memory.front(), std::byte{0});
   } else {
     EXPECT_NE(memory.error().message.find("mbind"), std::string::npos) << memory.error().message;
   }
-  const auto nowhere = MemfdMemory::create(ByteCount(1 << 20), 1, PageKind::Small, 1000);
+  const auto nowhere = FileMemory::create(ByteCount(1 << 20), 1, PageKind::Small, 1000);
   ASSERT_FALSE(nowhere);
   EXPECT_EQ(nowhere.error().code, HostErrc::NoResources);
   EXPECT_NE(nowhere.error().message.find("mbind"), std::string::npos);
 }
 
-TEST(MemfdMemory, RefusesLengthsThatAreNotPages) {
+TEST(FileMemory, RefusesLengthsThatAreNotPages) {
   for (const std::uint64_t length : {0ULL, 4095ULL, 4097ULL}) {
-    const auto memory = MemfdMemory::create(ByteCount(length), 1);
+    const auto memory = FileMemory::create(ByteCount(length), 1);
     ASSERT_FALSE(memory);
     EXPECT_EQ(memory.error().code, HostErrc::InvalidArgument);
     EXPECT_NE(memory.error().message.find(std::to_string(length)), std::string::npos);
   }
-  EXPECT_FALSE(MemfdMemory::create(ByteCount(4096), 0));
-  EXPECT_FALSE(MemfdMemory::create(ByteCount(4096), 1, PageKind::Huge2MiB));
+  EXPECT_FALSE(FileMemory::create(ByteCount(4096), 0));
+  EXPECT_FALSE(FileMemory::create(ByteCount(4096), 1, PageKind::Huge2MiB));
 }
 
 /// With huge pages reserved this allocates one, without it says what to reserve.
-TEST(MemfdMemory, HugePagesAreThereOrAskedFor) {
-  const auto memory = MemfdMemory::create(ByteCount(2 << 20), 1, PageKind::Huge2MiB);
+TEST(FileMemory, HugePagesAreThereOrAskedFor) {
+  const auto memory = FileMemory::create(ByteCount(2 << 20), 1, PageKind::Huge2MiB);
   if (memory) {
     EXPECT_EQ((*memory)->bricks()[0].memory.size(), 2U << 20);
     EXPECT_EQ(reinterpret_cast<std::uintptr_t>((*memory)->bricks()[0].memory.data()) % (2U << 20), 0U);
@@ -77,8 +77,8 @@ TEST(MemfdMemory, HugePagesAreThereOrAskedFor) {
   }
 }
 
-TEST(MemfdMemory, MoreThanTheMachineHasIsAnError) {
-  const auto memory = MemfdMemory::create(ByteCount(1ULL << 56), 1);
+TEST(FileMemory, MoreThanTheMachineHasIsAnError) {
+  const auto memory = FileMemory::create(ByteCount(1ULL << 56), 1);
   ASSERT_FALSE(memory);
   EXPECT_EQ(memory.error().code, HostErrc::NoResources);
 }

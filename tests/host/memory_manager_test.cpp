@@ -91,6 +91,18 @@ TEST_F(MemoryManagerTest, UrgentJobsOvertakeBackgroundOnes) {
   EXPECT_TRUE(result && *result);
 }
 
+TEST_F(MemoryManagerTest, AVmIsToldOfItsMemoryBeforeItCanRebootOrEnd) {
+  create(kA);
+  std::optional<Result<Grant>> result;
+  ask(kA, 4, result);
+  ASSERT_EQ(manager_.extents().bytes(ExtentState::Owned), length(4)) << "granted already";
+  EXPECT_EQ(manager_.begin_reboot(kA).error().code, HostErrc::WrongState);
+  EXPECT_EQ(manager_.terminate(kA).error().code, HostErrc::WrongState);
+  manager_.poll();
+  ASSERT_TRUE(result && *result);
+  EXPECT_TRUE(manager_.begin_reboot(kA));
+}
+
 TEST_F(MemoryManagerTest, RebootGivesTheSameMemoryBackUnscrubbed) {
   create(kA);
   const Grant before = take(kA, 8);

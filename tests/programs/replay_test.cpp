@@ -32,7 +32,7 @@ ReplayResult replay(const Trace& trace, const std::string& name, std::uint64_t s
                     double scrub_rate = 128.0 * 1024 * 1024) {
   TraceChecker checker(kScale);
   for (const TraceEvent& event : trace.events) EXPECT_FALSE(checker.add(event));
-  const auto memory = MemfdMemory::create(checker.peak() + ByteCount(spare_bytes), 1);
+  const auto memory = FileMemory::create(checker.peak() + ByteCount(spare_bytes), 1);
   EXPECT_TRUE(memory);
   const auto engine = engine_of(name, **memory);
   const std::atomic<bool> stop{false};
@@ -117,7 +117,7 @@ TEST_P(ReplayMisdeeds, LeakNothingAndTheNextEngineTakesOver) {
     const Trace trace = small_trace(nth);
     TraceChecker checker(kScale);
     for (const TraceEvent& event : trace.events) ASSERT_FALSE(checker.add(event));
-    const auto memory = MemfdMemory::create(checker.peak() + ByteCount(64 << 20), 1);
+    const auto memory = FileMemory::create(checker.peak() + ByteCount(64 << 20), 1);
     ASSERT_TRUE(memory);
     const auto make_faulty = [&]() -> Result<std::unique_ptr<Engine>> {
       return std::unique_ptr<Engine>(
@@ -145,7 +145,7 @@ INSTANTIATE_TEST_SUITE_P(All, ReplayMisdeeds, ::testing::ValuesIn(test::kMisdeed
 
 TEST(Replay, CanBeInterrupted) {
   const Trace trace = small_trace(1);
-  const auto memory = MemfdMemory::create(ByteCount(64 << 20), 1);
+  const auto memory = FileMemory::create(ByteCount(64 << 20), 1);
   const auto engine = engine_of("cpu", **memory);
   std::atomic<bool> stop{false};
   const ReplayResult result =

@@ -60,7 +60,7 @@ Story draw(std::uint64_t seed) {
 }
 
 ReplayResult play(const Story& story, const std::string& name) {
-  const auto memory = MemfdMemory::create(ByteCount(story.pool_bytes), 1);
+  const auto memory = FileMemory::create(ByteCount(story.pool_bytes), 1);
   if (!memory) throw std::runtime_error(memory.error().message);
   const EngineRegistry registry = make_engine_registry();
   auto engine = make_engine(registry, {*EngineName::parse(name)}, **memory);

@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "sluice/driver/units.hpp"
@@ -37,21 +38,28 @@ class BackingMemory {
   [[nodiscard]] virtual std::span<const Brick> bricks() const = 0;
 };
 
-/// Bricks of one memfd each, closed on exec. Huge pages must have been reserved (vm.nr_hugepages).
-class MemfdMemory final : public BackingMemory {
+/// Bricks of one file each, mapped and populated. Errors of all that make them: InvalidArgument (a length that is not a
+/// multiple of `pages`), NoResources. Huge pages must have been reserved (vm.nr_hugepages).
+class FileMemory final : public BackingMemory {
  public:
-  /// `brick_length` is a multiple of the page size of `pages`. All memory is populated at once, on one NUMA node if one
-  /// is given. Errors: InvalidArgument, NoResources.
-  [[nodiscard]] static Result<std::unique_ptr<MemfdMemory>> create(ByteCount brick_length, std::uint32_t brick_count,
-                                                                   PageKind pages = PageKind::Small,
-                                                                   std::optional<std::uint32_t> node = std::nullopt);
-  ~MemfdMemory() override;
+  /// Memfds: the memory goes with the last process that has a descriptor of it. On one NUMA node if one is given.
+  [[nodiscard]] static Result<std::unique_ptr<FileMemory>> create(ByteCount brick_length, std::uint32_t brick_count,
+                                                                  PageKind pages = PageKind::Small,
+                                                                  std::optional<std::uint32_t> node = std::nullopt);
+  /// Files `brick-0`, `brick-1` and so on in a folder on tmpfs, or on hugetlbfs with such pages: they outlive the
+  /// process. Those that are there are opened as they are; all must have this length.
+  [[nodiscard]] static Result<std::unique_ptr<FileMemory>> open(const std::string& folder, ByteCount brick_length,
+                                                                std::uint32_t brick_count,
+                                                                PageKind pages = PageKind::Small,
+                                                                std::optional<std::uint32_t> node = std::nullopt);
+  ~FileMemory() override;
 
   [[nodiscard]] std::span<const Brick> bricks() const override { return bricks_; }
 
  private:
-  MemfdMemory() = default;
-  [[nodiscard]] Result<void> add_brick(ByteCount length, PageKind pages, std::optional<std::uint32_t> node);
+  FileMemory() = default;
+  [[nodiscard]] Result<void> add_brick(const std::string& file, ByteCount length, PageKind pages,
+                                       std::optional<std::uint32_t> node);
   std::vector<Brick> bricks_;
 };
 

@@ -8,6 +8,7 @@
 
 #include "sluice/host/backing_memory.hpp"
 #include "sluice/host/extent.hpp"
+#include "sluice/host/ledger.hpp"
 #include "sluice/host/lineage.hpp"
 
 namespace sluice {
@@ -51,8 +52,9 @@ struct Domain {
 /// "Free" below means: Clean, Dirty or Scrubbing, and earmarked for no claim.
 class ExtentTable {
  public:
-  /// One Dirty extent of unknown owner for each brick: nothing is clean by default.
-  explicit ExtentTable(std::span<const Brick> bricks);
+  /// One Dirty extent of unknown owner for each brick: nothing is clean by default. With a ledger: what that has found,
+  /// and everything that happens is written to it. Its room must be enough for that, and its VMs entered.
+  explicit ExtentTable(std::span<const Brick> bricks, Ledger* ledger = nullptr);
   ~ExtentTable();
   ExtentTable(const ExtentTable&) = delete;
   ExtentTable& operator=(const ExtentTable&) = delete;
@@ -91,6 +93,8 @@ class ExtentTable {
 
   /// The longest piece of at most `length` that the extent may be cut into, or one page: its pages are never cut.
   [[nodiscard]] ByteCount whole_pages(const Extent& extent, ByteCount length) const;
+  /// So many cuts can be made from now on. Errors: NoResources (the ledger).
+  [[nodiscard]] Result<void> make_room(std::size_t cuts);
   /// Cuts an extent that no engine works on: it keeps the first `length`, the rest is returned.
   Extent& split(Extent& extent, ByteCount length);
   /// Joins an extent with neighbours that differ in nothing but place. Returns the extent that holds it now.
@@ -152,6 +156,9 @@ class ExtentTable {
   struct Books;
 
   void step(Extent& extent, ExtentEvent event);
+  void add(const LedgerEntry& run);
+  void record(const Extent& extent);
+  void resize_record(const Extent& extent);
   void attach(Extent& extent);
   void detach(Extent& extent);
   void change_lineage(Extent& extent, const Lineage& lineage);

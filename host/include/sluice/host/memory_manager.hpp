@@ -72,6 +72,18 @@ using PoolHandler = std::function<void(Result<void>)>;
 class MemoryManager {
  public:
   MemoryManager(const BackingMemory& memory, Engine& engine, const ScrubberConfig& config = {});
+  /// A manager that goes on with what its ledger has found, and keeps that up to date: clean memory stays clean, what
+  /// VMs held stays theirs, all else is dirty. The engine has been made anew, so nothing writes any more that the old
+  /// process had asked for. The ledger is destroyed after the manager. Errors: NoResources.
+  [[nodiscard]] static Result<std::unique_ptr<MemoryManager>> recover(const BackingMemory& memory, Engine& engine,
+                                                                      Ledger& ledger,
+                                                                      const ScrubberConfig& config = {});
+  /// VMs that held memory when the ledger was written and that nobody has spoken for yet, in the order of their ids.
+  [[nodiscard]] std::vector<VmId> unadopted() const { return {unadopted_.begin(), unadopted_.end()}; }
+  /// The VM lives, and whoever runs it goes on with it. The grant is all that it holds, also what it was not told of
+  /// before the crash. Only its own id is known of who wrote that: it is recycled for the VM itself and no other.
+  /// Errors: as create_vm, UnknownId (it held nothing). terminate() gives up a VM that does not live.
+  [[nodiscard]] Result<Grant> adopt(const VmProfile& profile);
 
   /// A group that recycles memory between its VMs, and `inside` a larger one of the same customer with the other groups
   /// there. Errors: InvalidArgument (also a third level), IdUsedBefore, UnknownId, ForeignCustomer.
@@ -162,8 +174,8 @@ class MemoryManager {
   struct Vm {
     VmProfile profile;
     VmPhase phase = VmPhase::Running;
-    bool recycles = true;  ///< Its own say.
-    std::uint32_t claims = 0;
+    bool recycles = true;      ///< Its own say.
+    std::uint32_t claims = 0;  ///< Whose handlers have not been called.
   };
   struct Group {
     CustomerId customer;
@@ -197,11 +209,13 @@ class MemoryManager {
     bool waited = false;
   };
   struct Finished {
+    VmId vm;
     GrantHandler grant_handler;
     PoolHandler pool_handler;
     Result<Grant> result;
   };
 
+  MemoryManager(const BackingMemory& memory, Engine& engine, const ScrubberConfig& config, Ledger* ledger);
   [[nodiscard]] Result<Vm*> find_vm(VmId vm);
   [[nodiscard]] Result<Vm*> find_vm_without_claims(VmId vm);
   [[nodiscard]] Result<Group*> find_group(TrustGroupId group, CustomerId customer);
@@ -235,17 +249,19 @@ class MemoryManager {
   [[nodiscard]] static Result<void> check(const ScrubSettings& settings);
   void settings_changed(const Vm& vm);
   [[nodiscard]] static bool keeps_memory(const Claim& reboot);
-  void release_extent(Extent& extent);
+  void release_extent(Extent& extent, const ScrubSettings& scrub);
   enum class Keep : std::uint8_t { Nothing, ForNextClaim };
   void release_reserved(VmId vm, Keep keep);
   [[nodiscard]] std::vector<Extent*> held_by(VmId vm) const;
 
   Statistics statistics_;
+  Ledger* ledger_ = nullptr;  ///< nullptr: a crash makes all dirty.
   ExtentTable table_;
   Scrubber scrubber_;
   std::unordered_map<VmId, Vm> vms_;
   std::unordered_map<TrustGroupId, Group> groups_;
   std::unordered_map<DedicatedPoolId, Pool> pools_;
+  std::set<VmId> unadopted_;
   std::unordered_set<VmId> ended_vms_;
   std::unordered_set<DedicatedPoolId> ended_pools_;
   std::unordered_set<TrustGroupId> ended_groups_;
