@@ -48,8 +48,25 @@ Result<std::unique_ptr<RingEngine>> RingEngine::create(std::unique_ptr<Transport
                                                        std::span<const MemorySpan> windows) {
   std::unique_ptr<RingEngine> engine(new RingEngine(std::move(transport), options));
   if (auto identified = engine->identify(); !identified) return identified.error();
+  if (auto resting = engine->quiesce(); !resting) return resting.error();
   if (auto ready = engine->set_up(windows); !ready) return ready.error();
   return engine;
+}
+
+/// A process that was killed may have left jobs to the device. Its reset aborts them and waits for the bus.
+Result<void> RingEngine::quiesce() {
+  transport_->write_register(ring::kRegCtrl, ring::kEngineCtrlReset);
+  const std::chrono::nanoseconds start = transport_->now();
+  while ((transport_->read_register(ring::kRegCtrl) & ring::kEngineCtrlReset) != 0) {
+    if (transport_->now() - start >= options_.stall_timeout) {
+      return Error{DriverErrc::EngineFailed,
+                   fmt::format("the device did not come to rest within {} ms of its reset: something may still be "
+                               "written, reset the card",
+                               std::chrono::duration_cast<std::chrono::milliseconds>(options_.stall_timeout).count())};
+    }
+    transport_->advance();
+  }
+  return {};
 }
 
 Result<void> RingEngine::identify() {

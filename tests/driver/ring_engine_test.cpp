@@ -26,6 +26,7 @@ class ScriptedTransport final : public Transport {
     std::chrono::nanoseconds time{0};
     std::function<void(Script&)> on_advance = [](Script& /*script*/) {};
     bool forgets_writes = false;
+    bool never_rests = false;
 
     void post(std::uint32_t index, std::uint16_t slot, std::uint32_t generation, std::uint8_t outcome,
               std::uint8_t cause, std::uint64_t bytes) {
@@ -41,7 +42,10 @@ class ScriptedTransport final : public Transport {
 
   std::uint32_t read_register(std::uint32_t offset) override { return script_.registers[offset]; }
   void write_register(std::uint32_t offset, std::uint32_t value) override {
-    if (!script_.forgets_writes) script_.registers[offset] = value;
+    if (script_.forgets_writes) return;
+    script_.registers[offset] = value;
+    // A reset is over at once, and says so.
+    if (offset == ring::kRegCtrl && !script_.never_rests) script_.registers[offset] &= ~ring::kEngineCtrlReset;
   }
   Result<DmaBuffer> allocate_ring(ByteCount length) override {
     script_.rings.push_back(std::make_unique<Memory>((length.value() + 4095) / 4096 * 4096));
@@ -216,6 +220,14 @@ TEST_F(RingEngineOnScript, RefusesADeviceThatDoesNotTakeItsSetUp) {
   const auto engine = create();
   ASSERT_FALSE(engine);
   EXPECT_EQ(engine.error().code, DriverErrc::DeviceMissing);
+}
+
+TEST_F(RingEngineOnScript, RefusesADeviceThatDoesNotComeToRest) {
+  script_.never_rests = true;
+  const auto engine = create();
+  ASSERT_FALSE(engine);
+  EXPECT_EQ(engine.error().code, DriverErrc::EngineFailed);
+  EXPECT_NE(engine.error().message.find("within 10 ms"), std::string::npos);
 }
 
 TEST_F(RingEngineOnScript, RefusesRingSizesThatTheDeviceDoesNotHave) {

@@ -70,6 +70,7 @@ class RingEngine final : public Engine {
   RingEngine(std::unique_ptr<Transport> transport, const RingOptions& options);
 
   [[nodiscard]] Result<void> identify();
+  [[nodiscard]] Result<void> quiesce();
   [[nodiscard]] Result<void> set_up(std::span<const MemorySpan> windows);
   [[nodiscard]] Result<void> set_up_queue(Queue& queue, std::uint32_t priority, Iova window_base, Iova window_limit);
   [[nodiscard]] Result<void> write_checked(std::uint32_t offset, std::uint64_t value, bool wide);
