@@ -221,7 +221,7 @@ bool MemoryManager::prepare(Pending& pending, Part& part) {
     case ExtentState::Clean:
       if (!wants_fresh || part.scrubbed_because) return true;
       part.scrubbed_because = Reason::BeforeGrant;
-      ++pending.unsettled;
+      wait_for(pending, extent);
       scrubber_.request_urgent(extent, Fill::of(pending.claim.scrub));
       return false;
     case ExtentState::Reserved:
@@ -229,11 +229,11 @@ bool MemoryManager::prepare(Pending& pending, Part& part) {
       if (decision.recycle) return true;
       enforce(extent.state() == ExtentState::Dirty, "memory is reserved only for the VM that may have it back");
       part.scrubbed_because = decision.reason;
-      ++pending.unsettled;
+      wait_for(pending, extent);
       scrubber_.request_urgent(extent, Fill::of(pending.claim.scrub));
       return false;
     case ExtentState::Scrubbing:
-      ++pending.unsettled;
+      wait_for(pending, extent);
       if (decision.recycle) {
         scrubber_.cancel(extent);
       } else {
@@ -249,6 +249,11 @@ bool MemoryManager::prepare(Pending& pending, Part& part) {
   return false;
 }
 
+void MemoryManager::wait_for(Pending& pending, Extent& extent) {
+  table_.set_awaited(extent, true);
+  ++pending.unsettled;
+}
+
 /// An engine has let go of an extent.
 void MemoryManager::settle(Extent& extent) {
   if (!extent.is_earmarked()) {
@@ -256,7 +261,11 @@ void MemoryManager::settle(Extent& extent) {
     return;
   }
   Pending& pending = pending_of(extent);
-  --pending.unsettled;
+  // A claim that lacks memory has not looked at its parts yet.
+  if (table_.awaited(extent)) {
+    table_.set_awaited(extent, false);
+    --pending.unsettled;
+  }
   if (extent.state() == ExtentState::Quarantined) {
     std::erase_if(pending.parts, [&](const Part& part) { return part.extent == &extent; });
     set_held(pending, pending.held - extent.length());
@@ -337,9 +346,7 @@ void MemoryManager::finish(ClaimId id, Result<Grant> result) {
   lacking_.erase(id);
   lack_ -= pending.claim.length - std::min(pending.claim.length, pending.held);
   if (pending.claim.kind == ClaimKind::Pool) {
-    Pool& pool = pools_.at(pending.claim.pool);
-    --pool.claims;
-    if (!pool.ready) {  // it was never filled
+    if (!pools_.at(pending.claim.pool).ready) {  // it was never filled
       pools_.erase(pending.claim.pool);
       ended_pools_.insert(pending.claim.pool);
     }
@@ -348,7 +355,7 @@ void MemoryManager::finish(ClaimId id, Result<Grant> result) {
     release_reserved(pending.claim.vm, Keep::Nothing);
   }
   finished_.push_back(
-      {pending.claim.vm, std::move(pending.grant_handler), std::move(pending.pool_handler), std::move(result)});
+      {pending.claim, std::move(pending.grant_handler), std::move(pending.pool_handler), std::move(result)});
   pending_.erase(found);
 }
 

@@ -8,7 +8,7 @@
 namespace sluice {
 namespace {
 
-constexpr std::uint64_t kCookieMask = (1ULL << 24) - 1;
+constexpr std::uint64_t kCookieMask = (1ULL << 23) - 1;
 
 bool is_free_state(ExtentState state) {
   return state == ExtentState::Clean || state == ExtentState::Dirty || state == ExtentState::Scrubbing;
@@ -145,6 +145,7 @@ void ExtentTable::grant(Extent& extent, const Owner& owner) {
   const Lineage& now = lineage(extent);
   change_lineage(extent, {owner, now.pool, now.zone, {}, {}});
   extent.earmarked_ = 0;
+  extent.awaited_ = 0;
   attach(extent);
   record(extent);
 }
@@ -216,7 +217,13 @@ void ExtentTable::earmark(Extent& extent, std::uint32_t claim) {
 void ExtentTable::drop_earmark(Extent& extent) {
   detach(extent);
   extent.earmarked_ = 0;
+  extent.awaited_ = 0;
   attach(extent);
+}
+
+void ExtentTable::set_awaited(Extent& extent, bool awaited) {
+  enforce(extent.is_earmarked(), "only what is earmarked is awaited");
+  extent.awaited_ = awaited ? 1 : 0;
 }
 
 void ExtentTable::set_ticket(Extent& extent, std::uint32_t ticket) {

@@ -17,10 +17,11 @@ class Choice {
 
   void make() && {
     const bool recycles = claim_.kind != ClaimKind::Pool;
+    // What is kept for it comes first, whatever it wishes now.
+    if (recycles && !claim_.allowed.new_memory_after_reboot) take_reserved();
     for (const ByteCount shortest : {claim_.placement.contiguous, ByteCount(0)}) {
       if (enough()) return;
       shortest_ = shortest;
-      if (recycles && !claim_.allowed.new_memory_after_reboot) take_reserved();
       for (const std::uint32_t zone : zones_) {
         if (recycles) {
           take_recyclable(Domain::vm(claim_.vm), zone);

@@ -216,7 +216,6 @@ Result<void> MemoryManager::begin_reboot(VmId vm) {
       release_extent(*extent, claim.scrub);
     } else if (extent->state() == ExtentState::Owned) {
       table_.reserve(*extent);
-      table_.coalesce(*extent);
     }
   }
   scrubber_.pump();
@@ -290,8 +289,10 @@ void MemoryManager::poll() {
   for (std::size_t count = finished_.size(); count > 0; --count) {
     Finished finished = std::move(finished_.front());
     finished_.pop_front();
-    // Until now the VM could not end or reboot: it did not know what it has.
-    if (finished.vm.is_set()) --vms_.at(finished.vm).claims;
+    // Until now the VM could not end or reboot, nor the pool end: its user did not know what it has.
+    const Claim& claim = finished.claim;
+    if (claim.vm.is_set()) --vms_.at(claim.vm).claims;
+    if (claim.kind == ClaimKind::Pool && pools_.contains(claim.pool)) --pools_.at(claim.pool).claims;
     if (finished.grant_handler) {
       finished.grant_handler(std::move(finished.result));
     } else if (finished.pool_handler) {

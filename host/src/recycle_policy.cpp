@@ -56,6 +56,7 @@ Owner Owner::passed_on_to(const Claim& claim) const {
 
 Decision RecyclePolicy::decide(const Owner& owner, const Claim& claim) {
   if (owner == Owner{}) return {false, Reason::UnknownOwner};
+  if (claim.kind == ClaimKind::Pool) return {false, Reason::OtherDomain};  // also of what its own VMs wrote
   bool forbidden = false;
   RecycleSettings allowed = claim.allowed;
   if (!allowed.enabled) {

@@ -56,6 +56,19 @@ TEST_F(DedicatedPools, GiveABalloonItsMemoryBackUnscrubbed) {
   EXPECT_EQ(manager_.statistics().scrub_jobs, 0U);
 }
 
+TEST_F(DedicatedPools, GrowByWhatTheirOwnVmsWroteInTheSharedPool) {
+  fill(kPool, 4);
+  create(kA, kCustomer, {}, kPool);
+  take(kA, 60);
+  const Grant beyond = take(kA, 4);
+  ASSERT_TRUE(manager_.release(kA, beyond.ranges.at(0).memory));
+  std::optional<Result<void>> grown;
+  ASSERT_TRUE(manager_.grow_dedicated_pool(kPool, length(4), [&](const Result<void>& result) { grown = result; }));
+  settle();
+  ASSERT_TRUE(grown && *grown);
+  EXPECT_EQ(first_not(beyond.ranges.at(0).memory, std::byte{0}), std::nullopt) << "scrubbed before it joins";
+}
+
 TEST_F(DedicatedPools, TakeAllOfTheSharedPool) {
   fill(kPool, 64);
   EXPECT_EQ(shared(), length(0));

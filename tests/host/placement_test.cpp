@@ -206,6 +206,20 @@ TEST_F(Placements, RebootBringsMemoryBackFromAnyNode) {
   EXPECT_EQ(on_node(**result, 0), 8U * 4096) << "its own memory needs no scrub";
 }
 
+TEST(Contiguity, IsNoReasonToLeaveWhatWasKeptDuringAReboot) {
+  ManagerFixture fixture(64);
+  fixture.create(kA);
+  fixture.take(kA, 2);
+  ASSERT_TRUE(fixture.manager_.change_placement(kA, {.contiguous = ManagerFixture::length(8)}));
+  ASSERT_TRUE(fixture.manager_.begin_reboot(kA));
+  std::optional<Result<Grant>> result;
+  ASSERT_TRUE(fixture.manager_.finish_reboot(kA, ManagerFixture::length(10),
+                                             [&](Result<Grant> grant) { result.emplace(std::move(grant)); }));
+  fixture.settle();
+  ASSERT_TRUE(result && *result);
+  EXPECT_TRUE((*result)->ranges.at(0).recycled);
+}
+
 /// Every other page of 32 belongs to another VM that goes: clean memory in pieces of one page, and the rest in one.
 TEST(Contiguity, IsPreferredToShortPiecesOfOnesOwn) {
   ManagerFixture fixture(64);

@@ -70,6 +70,12 @@ TEST(RecyclePolicy, SkipsWithinDedicatedPool) {
   EXPECT_EQ(decide(writer, claim_of(kOtherVm)), (Decision{false, Reason::OtherDomain}));
 }
 
+TEST(RecyclePolicy, ScrubsWhateverJoinsAPool) {
+  Claim claim = in_pool(claim_of({}));
+  claim.kind = ClaimKind::Pool;
+  EXPECT_EQ(decide(in_pool(claim_of(kVm)), claim), (Decision{false, Reason::OtherDomain}));
+}
+
 TEST(RecyclePolicy, NeverCrossesCustomersWhateverTheIdsSay) {
   const Claim writer = in_pool(in_group(claim_of(kVm)));
   EXPECT_EQ(decide(writer, in_pool(in_group(claim_of(kOtherVm, kOtherCustomer)))),

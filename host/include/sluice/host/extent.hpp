@@ -59,7 +59,8 @@ class Extent {
   std::uint64_t pages_ : 36 = 0;
   std::uint64_t state_ : 3 = static_cast<std::uint64_t>(ExtentState::Dirty);
   std::uint64_t earmarked_ : 1 = 0;
-  std::uint64_t cookie_ : 24 = 0;  ///< Scrubbing, Cancelling
+  std::uint64_t awaited_ : 1 = 0;  ///< Earmarked, and the claim waits until an engine lets go of it.
+  std::uint64_t cookie_ : 23 = 0;  ///< Scrubbing, Cancelling
   std::uint64_t value_ = 0;        ///< Clean: the pattern in it; Dirty, Scrubbing, Cancelling: when it was released.
   /// Not earmarked: its neighbours in the list that it is in. Earmarked: the claim, and its place in a queue.
   std::uint32_t previous_or_claim_ = 0;

@@ -86,6 +86,9 @@ class ExtentTable {
 
   void earmark(Extent& extent, std::uint32_t claim);
   void drop_earmark(Extent& extent);
+  /// Whether the claim waits until an engine lets go of it; not so at first.
+  [[nodiscard]] bool awaited(const Extent& extent) const { return extent.awaited_ != 0; }
+  void set_awaited(Extent& extent, bool awaited);
   /// A number that an earmarked extent carries for whoever queues it; 0 at first.
   [[nodiscard]] std::uint32_t ticket(const Extent& extent) const { return extent.next_or_ticket_; }
   void set_ticket(Extent& extent, std::uint32_t ticket);

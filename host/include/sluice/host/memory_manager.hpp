@@ -209,7 +209,7 @@ class MemoryManager {
     bool waited = false;
   };
   struct Finished {
-    VmId vm;
+    Claim claim;
     GrantHandler grant_handler;
     PoolHandler pool_handler;
     Result<Grant> result;
@@ -241,6 +241,7 @@ class MemoryManager {
   [[nodiscard]] static Error scrub_unavailable(const Error& fault);
   void advance(Pending& pending);
   [[nodiscard]] bool prepare(Pending& pending, Part& part);
+  void wait_for(Pending& pending, Extent& extent);
   void grant(Pending& pending);
   [[nodiscard]] GrantedRange hand_over(const Pending& pending, const Part& part);
   void settle(Extent& extent);
