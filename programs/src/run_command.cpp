@@ -152,7 +152,7 @@ Result<std::unique_ptr<BackingMemory>> RunCommand::make_memory(const EngineRegis
     if (!foreign) return foreign.error();
     return std::unique_ptr<BackingMemory>(std::move(*foreign));
   }
-  auto memory = MemfdMemory::create(ByteCount(pool_bytes_ / bricks_), bricks_, kind);
+  auto memory = FileMemory::create(ByteCount(pool_bytes_ / bricks_), bricks_, kind);
   if (!memory) return memory.error();
   return std::unique_ptr<BackingMemory>(std::move(*memory));
 }
