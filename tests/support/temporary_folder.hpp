@@ -10,8 +10,8 @@ namespace sluice::test {
 /// An empty folder of a test's own, gone with all that is in it when the test ends.
 class TemporaryFolder {
  public:
-  TemporaryFolder() {
-    std::string name = std::filesystem::temp_directory_path() / "sluice-test-XXXXXX";
+  explicit TemporaryFolder(const std::filesystem::path& inside = std::filesystem::temp_directory_path()) {
+    std::string name = inside / "sluice-test-XXXXXX";
     path_ = ::mkdtemp(name.data());
   }
   TemporaryFolder(const TemporaryFolder&) = delete;

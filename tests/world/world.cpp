@@ -57,7 +57,7 @@ World::~World() {
 void World::start() {
   engine_ = std::make_unique<WorldEngine>(memory_, base_, steps_, max_jobs_);
   ledger_ = Ledger::open(folder_ + "/ledger", bricks_->bricks(), {.boot_id = "world", .before_store = {}}).value();
-  check(ledger_->rejected().empty(), ledger_->rejected());
+  check(ledger_->rejected().empty(), "{}", ledger_->rejected());
   manager_ = MemoryManager::recover(*bricks_, *engine_, *ledger_, config_).value();
 }
 
@@ -73,13 +73,9 @@ std::optional<Failure> World::play(const Story& story) {
   return failure_;
 }
 
-void World::check(bool holds, const std::string& message) {
-  if (!holds && !failure_) failure_ = Failure{steps_, message};
-}
-
 /// What the model knows to be possible is not refused, and what it knows to be impossible is.
 void World::expect(bool as_it_should, bool succeeded, const char* what) {
-  if (as_it_should != succeeded) check(false, fmt::format("{} {}", what, succeeded ? "went through" : "was refused"));
+  if (as_it_should != succeeded) check(false, "{} {}", what, succeeded ? "went through" : "was refused");
 }
 
 void World::take(const Step& step) {
@@ -214,7 +210,7 @@ void World::allocate(const Step& step, bool reboot) {
                             : manager_->allocate(VmId(vm.who.vm), length, handler);
   const bool fits = reboot ? vm.down && vm.claims == 0 : !vm.down;
   if (!claim) {
-    check(!fits || claim.error().code == HostErrc::OutOfMemory, "a claim was refused: " + claim.error().message);
+    check(!fits || claim.error().code == HostErrc::OutOfMemory, "a claim was refused: {}", claim.error().message);
     return;
   }
   check(fits, "a claim went through that does not fit what the VM is doing");
@@ -253,17 +249,23 @@ void World::release(const Step& step) {
   }
 }
 
+std::size_t World::pool_pages(Id pool) const {
+  const auto facts = manager_->dedicated_pool(DedicatedPoolId(pool));
+  return facts ? facts->size.value() / 4096 : 0;
+}
+
 void World::begin_reboot(const Step& step) {
   auto* const found = pick(vms_, step.a);
   if (found == nullptr) return;
   Vm& vm = found->second;
+  const std::size_t pool_before = pool_pages(vm.who.pool);
   expect(!vm.down && vm.claims == 0, manager_->begin_reboot(VmId(vm.who.vm)).has_value(), "a reboot");
   if (vm.down || vm.claims > 0) return;
-  if (const auto pool = pools_.find(vm.who.pool); pool != pools_.end() && vm.allowed.pool_grows_on_reboot) {
-    // What of it was the pool's before, the model does not know.
-    const std::size_t pages = manager_->dedicated_pool(DedicatedPoolId(vm.who.pool))->size.value() / 4096;
-    check(pages >= pool->second.pages && pages <= pool->second.pages + vm.pages.count(), "a pool did not grow right");
-    pool->second.pages = pages;
+  if (const auto pool = pools_.find(vm.who.pool); pool != pools_.end()) {
+    // How much of it was the pool's before, or was left over and kept, the model does not know.
+    const std::size_t grown = pool_pages(vm.who.pool) - pool_before;
+    check(grown == 0 || vm.allowed.pool_grows_on_reboot, "a pool grew by a reboot");
+    pool->second.pages += grown;
   }
   vm.down = true;
   vm.old = vm.pages;
@@ -322,13 +324,12 @@ void World::told(std::uint64_t number, const Result<sluice::Grant>& result) {
     check_range(claim, vm, range, recycled);
     pages += range.memory.size() / 4096;
   }
-  check(pages == claim.pages, fmt::format("a claim of {} pages got {}", claim.pages, pages));
+  check(pages == claim.pages, "a claim of {} pages got {}", claim.pages, pages);
   if (!claim.reboot || !vm.keeps() || vm.placement.only_node) return;
   std::size_t own = 0;
   for (std::size_t page = 0; page < kPages; ++page) own += claim.before[page] && !memory_.bad(page) ? 1 : 0;
-  check(recycled >= std::min(own, claim.pages),
-        fmt::format("VM {} held {} pages before a reboot and got {} of {} as they were", vm.who.vm, own, recycled,
-                    claim.pages));
+  check(recycled >= std::min(own, claim.pages), "VM {} held {} pages before a reboot and got {} of {} as they were",
+        vm.who.vm, own, recycled, claim.pages);
 }
 
 /// The groups are about to change. What has been granted already was right or wrong by the groups as they are.
@@ -343,7 +344,7 @@ void World::look_at_grants() {
         for (std::size_t page = first; page < first + extent->length().value() / 4096; ++page) {
           if (vm.pages[page] || vm.seen[page]) continue;
           const auto why = memory_.forbidden(page, vm.who);
-          if (why) check(false, fmt::format("page {}: {}", page, *why));
+          if (why) check(false, "page {}: {}", page, *why);
           vm.seen.set(page);
         }
       }
@@ -357,24 +358,24 @@ void World::check_range(const Claim& claim, const Vm& vm, const GrantedRange& ra
   const bool fresh = vm.scrub.timing == ScrubTiming::BeforeGrant || vm.scrub.timing == ScrubTiming::Both;
   const std::size_t first = page_of(range.memory.data());
   for (std::size_t page = first; page < first + range.memory.size() / 4096; ++page) {
-    check(holder_[page] == 0, fmt::format("page {} of VM {} was granted to VM {}", page, holder_[page], vm.who.vm));
-    check(!memory_.bad(page), fmt::format("page {} is bad and was granted", page));
+    check(holder_[page] == 0, "page {} of VM {} was granted to VM {}", page, holder_[page], vm.who.vm);
+    check(!memory_.bad(page), "page {} is bad and was granted", page);
     for (const WorldEngine::Job& job : engine_->jobs()) {
       check(page < job.first_page || page >= job.first_page + job.pages,
-            fmt::format("page {} was granted while the engine writes it", page));
+            "page {} was granted while the engine writes it", page);
     }
     if (vm.placement.only_node) {
-      check(*vm.placement.node == (page >= kPages / 3 * 2 ? 1U : 0U), fmt::format("page {} is on another node", page));
+      check(*vm.placement.node == (page >= kPages / 3 * 2 ? 1U : 0U), "page {} is on another node", page);
     }
     if (range.recycled) {
       ++recycled;
       const auto why = vm.seen[page] ? std::nullopt : memory_.forbidden(page, vm.who);
-      if (why) check(false, fmt::format("page {}: {}", page, *why));
+      if (why) check(false, "page {}: {}", page, *why);
       check(!claim.reboot || !vm.allowed.new_memory_after_reboot || !claim.old[page],
-            fmt::format("page {} came back after a reboot to other memory", page));
+            "page {} came back after a reboot to other memory", page);
     } else {
-      check(memory_.holds_only(page, range.pattern), fmt::format("page {} is not what it is said to be", page));
-      check(!fresh || memory_.reported(page) >= claim.step, fmt::format("page {} was not scrubbed anew", page));
+      check(memory_.holds_only(page, range.pattern), "page {} is not what it is said to be", page);
+      check(!fresh || memory_.reported(page) >= claim.step, "page {} was not scrubbed anew", page);
     }
     holder_[page] = vm.who.vm;
     user.pages.set(page);
@@ -394,7 +395,7 @@ void World::check_range(const Claim& claim, const Vm& vm, const GrantedRange& ra
   } else {
     permitted = permitted && allowed.trust_group;
   }
-  check(permitted, fmt::format("memory was recycled ({}) against the VM's settings", to_string(range.reason)));
+  check(permitted, "memory was recycled ({}) against the VM's settings", to_string(range.reason));
 }
 
 }  // namespace sluice::world

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <fmt/format.h>
+
 #include <bitset>
 #include <map>
 #include <memory>
@@ -93,11 +95,16 @@ class World {
   void poll();
   void told(std::uint64_t number, const Result<sluice::Grant>& result);
   void look_at_grants();
+  [[nodiscard]] std::size_t pool_pages(Id pool) const;
   void check_range(const Claim& claim, const Vm& vm, const GrantedRange& range, std::size_t& recycled);
   void pool_told(std::uint64_t number, const Result<void>& result);
   void forget_claim(std::uint64_t number);
 
-  void check(bool holds, const std::string& message);
+  template <class... Values>
+  void check(bool holds, fmt::format_string<Values...> message, Values&&... values) {
+    if (holds || failure_) return;
+    failure_ = Failure{steps_, fmt::format(message, std::forward<Values>(values)...)};
+  }
   void expect(bool as_it_should, bool succeeded, const char* what);
   void check_sums();
   void check_everything();

@@ -58,7 +58,7 @@ void World::take_pool_step(const Step& step) {
   const auto handler = [this, number](const Result<void>& result) { pool_told(number, result); };
   const auto wait_for = [&](Id id, const Result<ClaimId>& claim) {
     if (!claim) {
-      check(claim.error().code == HostErrc::OutOfMemory, "a pool was refused: " + claim.error().message);
+      check(claim.error().code == HostErrc::OutOfMemory, "a pool was refused: {}", claim.error().message);
       return;
     }
     claims_[number] = {0, id, pages, false, false, steps_, {}, {}};
@@ -212,7 +212,7 @@ void World::crash(const Step& step) {
     vm->second.claims = 0;
     const auto lost = manager_->unadopted();
     const bool holds = std::find(lost.begin(), lost.end(), VmId(vm->first)) != lost.end();
-    if (!holds) check(vm->second.pages.none(), fmt::format("VM {} lost its memory in a crash", vm->first));
+    if (!holds) check(vm->second.pages.none(), "VM {} lost its memory in a crash", vm->first);
     const bool lives = holds && (step.a >> vm->first % 32 & 1) == 0;
     if (lives) adopt(vm->first);
     if (holds && !lives) expect(true, manager_->terminate(VmId(vm->first)).has_value(), "the end of a lost VM");
@@ -244,7 +244,7 @@ void World::adopt(Id id) {
   now.who.group = now.who.pool = 0;
   now.recycles = true;
   const auto grant = manager_->adopt(profile(now));
-  check(grant.has_value(), grant ? "" : grant.error().message);
+  check(grant.has_value(), "{}", grant ? "" : grant.error().message);
   if (!grant) return;
   vm.recycles = true;
   vm.down = false;
@@ -254,16 +254,15 @@ void World::adopt(Id id) {
     for (std::size_t page = first; page < first + range.memory.size() / 4096; ++page) {
       left.reset(page);
       if (vm.pages[page]) continue;
-      check(holder_[page] == 0 && !memory_.bad(page), fmt::format("page {} was adopted by another VM", page));
-      if (const auto why = memory_.forbidden(page, then))
-        check(false, fmt::format("page {} after a crash: {}", page, *why));
+      check(holder_[page] == 0 && !memory_.bad(page), "page {} was adopted by another VM", page);
+      if (const auto why = memory_.forbidden(page, then)) check(false, "page {} after a crash: {}", page, *why);
       memory_.write(page, then, false);
       holder_[page] = id;
       vm.pages.set(page);
       ++held_pages_;
     }
   }
-  check(left.none(), fmt::format("VM {} lost memory in a crash", id));
+  check(left.none(), "VM {} lost memory in a crash", id);
   vm.before.reset();
   vm.seen.reset();
 }
@@ -290,15 +289,15 @@ void World::check_everything() {
     for (; at < end; ++at) {
       const ExtentState state = extent->state();
       if (state == ExtentState::Clean) {
-        check(memory_.holds_only(at, table.pattern(*extent)), fmt::format("page {} is Clean and is not", at));
+        check(memory_.holds_only(at, table.pattern(*extent)), "page {} is Clean and is not", at);
       }
       if (state == ExtentState::Quarantined) ++quarantined;
       if (holder_[at] != 0) {
         check(state == ExtentState::Owned && table.holder(*extent).value() == holder_[at],
-              fmt::format("page {} is VM {}'s, and the table does not know", at, holder_[at]));
+              "page {} is VM {}'s, and the table does not know", at, holder_[at]);
       } else if (claims_.empty()) {
-        check(state != ExtentState::Owned,
-              fmt::format("page {} is nobody's, and the table says VM {}'s", at, table.holder(*extent).value()));
+        check(state != ExtentState::Owned, "page {} is nobody's, and the table says VM {}'s", at,
+              table.holder(*extent).value());
       }
     }
   }
@@ -308,15 +307,15 @@ void World::check_everything() {
     const Extent* const extent = table.find(base_ + job.first_page * 4096);
     const bool busy = extent->state() == ExtentState::Scrubbing || extent->state() == ExtentState::Cancelling;
     check(busy && extent->offset() == job.first_page * 4096 && extent->length().value() == job.pages * 4096,
-          fmt::format("the engine writes page {}, and the table does not know", job.first_page));
+          "the engine writes page {}, and the table does not know", job.first_page);
   }
   for (const auto& [id, pool] : pools_) {
     if (!pool.ready || pool.claims > 0) continue;
     const auto facts = manager_->dedicated_pool(DedicatedPoolId(id));
-    check(facts && facts->ready, fmt::format("pool {} is not there", id));
+    check(facts && facts->ready, "pool {} is not there", id);
     if (facts)
-      check(facts->size.value() == pool.pages * 4096,
-            fmt::format("pool {} has {} pages, not {}", id, facts->size.value() / 4096, pool.pages));
+      check(facts->size.value() == pool.pages * 4096, "pool {} has {} pages, not {}", id, facts->size.value() / 4096,
+            pool.pages);
   }
 }
 
@@ -331,7 +330,7 @@ void World::end() {
     time_ += std::chrono::seconds(1);
   }
   poll();
-  check(claims_.empty(), fmt::format("{} claims never ended", claims_.size()));
+  check(claims_.empty(), "{} claims never ended", claims_.size());
   check(!manager_->has_work(), "there is work left and nothing happens");
   check_sums();
   check_everything();
