@@ -69,7 +69,8 @@ bench: setup
 
 # Random runs with new seeds for SOAK_SECONDS; each prints its seed when it fails.
 soak: setup
-	$(call build,release,soak rtl_test)
+	$(call build,release,soak world rtl_test)
+	build/release/tests/world --seconds $(SOAK_SECONDS) --seed $(SEED)0000
 	build/release/tests/soak --seconds $(SOAK_SECONDS) --seed $(SEED)
 	SLUICE_RTL_FIRST_SEED=$$(($(SEED) * 1000)) SLUICE_RTL_SEEDS=200 build/release/tests/rtl_test --gtest_filter='RtlRandom.*'
 

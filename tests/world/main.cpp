@@ -99,7 +99,7 @@ void print_short_story(Report& report, const std::string& folder, std::size_t st
   fmt::print("see it again: world --seed {} --seconds 0 --steps {}\n", seed, steps);
 }
 
-int run(std::uint64_t seed, double seconds, std::size_t steps) {
+int run(std::uint64_t seed, double seconds, std::size_t steps, bool shrinks) {
   // A ledger lies on tmpfs.
   const test::TemporaryFolder folder(std::filesystem::exists("/dev/shm") ? "/dev/shm"
                                                                          : std::filesystem::temp_directory_path());
@@ -124,7 +124,8 @@ int run(std::uint64_t seed, double seconds, std::size_t steps) {
       },
       false);
   if (!well) {
-    print_short_story(report, folder.path(), steps);
+    if (shrinks) print_short_story(report, folder.path(), steps);
+    if (!shrinks) fmt::print("seed {} failed: {}\n", report.seed, report.message);
     return 1;
   }
   fmt::print("{} stories, {} events, {} claims granted: all as it should be; {:.2f} million events a second\n",
@@ -143,9 +144,11 @@ int main(int argc, char** argv) {
   app.add_option("--seed", seed, "The first one")->capture_default_str();
   app.add_option("--seconds", seconds, "How long; 0: one story")->capture_default_str();
   app.add_option("--steps", steps, "Of each story")->capture_default_str();
+  bool shrinks = true;
+  app.add_option("--shrink", shrinks, "0: a failing story is not made shorter")->capture_default_str();
   CLI11_PARSE(app, argc, argv);
   try {
-    return sluice::world::run(seed, seconds, steps);
+    return sluice::world::run(seed, seconds, steps, shrinks);
   } catch (const std::exception& error) {
     fmt::print(stderr, "world: {}\n", error.what());
     return 2;

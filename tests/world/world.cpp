@@ -268,7 +268,7 @@ void World::begin_reboot(const Step& step) {
     pool->second.pages += grown;
   }
   vm.down = true;
-  vm.old = vm.pages;
+  vm.old = vm.allowed.new_memory_after_reboot ? vm.pages : Pages();
   vm.before = vm.keeps() ? vm.pages : Pages();
   for (std::size_t page = 0; page < kPages; ++page) {
     if (!vm.pages[page]) continue;

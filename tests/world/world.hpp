@@ -51,7 +51,7 @@ class World {
     Placement placement;
     Pages pages;   ///< It was told of.
     Pages before;  ///< Kept for it while it is down.
-    Pages old;     ///< It held when it went down.
+    Pages old;     ///< Kept from it while it was down, and until it has other memory.
     Pages seen;    ///< It holds, was not told of yet, and may see by the groups as they were.
     int claims = 0;
   };
@@ -63,7 +63,7 @@ class World {
     bool abandoned = false;
     std::uint64_t step = 0;
     Pages before;  ///< Kept for it while it was down.
-    Pages old;     ///< It held when it went down.
+    Pages old;     ///< Kept from it while it was down, and until it has other memory.
   };
   struct Group {
     Id customer = 0;
