@@ -73,6 +73,11 @@ Result<void> MemoryManager::create_vm(const VmProfile& profile) {
   return {};
 }
 
+std::optional<VmProfile> MemoryManager::profile(VmId vm) const {
+  const auto found = vms_.find(vm);
+  return found == vms_.end() ? std::nullopt : std::optional(found->second.profile);
+}
+
 /// With the pages that memory there will have: those of the VM's or the pool's old memory, if there is any.
 Result<Placement> MemoryManager::complete(Placement placement, std::optional<PageKind> pages) const {
   if (pages && placement.pages && *placement.pages != *pages) {

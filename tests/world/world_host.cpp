@@ -256,7 +256,8 @@ void World::adopt(Id id) {
       left.reset(page);
       if (vm.pages[page]) continue;
       check(holder_[page] == 0 && !memory_.bad(page), "page {} was adopted by another VM", page);
-      if (const auto why = memory_.forbidden(page, then)) check(false, "page {} after a crash: {}", page, *why);
+      if (const auto why = vm.seen[page] ? std::nullopt : memory_.forbidden(page, then))
+        check(false, "page {} after a crash: {}", page, *why);
       memory_.write(page, then, false);
       holder_[page] = id;
       vm.pages.set(page);

@@ -116,6 +116,8 @@ class MemoryManager {
 
   /// Errors: InvalidArgument, IdUsedBefore, UnknownId, ForeignCustomer, WrongState.
   [[nodiscard]] Result<void> create_vm(const VmProfile& profile);
+  /// What a VM is now, with the pages that its memory has. nullopt: no such VM.
+  [[nodiscard]] std::optional<VmProfile> profile(VmId vm) const;
   /// Moves a VM to another group (unset: to none). Memory written before, by any member of either group, is scrubbed
   /// before it crosses over. Errors: UnknownId, ForeignCustomer, WrongState (a claim is pending).
   [[nodiscard]] Result<void> change_trust_group(VmId vm, TrustGroupId group);

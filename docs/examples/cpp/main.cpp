@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+// Two VMs of one customer live in a dedicated pool: what one leaves, the other takes as it is. Coroutines on
+// Boost.Asio.
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <cstdio>
+#include <exception>
+#include <sluice/driver/cpu_engine.hpp>
+#include <sluice/host/async_memory_manager.hpp>
+
+namespace asio = boost::asio;
+
+namespace {
+
+constexpr sluice::CustomerId kCustomer{1};
+constexpr sluice::DedicatedPoolId kPool{1};
+constexpr sluice::ByteCount kLength{4 << 20};
+
+asio::awaitable<bool> live(sluice::AsyncMemoryManager& async) {
+  sluice::MemoryManager& manager = async.manager();
+  co_await async.async_create_dedicated_pool(kPool, kCustomer, kLength, asio::use_awaitable);
+  std::puts("the pool is filled with clean memory");
+  bool recycled = false;
+  for (const sluice::VmId vm : {sluice::VmId(1), sluice::VmId(2)}) {
+    sluice::VmProfile profile;
+    profile.vm = vm;
+    profile.customer = kCustomer;
+    profile.pool = kPool;
+    manager.create_vm(profile).value();
+    const sluice::Grant grant = co_await async.async_allocate(vm, kLength, asio::use_awaitable);
+    recycled = grant.ranges.at(0).recycled;
+    std::printf("VM %llu got %s memory\n", static_cast<unsigned long long>(vm.value()),
+                recycled ? "recycled" : "clean");
+    manager.terminate(vm).value();
+  }
+  co_return recycled;
+}
+
+}  // namespace
+
+int main() {
+  auto memory = sluice::FileMemory::create(sluice::ByteCount(8 << 20), 1).value();
+  const sluice::MemorySpan windows[] = {memory->bricks()[0].memory};
+  auto engine = sluice::CpuEngine::create({}, windows).value();
+  sluice::MemoryManager manager(*memory, *engine);
+  asio::io_context io;
+  sluice::AsyncMemoryManager async(io.get_executor(), manager);
+  bool recycled = false;
+  asio::co_spawn(io, live(async), [&](const std::exception_ptr& error, bool result) {
+    if (error) std::rethrow_exception(error);
+    recycled = result;
+  });
+  io.run();
+  return recycled ? 0 : 1;
+}

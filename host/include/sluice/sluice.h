@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef SLUICE_H
+#define SLUICE_H
+
+/// @file
+/// The memory manager for C.
+///
+/// Objects are opaque and belong to who made them. Destroy them in the order manager, ledger, engine, memory. A
+/// function that can fail returns a code; sluice_last_message() says more. A call that fails has changed nothing, and
+/// no exception leaves a call. Identifiers are never 0 and never used again. Lengths are in bytes and whole pages.
+///
+/// Threads: a manager, its engine, ledger and memory are used by one thread at a time. Handlers are called from
+/// sluice_manager_poll() only, by its caller.
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/// What came of a call.
+enum {
+  SLUICE_OK = 0,
+  SLUICE_INVALID_ARGUMENT = 1,   ///< For example a length that is not a multiple of the page length.
+  SLUICE_UNKNOWN_ID = 2,         ///< A VM, pool or trust group that was never created, or has ended.
+  SLUICE_ID_USED_BEFORE = 3,     ///< Identifiers are never used again.
+  SLUICE_FOREIGN_CUSTOMER = 4,   ///< A pool or trust group of another customer.
+  SLUICE_WRONG_STATE = 5,        ///< The call does not fit what the VM or pool is doing now.
+  SLUICE_NOT_HELD = 6,           ///< Memory that the VM does not hold.
+  SLUICE_OUT_OF_MEMORY = 7,      ///< Not enough memory that could be granted.
+  SLUICE_SCRUB_UNAVAILABLE = 8,  ///< The engine has failed and the claim cannot be met without a scrub.
+  SLUICE_ABANDONED = 9,          ///< The claim was given up by its caller.
+  SLUICE_NO_RESOURCES = 10,      ///< The operating system refused memory, descriptors or room on a disk.
+  SLUICE_ENGINE = 11,            ///< An engine could not be made.
+  SLUICE_INTERNAL = 12           ///< Something that should not happen.
+};
+
+/// The version of the library, as "0.1.0".
+const char* sluice_version(void);
+/// A few words for a code.
+const char* sluice_error_text(int code);
+/// What the last call of this thread that failed had to say: the value that was wrong, and the way out.
+const char* sluice_last_message(void);
+
+/// How long the pages of memory are.
+enum {
+  SLUICE_PAGES_SMALL = 0,  ///< 4 KiB
+  SLUICE_PAGES_2MIB = 1,   ///< 2 MiB
+  SLUICE_PAGES_1GIB = 2    ///< 1 GiB
+};
+
+/// The pool's memory.
+typedef struct sluice_memory sluice_memory;
+/// A contiguous piece of memory.
+typedef struct sluice_piece {
+  void* base;       ///< Aligned to its pages.
+  uint64_t length;  ///< bytes
+  int fd;           ///< The file whose offset 0 is `base`; -1: none, and then no ledger.
+  int pages;        ///< SLUICE_PAGES_...
+  uint32_t node;    ///< NUMA node
+} sluice_piece;
+
+/// Memory from the kernel in `bricks` memfds.
+int sluice_memory_create(uint64_t brick_length, uint32_t bricks, int pages, sluice_memory** memory);
+/// The same in files of a folder on tmpfs or hugetlbfs, which outlive the process and are found again.
+int sluice_memory_open(const char* folder, uint64_t brick_length, uint32_t bricks, int pages, sluice_memory** memory);
+/// Memory that the caller owns and keeps mapped until the object is destroyed.
+int sluice_memory_wrap(const sluice_piece* pieces, size_t count, sluice_memory** memory);
+/// The i-th piece; SLUICE_INVALID_ARGUMENT after the last.
+int sluice_memory_piece(const sluice_memory* memory, size_t index, sluice_piece* piece);
+void sluice_memory_destroy(sluice_memory* memory);
+
+/// Whatever does the writing.
+typedef struct sluice_engine sluice_engine;
+/// Memory to fill with a pattern: byte (address mod 8) of it, little endian.
+typedef struct sluice_job {
+  void* base;
+  uint64_t length;  ///< bytes
+  uint64_t pattern;
+  int urgent;       ///< A VM waits for it.
+  uint64_t number;  ///< Names the job: give it back in its completion.
+} sluice_job;
+/// How a job ended.
+enum {
+  SLUICE_ZEROED = 1,     ///< All bytes were written, and the memory has acknowledged them.
+  SLUICE_CANCELLED = 2,  ///< It was asked to stop. The engine will not touch the memory again.
+  SLUICE_FAILED = 3      ///< The memory goes into quarantine.
+};
+/// Exactly one for each job that was taken.
+typedef struct sluice_completion {
+  uint64_t number;  ///< Of the job.
+  int outcome;      ///< SLUICE_ZEROED, SLUICE_CANCELLED, SLUICE_FAILED
+  uint64_t bytes;   ///< So many from the start were written.
+} sluice_completion;
+/// An engine that the caller owns. Each function gets the `context` of sluice_engine_wrap() and must not throw.
+typedef struct sluice_engine_operations {
+  const char* name;
+  size_t max_jobs;          ///< Taken, and not yet returned by poll.
+  uint64_t max_job_length;  ///< bytes
+  /// Takes the first n of `count` jobs and returns n; 0: busy.
+  size_t (*submit)(void* context, const sluice_job* jobs, size_t count);
+  /// Asks for a job to stop. It may end in any way before that is heard.
+  void (*cancel)(void* context, uint64_t number);
+  /// Writes at most `room` completions and returns how many. Never waits.
+  size_t (*poll)(void* context, sluice_completion* completions, size_t room);
+  /// Why it takes no more jobs, for ever; NULL: it does.
+  const char* (*fault)(void* context);
+} sluice_engine_operations;
+
+/// An engine by its name and options, as "cpu" or "cpu:threads=2,store=avx2". It may write `memory` and nothing else.
+int sluice_engine_open(const char* name, const sluice_memory* memory, sluice_engine** engine);
+/// `operations` is copied.
+int sluice_engine_wrap(const sluice_engine_operations* operations, void* context, sluice_engine** engine);
+void sluice_engine_destroy(sluice_engine* engine);
+
+/// What is known of the memory in a file that outlives the process.
+typedef struct sluice_ledger sluice_ledger;
+/// Opens or creates a file on tmpfs, used by one process at a time.
+int sluice_ledger_open(const char* path, const sluice_memory* memory, sluice_ledger** ledger);
+/// Why nothing of an old file is believed; "": it is, or there was none.
+const char* sluice_ledger_rejected(const sluice_ledger* ledger);
+void sluice_ledger_destroy(sluice_ledger* ledger);
+
+/// Gives memory to VMs and takes it back.
+typedef struct sluice_manager sluice_manager;
+/// How scrubs are done in the background. All zero: the defaults.
+typedef struct sluice_config {
+  uint32_t max_jobs;               ///< In flight; 0: 32.
+  uint64_t background_job_length;  ///< bytes; longer extents are scrubbed in pieces; 0: 64 MiB.
+  uint64_t clean_target;           ///< bytes kept clean, the rest when nobody has claimed memory; 0: all.
+  uint64_t idle_after_ns;          ///< Since the last claim; 0: 1 s.
+  double background_rate;          ///< bytes/s; 0: as the engine can.
+} sluice_config;
+/// `ledger` and `config` may be NULL.
+int sluice_manager_create(const sluice_memory* memory, sluice_engine* engine, sluice_ledger* ledger,
+                          const sluice_config* config, sluice_manager** manager);
+void sluice_manager_destroy(sluice_manager* manager);
+/// Submits scrubs, handles completions, calls handlers. Call it while sluice_manager_has_work().
+void sluice_manager_poll(sluice_manager* manager);
+int sluice_manager_has_work(const sluice_manager* manager);
+/// An eventfd that is readable when a poll has something to do because an engine has; -1: this engine has none, poll.
+int sluice_manager_fd(const sluice_manager* manager);
+/// In so many ns scrubs are due that are scheduled for later; -1: none.
+int64_t sluice_manager_next_scheduled_ns(const sluice_manager* manager);
+
+/// One run of granted memory.
+typedef struct sluice_range {
+  void* base;
+  uint64_t length;     ///< bytes
+  int fd;              ///< Its file; -1: none.
+  uint64_t fd_offset;  ///< bytes
+  int recycled;        ///< Handed over as it was. Otherwise filled with `pattern`.
+  uint64_t pattern;
+} sluice_range;
+/// Called once for each claim that was started, with a code and, if that is SLUICE_OK, what the VM holds now (none for
+/// a pool's claim). The ranges are gone when it returns.
+typedef void (*sluice_handler)(void* context, uint64_t claim, int code, const sluice_range* ranges, size_t count);
+
+/// What a VM allows to be recycled. Flags are 0 or not.
+typedef struct sluice_recycling {
+  int enabled;  ///< 0: nothing is recycled, whatever the others say.
+  int after_reboot;
+  int within_vm;
+  int dedicated_pool;
+  int trust_group;
+  int new_memory_after_reboot;  ///< It comes back with none of the memory that it had.
+  int keeps_left_over;          ///< What it does not need after a reboot stays reserved for it.
+  int pool_grows_on_reboot;     ///< What it holds beyond its dedicated pool joins that when it reboots.
+} sluice_recycling;
+/// When memory is scrubbed.
+enum {
+  SLUICE_AFTER_RELEASE = 0,
+  SLUICE_BEFORE_GRANT = 1,
+  SLUICE_BOTH = 2,
+  SLUICE_SCHEDULED = 3  ///< After the release and `delay_ns`.
+};
+/// What it is filled with.
+enum { SLUICE_FILL_ZEROS = 0, SLUICE_FILL_ONES = 1, SLUICE_FILL_PATTERN = 2, SLUICE_FILL_RANDOM = 3 };
+/// A VM, from its creation on.
+typedef struct sluice_vm {
+  size_t size;  ///< Of this structure: set by sluice_vm_init().
+  uint64_t vm;
+  uint64_t customer;
+  uint64_t pool;   ///< 0: the shared pool.
+  uint64_t group;  ///< 0: none.
+  sluice_recycling recycling;
+  int scrub_timing;  ///< SLUICE_AFTER_RELEASE and so on
+  uint64_t scrub_delay_ns;
+  int fill;  ///< SLUICE_FILL_...
+  uint64_t fill_pattern;
+  int pages;            ///< SLUICE_PAGES_...; -1: its pool's, or the smallest.
+  int64_t node;         ///< NUMA node; -1: any.
+  int only_node;        ///< No other node.
+  uint64_t contiguous;  ///< Ranges of at least so many bytes where there are such.
+} sluice_vm;
+/// The defaults: the shared pool, no group, everything recycled, zeros after the release.
+void sluice_vm_init(sluice_vm* vm);
+
+int sluice_group_create(sluice_manager* manager, uint64_t group, uint64_t customer, uint64_t inside);
+int sluice_group_enable(sluice_manager* manager, uint64_t group, int enabled);
+int sluice_group_destroy(sluice_manager* manager, uint64_t group);
+
+/// The pool can be used when the handler was called with SLUICE_OK. `claim` may be NULL.
+int sluice_pool_create(sluice_manager* manager, uint64_t pool, uint64_t customer, uint64_t length,
+                       sluice_handler handler, void* context, uint64_t* claim);
+int sluice_pool_grow(sluice_manager* manager, uint64_t pool, uint64_t length, sluice_handler handler, void* context,
+                     uint64_t* claim);
+int sluice_pool_shrink(sluice_manager* manager, uint64_t pool, uint64_t length);
+int sluice_pool_partition(sluice_manager* manager, uint64_t pool, uint64_t part, uint64_t length);
+int sluice_pool_merge(sluice_manager* manager, uint64_t pool, uint64_t other);
+int sluice_pool_destroy(sluice_manager* manager, uint64_t pool);
+
+int sluice_vm_create(sluice_manager* manager, const sluice_vm* vm);
+/// Recycling, scrubs and placement as in `vm`; its pool and its customer stay, its group changes if it is another.
+int sluice_vm_change(sluice_manager* manager, const sluice_vm* vm);
+/// The VM's own say: 0 means that it takes no memory but scrubbed memory.
+int sluice_vm_switch_recycling(sluice_manager* manager, uint64_t vm, int on);
+/// More memory. `claim` may be NULL.
+int sluice_vm_allocate(sluice_manager* manager, uint64_t vm, uint64_t length, sluice_handler handler, void* context,
+                       uint64_t* claim);
+int sluice_vm_release(sluice_manager* manager, uint64_t vm, void* base, uint64_t length);
+int sluice_vm_begin_reboot(sluice_manager* manager, uint64_t vm);
+int sluice_vm_finish_reboot(sluice_manager* manager, uint64_t vm, uint64_t length, sluice_handler handler,
+                            void* context, uint64_t* claim);
+int sluice_vm_terminate(sluice_manager* manager, uint64_t vm);
+/// 1: the claim was pending, its handler gets SLUICE_ABANDONED.
+int sluice_claim_abandon(sluice_manager* manager, uint64_t claim);
+
+/// VMs that held memory before a crash and that nobody has spoken for yet: writes at most `room` ids, returns how many
+/// there are.
+size_t sluice_manager_unadopted(const sluice_manager* manager, uint64_t* vms, size_t room);
+/// Such a VM lives. The handler is called at once with all that it holds.
+int sluice_vm_adopt(sluice_manager* manager, const sluice_vm* vm, sluice_handler handler, void* context);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,40 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Installs the library into an empty folder and builds and runs the examples with nothing but what is there.
+# usage: installed_test.sh SOURCE_DIR BUILD_DIR
+set -eu
+source=$1
+build=$2
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+cmake --install "$build" --prefix "$folder/tree" > "$folder/install.log" || { cat "$folder/install.log"; exit 1; }
+library=$(find "$folder/tree" -name libsluice.so)
+libdir=$(dirname "$library")
+
+echo "C, by pkg-config"
+# The prefix of a .pc file is where the tree was configured for: this one is elsewhere.
+flags=$(PKG_CONFIG_PATH="$libdir/pkgconfig" pkg-config --define-variable=prefix="$folder/tree" --cflags --libs sluice)
+# shellcheck disable=SC2086  # a list of flags
+cc -std=c11 -Wall -Wextra -Wpedantic -Werror "$source/docs/examples/c/main.c" $flags -o "$folder/c_example"
+LD_LIBRARY_PATH="$libdir" "$folder/c_example" > "$folder/c.out"
+cat "$folder/c.out"
+grep -q "after the reboot: the same memory, byte 0 is 0x5A" "$folder/c.out"
+grep -q "another customer: 0 bytes that are not zero" "$folder/c.out"
+
+echo "C++, by CMake"
+cmake -S "$source/docs/examples/cpp" -B "$folder/cpp" -DCMAKE_PREFIX_PATH="$folder/tree" > "$folder/cpp.log"
+cmake --build "$folder/cpp" >> "$folder/cpp.log" 2>&1 || { cat "$folder/cpp.log"; exit 1; }
+"$folder/cpp/example" > "$folder/cpp.out"
+cat "$folder/cpp.out"
+grep -q "VM 1 got clean memory" "$folder/cpp.out"
+grep -q "VM 2 got recycled memory" "$folder/cpp.out"
+
+echo "symbols"
+symbols=$(nm -D --defined-only "$library")
+echo "$symbols" | grep -q "sluice_vm_allocate@@SLUICE_0.1" || { echo "the symbols have no version"; exit 1; }
+# What is not ours stays inside.
+if echo "$symbols" | grep " [TBD] " | grep -v "sluice" | grep -q .; then
+  echo "foreign symbols are visible:"
+  echo "$symbols" | grep " [TBD] " | grep -v "sluice"
+  exit 1
+fi
