@@ -4,7 +4,7 @@ SEED ?= 1
 SOAK_SECONDS ?= 600
 SAMPLE := build/sample.csv
 
-.PHONY: run test generate diagrams prove synth coverage sanitize bench soak format lint setup clean
+.PHONY: run test generate reference install diagrams prove synth coverage sanitize sanitize-core bench soak format lint setup clean
 .DEFAULT_GOAL := run
 
 setup:
@@ -31,6 +31,16 @@ test: setup
 # What follows from rtl/ring.toml: the SystemVerilog package, the C++ header, the register tables.
 generate: setup
 	@tools/ring_format.py .
+
+# The API reference: build/reference/html/index.html
+reference: setup
+	@mkdir -p build && doxygen docs/Doxyfile
+
+# The library, its headers, and how CMake and pkg-config find it, below PREFIX.
+PREFIX ?= /usr/local
+install: setup
+	$(call build,release,sluice_library)
+	@cmake --install build/release --prefix $(PREFIX)
 
 # The timing diagrams of docs/rtl, from their scenarios.
 diagrams: setup
@@ -60,6 +70,15 @@ sanitize: setup
 	ctest --preset asan -j $(JOBS)
 	$(call build,tsan)
 	ctest --preset tsan -j $(JOBS)
+
+# The same of the manager, the world and the engines' drivers only: minutes.
+sanitize-core: setup
+	$(call build,asan,host_test driver_test world)
+	build/asan/tests/host_test --gtest_brief=1
+	build/asan/tests/driver_test --gtest_brief=1
+	build/asan/tests/world --seconds 20
+	$(call build,tsan,driver_test)
+	build/tsan/tests/driver_test --gtest_brief=1
 
 # What the engines reach, side by side, as ratios, and what the manager's books cost on large hosts.
 bench: setup

@@ -36,5 +36,7 @@ using Result = boost::system::result<T, Error>;
 
 }  // namespace sluice
 
+/// @cond
 template <>
 struct boost::system::is_error_code_enum<sluice::DriverErrc> : std::true_type {};
+/// @endcond

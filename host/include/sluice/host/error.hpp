@@ -24,5 +24,7 @@ enum class HostErrc {
 
 }  // namespace sluice
 
+/// @cond
 template <>
 struct boost::system::is_error_code_enum<sluice::HostErrc> : std::true_type {};
+/// @endcond

@@ -30,7 +30,9 @@ using ClaimId = StrongId<struct ClaimKindTag>;
 
 }  // namespace sluice
 
+/// @cond
 template <class Kind>
 struct std::hash<sluice::StrongId<Kind>> {
   std::size_t operator()(sluice::StrongId<Kind> id) const noexcept { return std::hash<std::uint64_t>{}(id.value()); }
 };
+/// @endcond
