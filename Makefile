@@ -73,6 +73,7 @@ sanitize: setup
 
 # The same of the manager, the world and the engines' drivers only: minutes.
 sanitize-core: setup
+	$(call build,dev,sluice_rtl_models sluice_rtl_default)
 	$(call build,asan,host_test driver_test world)
 	build/asan/tests/host_test --gtest_brief=1
 	build/asan/tests/driver_test --gtest_brief=1
