@@ -21,6 +21,10 @@ EngineOptionSet option_set(CpuOptions& options) {
   set.number("node", options.numa_node, 0, 1023, "workers run on the CPUs of this NUMA node only");
   set.bytes("rate", options.bytes_per_second, "bytes a second of background work; 0: no limit");
   set.bytes("chunk", options.chunk, "a cancel is noticed after so many bytes");
+  set.choice(
+      "catch-bus-errors", {"yes", "no"}, "yes",
+      [&options](std::size_t index) { options.catch_bus_errors = index == 0; },
+      "memory that is gone fails its job; no: it ends the process by SIGBUS");
   set.number("jobs", options.max_jobs, 1, 65'536, "jobs in flight at once");
   return set;
 }

@@ -5,6 +5,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "bus_errors.hpp"
 #include "cpu_affinity.hpp"
 
 namespace sluice {
@@ -33,10 +34,10 @@ CpuEngine::Workers::Workers(const CpuOptions& options, Windows windows, int even
       told_(options.max_jobs),
       progress_(options.threads),
       rate_limit_(options.bytes_per_second) {
+  if (options_.catch_bus_errors) catch_bus_errors();
   if (!options_.fill) {
     options_.fill = [kind = options.store.value_or(best_store())](MemorySpan memory, std::uint64_t pattern) {
-      fill_nontemporal(kind, memory, pattern);
-      return true;
+      return survives(memory, [&] { fill_nontemporal(kind, memory, pattern); });
     };
   }
   threads_.reserve(options_.threads);
@@ -152,9 +153,9 @@ CpuEngine::Workers::Done CpuEngine::Workers::run(const Work& job, Progress& prog
     const std::size_t readable = filled;  // a chunk behind the fill: by then it has left the CPU's buffers
     if (filled < size) {
       const MemorySpan chunk = next_chunk(job.memory, filled, size);
-      if (job.read_soon) {
-        fill_temporal(chunk, job.pattern);
-      } else if (!options_.fill(chunk, job.pattern)) {
+      const bool done = job.read_soon ? survives(chunk, [&] { fill_temporal(chunk, job.pattern); })
+                                      : options_.fill(chunk, job.pattern);
+      if (!done) {
         return ended(Outcome::Failed, FailureCause::SlaveError, filled);
       }
       filled += chunk.size();
@@ -162,7 +163,10 @@ CpuEngine::Workers::Done CpuEngine::Workers::run(const Work& job, Progress& prog
     if (verified < readable) {
       if (job.operation == Operation::FillVerify) store_fence();
       const MemorySpan chunk = next_chunk(job.memory, verified, readable);
-      const std::size_t equal = equal_prefix(chunk, job.pattern);
+      std::size_t equal = 0;
+      if (!survives(chunk, [&] { equal = equal_prefix(chunk, job.pattern); })) {
+        return ended(Outcome::Failed, FailureCause::SlaveError, verified);
+      }
       verified += equal;
       if (equal < chunk.size()) return ended(Outcome::Failed, FailureCause::Mismatch, verified);
     }

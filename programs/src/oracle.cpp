@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <set>
+
 namespace sluice {
 namespace {
 
@@ -16,22 +18,39 @@ std::uint64_t* words(MemorySpan memory) { return reinterpret_cast<std::uint64_t*
 
 }  // namespace
 
+TrustGroupId Oracle::larger(TrustGroupId group) const {
+  const auto found = larger_.find(group);
+  return found == larger_.end() || !found->second.is_set() ? group : found->second;
+}
+
+std::uint64_t Oracle::version(TrustGroupId group) const {
+  const auto found = versions_.find(group);
+  return found == versions_.end() ? 0 : found->second;
+}
+
 void Oracle::enroll(VmId vm, const Writer& writer) {
   writers_.push_back(writer);
-  writers_.back().group_version = writer.group.is_set() ? group_version_[writer.group] : 0;
+  writers_.back().group_version = version(writer.group);
+  writers_.back().larger_version = version(larger(writer.group));
   tag_of_vm_[vm] = static_cast<std::uint32_t>(writers_.size());
 }
 
 void Oracle::vm_created(VmId vm, CustomerId customer, TrustGroupId group, DedicatedPoolId pool) {
-  enroll(vm, {vm, customer, group, 0, pool});
+  enroll(vm, {vm, customer, group, pool});
 }
 
-/// Nobody of either group may see what was written before.
+/// Nobody of either group may see what was written before, nor of the groups around them if the VM leaves or enters
+/// one.
 void Oracle::group_changed(VmId vm, TrustGroupId group) {
   Writer writer = writers_[tag_of_vm_.at(vm) - 1];
   if (writer.group == group) return;
-  if (writer.group.is_set()) ++group_version_[writer.group];
-  if (group.is_set()) ++group_version_[group];
+  const TrustGroupId left = larger(writer.group);
+  const TrustGroupId joined = larger(group);
+  std::set<TrustGroupId> changed = {writer.group, group};
+  if (left != joined) changed.insert({left, joined});
+  for (const TrustGroupId each : changed) {
+    if (each.is_set()) ++versions_[each];
+  }
   writer.group = group;
   enroll(vm, writer);
 }
@@ -40,7 +59,9 @@ void Oracle::vm_ended(VmId vm) { tag_of_vm_.erase(vm); }
 
 void Oracle::fill(VmId vm, MemorySpan memory) {
   const Writer writer = writers_[tag_of_vm_.at(vm) - 1];
-  if (writer.group.is_set() && writer.group_version != group_version_[writer.group]) enroll(vm, writer);
+  if (writer.group_version != version(writer.group) || writer.larger_version != version(larger(writer.group))) {
+    enroll(vm, writer);
+  }
   const std::uint32_t tag = tag_of_vm_.at(vm);
   std::uint64_t* const begin = words(memory);
   std::uint64_t* const end = begin + memory.size() / sizeof(std::uint64_t);
@@ -52,8 +73,10 @@ bool Oracle::may_see(const Writer& reader, const Writer& writer) const {
   if (reader.vm == writer.vm) return true;
   if (reader.customer != writer.customer) return false;
   if (reader.pool.is_set() && reader.pool == writer.pool) return true;
-  return reader.group.is_set() && reader.group == writer.group &&
-         writer.group_version == group_version_.at(reader.group);
+  if (!reader.group.is_set() || !writer.group.is_set()) return false;
+  if (reader.group == writer.group && writer.group_version == version(reader.group)) return true;
+  const TrustGroupId around = larger(reader.group);
+  return around == larger(writer.group) && writer.larger_version == version(around);
 }
 
 std::optional<std::string> Oracle::inspect(VmId vm, MemorySpan memory, bool said_clean) {

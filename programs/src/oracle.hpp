@@ -18,6 +18,7 @@ namespace sluice {
 /// Each VM fills its memory with canaries: 64-bit words that name their writer and fit only their own address.
 class Oracle {
  public:
+  void group_created(TrustGroupId group, TrustGroupId inside) { larger_[group] = inside; }
   void vm_created(VmId vm, CustomerId customer, TrustGroupId group, DedicatedPoolId pool);
   void group_changed(VmId vm, TrustGroupId group);
   void vm_ended(VmId vm);
@@ -34,21 +35,27 @@ class Oracle {
   [[nodiscard]] ByteCount bytes_written() const { return bytes_written_; }
 
  private:
-  /// A VM between two changes of membership in its group. Its index + 1 is the tag in its canaries.
+  /// A VM between two changes of membership in its group or in the one around it. Its index + 1 is the tag in its
+  /// canaries.
   struct Writer {
     VmId vm;
     CustomerId customer;
     TrustGroupId group;
-    std::uint64_t group_version = 0;
     DedicatedPoolId pool;
+    std::uint64_t group_version = 0;
+    std::uint64_t larger_version = 0;
   };
 
   [[nodiscard]] bool may_see(const Writer& reader, const Writer& writer) const;
+  /// The group around this one, or itself.
+  [[nodiscard]] TrustGroupId larger(TrustGroupId group) const;
+  [[nodiscard]] std::uint64_t version(TrustGroupId group) const;
   void enroll(VmId vm, const Writer& writer);
 
   std::vector<Writer> writers_;
   std::unordered_map<VmId, std::uint32_t> tag_of_vm_;
-  std::unordered_map<TrustGroupId, std::uint64_t> group_version_;
+  std::unordered_map<TrustGroupId, std::uint64_t> versions_;
+  std::unordered_map<TrustGroupId, TrustGroupId> larger_;
   ByteCount bytes_read_;
   ByteCount bytes_written_;
 };

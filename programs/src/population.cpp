@@ -26,6 +26,7 @@ class Population {
       add_batch(std::span(arrivals).subspan(first, last - first));
       first = last;
     }
+    events_.insert(events_.begin(), groups_.begin(), groups_.end());
     std::stable_sort(events_.begin(), events_.end(),
                      [](const TraceEvent& a, const TraceEvent& b) { return a.time_ms < b.time_ms; });
     return std::move(events_);
@@ -38,13 +39,33 @@ class Population {
     return CustomerId(static_cast<std::uint64_t>(std::exp(random_.uniform() * std::log(most + 1.0))));
   }
 
+  /// The customer's groups are drawn with its first batch. Their ids: the customer's own for the larger one, or the
+  /// only one, and two beyond all customers for the groups inside it.
+  TrustGroupId draw_group(CustomerId customer) {
+    auto known = in_groups_.find(customer);
+    if (known == in_groups_.end()) {
+      std::vector<TrustGroupId> groups;
+      const TrustGroupId whole(customer.value());
+      const bool grouped = random_.chance(options_.group_share);
+      if (grouped && random_.chance(options_.nested_share)) {
+        groups_.push_back({0, TraceEventKind::CreateGroup, {}, customer, whole, {}, {}});
+        for (const std::uint64_t part : {1, 2}) {
+          groups.emplace_back(options_.customers + 2 * (customer.value() - 1) + part);
+          groups_.push_back({0, TraceEventKind::CreateGroup, {}, customer, groups.back(), {}, {}, whole});
+        }
+      } else if (grouped) {
+        groups.push_back(whole);
+      }
+      known = in_groups_.emplace(customer, std::move(groups)).first;
+    }
+    const std::vector<TrustGroupId>& groups = known->second;
+    if (groups.size() < 2) return groups.empty() ? TrustGroupId() : groups.front();
+    return groups[random_.below(groups.size())];
+  }
+
   void add_batch(std::span<const Arrival> batch) {
     const CustomerId customer = draw_customer();
-    const auto grouped = in_group_.find(customer);
-    const bool in_group = grouped != in_group_.end()
-                              ? grouped->second
-                              : in_group_.emplace(customer, random_.chance(options_.group_share)).first->second;
-    const TrustGroupId group(in_group ? customer.value() : 0);
+    const TrustGroupId group = draw_group(customer);
     DedicatedPoolId pool;
     std::int64_t pool_end_ms = 0;
     if (batch.size() >= 2 && random_.chance(options_.pool_share)) {
@@ -108,7 +129,8 @@ class Population {
   Random random_;
   std::int64_t end_ms_;
   std::vector<TraceEvent> events_;
-  std::map<CustomerId, bool> in_group_;
+  std::vector<TraceEvent> groups_;
+  std::map<CustomerId, std::vector<TrustGroupId>> in_groups_;
   std::uint64_t vms_ = 0;
   std::uint64_t pools_ = 0;
 };
@@ -122,11 +144,12 @@ std::vector<TraceEvent> populate(const std::vector<Arrival>& arrivals, std::int6
 
 std::string describe(const PopulationOptions& options) {
   return fmt::format(
-      "the customer of each batch (of {}), trust groups ({:.0f}% of customers), dedicated pools ({:.0f}% of batches of "
-      "2 "
-      "or more VMs), and for each VM and day {} reboots, {} balloons, {} group changes; seed {}",
-      options.customers, options.group_share * 100, options.pool_share * 100, options.reboots_per_day,
-      options.balloons_per_day, options.group_changes_per_day, options.seed);
+      "the customer of each batch (of {}), trust groups ({:.0f}% of customers, {:.0f}% of them with two groups "
+      "inside), "
+      "dedicated pools ({:.0f}% of batches of 2 or more VMs), and for each VM and day {} reboots, {} balloons, {} "
+      "group changes; seed {}",
+      options.customers, options.group_share * 100, options.nested_share * 100, options.pool_share * 100,
+      options.reboots_per_day, options.balloons_per_day, options.group_changes_per_day, options.seed);
 }
 
 }  // namespace sluice

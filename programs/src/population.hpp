@@ -23,6 +23,7 @@ struct PopulationOptions {
   std::uint64_t seed = 1;
   std::uint64_t customers = 200;        ///< Batches are spread over so many, few of them with most of the batches.
   double group_share = 0.5;             ///< Customers whose VMs share a trust group.
+  double nested_share = 0.3;            ///< Such customers with two groups inside that one, drawn for each batch.
   double pool_share = 0.05;             ///< Batches of two or more VMs that run in a dedicated pool of their own.
   double reboots_per_day = 1.0;         ///< Of each VM.
   double balloons_per_day = 1.0;        ///< Of each VM: down by a quarter to a half, later up again.

@@ -15,6 +15,10 @@ inline void add_population_options(CLI::App& app, PopulationOptions& options) {
   app.add_option("--group-share", options.group_share, "Share of customers whose VMs form a trust group")
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
+  app.add_option("--nested-share", options.nested_share,
+                 "Share of those customers whose group holds two smaller ones, with the VMs in them")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
   app.add_option("--pool-share", options.pool_share, "Share of batches of two or more VMs with a dedicated pool")
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();

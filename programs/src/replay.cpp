@@ -9,7 +9,8 @@ Replay::Replay(const Trace& trace, const BackingMemory& memory, Engine& engine, 
     : trace_(trace),
       options_(options),
       engine_(engine, options.scrub_rate / static_cast<double>(options.memory_scale)),
-      manager_(memory, engine_, {.background_job_length = options.job_length}) {}
+      manager_(memory, engine_,
+               {.background_job_length = options.job_length, .clock = [this] { return engine_.time(); }}) {}
 
 ReplayResult Replay::run(const std::atomic<bool>& stop, const std::function<void(std::size_t)>& progress) {
   scrub_everything(stop);
@@ -55,7 +56,8 @@ void Replay::scrub_everything(const std::atomic<bool>& stop) {
 void Replay::advance_to(std::chrono::nanoseconds time) {
   time += trace_start_;
   while (!failed()) {
-    const auto due = engine_.next_due();
+    auto due = engine_.next_due();
+    if (const auto scheduled = manager_.next_scheduled(); scheduled && (!due || *scheduled < *due)) due = scheduled;
     if (!due || *due > time) break;
     engine_.set_time(*due);
     drain_due();
@@ -95,6 +97,11 @@ void Replay::handle(const TraceEvent& event) {
     return result.has_value();
   };
   switch (event.kind) {
+    case TraceEventKind::CreateGroup:
+      if (!check(manager_.create_trust_group(event.group, event.customer, event.inside))) return;
+      groups_.insert(event.group);
+      oracle_.group_created(event.group, event.inside);
+      return;
     case TraceEventKind::CreatePool:
       handle_create_pool(event);
       return;
@@ -149,7 +156,10 @@ bool Replay::know_group(TrustGroupId group, CustomerId customer) {
 
 void Replay::handle_create(const TraceEvent& event) {
   if (!know_group(event.group, event.customer)) return;
-  if (auto created = manager_.create_vm({event.vm, event.customer, event.pool, event.group, {}}); !created) {
+  const EffectivePolicy policy = options_.policies.effective({event.vm, event.group, {}, event.customer});
+  if (auto created =
+          manager_.create_vm({event.vm, event.customer, event.pool, event.group, policy.recycle, policy.scrub, {}});
+      !created) {
     fail(created.error());
     return;
   }

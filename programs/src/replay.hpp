@@ -12,6 +12,7 @@
 #include "oracle.hpp"
 #include "paced_engine.hpp"
 #include "sluice/host/memory_manager.hpp"
+#include "sluice/host/policy.hpp"
 #include "trace.hpp"
 
 namespace sluice {
@@ -20,6 +21,7 @@ struct ReplayOptions {
   std::uint64_t memory_scale = 1024;             ///< Sizes of the trace are divided by it, and so is scrub_rate.
   double scrub_rate = 4.0 * 1024 * 1024 * 1024;  ///< Bytes a second of trace time, before scaling.
   ByteCount job_length = kMiB;                   ///< Longest background scrub, in the pool.
+  PolicyBook policies;                           ///< What holds for each VM from its birth. Fills are zeros.
 };
 
 /// How a replay ended.

@@ -117,7 +117,8 @@ boost::json::object report_json(const Trace& trace, const RunDescription& run, c
                   {"vms", run.vms},
                   {"events", result.events_done},
                   {"seed", run.seed},
-                  {"memory_scale", run.memory_scale}};
+                  {"memory_scale", run.memory_scale},
+                  {"policy", run.policy}};
   out["pool_bytes"] = run.pool.value();
   out["peak_demand_bytes"] = run.peak.value();
   out["granted_bytes"] = {{"total", total_granted(statistics).value()},
@@ -146,7 +147,7 @@ std::string report_text(const Trace& trace, const RunDescription& run, const Rep
   const ByteCount granted = total_granted(statistics);
   std::string out;
   const auto line = [&out](const std::string& name, const std::string& value) {
-    out += fmt::format("  {:<30} {}\n", name, value);
+    out += fmt::format("  {:<37} {}\n", name, value);
   };
   const auto share = [&](const std::string& name, ByteCount bytes) {
     line(name, fmt::format("{:>10}  {:5.1f} %", human_bytes(bytes), percent(bytes, granted)));
@@ -157,6 +158,7 @@ std::string report_text(const Trace& trace, const RunDescription& run, const Rep
   line("drawn", trace.drawn.empty() ? "nothing" : trace.drawn);
   line("replayed",
        fmt::format("{} VMs, {} events, sizes / {}, seed {}", run.vms, result.events_done, run.memory_scale, run.seed));
+  line("policy of all VMs", run.policy.empty() ? "built in" : run.policy);
   line("pool", fmt::format("{}, peak demand {}", human_bytes(run.pool), human_bytes(run.peak)));
   out += "memory granted\n";
   share("all", granted);

@@ -25,6 +25,7 @@ struct RunDescription {
   ByteCount peak;
   std::uint64_t memory_scale = 1;
   std::uint64_t seed = 0;
+  std::string policy;  ///< Where the policy of all VMs stands; empty: what is built in.
   std::size_t vms = 0;
   std::chrono::nanoseconds wall_time{0};
 };

@@ -38,6 +38,7 @@ class RunCommand final : public Command {
  private:
   void add_azure_options();
   [[nodiscard]] Result<Trace> read_trace() const;
+  [[nodiscard]] Result<void> read_policy();
   [[nodiscard]] Result<std::unique_ptr<BackingMemory>> make_memory(const EngineRegistry& registry,
                                                                    const std::vector<EngineName>& names) const;
   int replay(const Trace& trace, const TraceChecker& needs, const EngineRegistry& registry, const BackingMemory& memory,
@@ -52,6 +53,7 @@ class RunCommand final : public Command {
   std::string pages_ = "4K";
   bool json_ = false;
   std::string report_path_;
+  std::string policy_path_;
   ReplayOptions replay_;
   std::uint64_t scrub_rate_ = 4ULL << 30;
   std::uint64_t job_bytes_ = 1ULL << 20;
@@ -101,6 +103,10 @@ RunCommand::RunCommand(CLI::App& app)
       ->check(CLI::PositiveNumber)
       ->type_name("SIZE")
       ->default_str("1MiB");
+  command_
+      ->add_option("--policy", policy_path_,
+                   "A policy for all VMs: JSON, or TOML if so named (docs/policy.schema.json)")
+      ->type_name("FILE");
   command_->add_option("--seed", seed_, "Seed of all draws and of the simulated bus")->capture_default_str();
   command_->add_flag("--json", json_, "Print the report as JSON");
   command_->add_option("--report", report_path_, "Also write the report as JSON to this file");
@@ -129,6 +135,25 @@ Result<Trace> RunCommand::read_trace() const {
                              std::strerror(errno))};
   }
   return read_csv(in, trace_path_);
+}
+
+Result<void> RunCommand::read_policy() {
+  if (policy_path_.empty()) return {};
+  const std::filesystem::path path(policy_path_);
+  std::ifstream in(path);
+  const std::string text((std::istreambuf_iterator<char>(in)), {});
+  if (!in) {
+    return Error{HostErrc::InvalidArgument,
+                 fmt::format("cannot read the policy {}: {}", policy_path_, std::strerror(errno))};
+  }
+  auto policy = path.extension() == ".toml" ? Policy::from_toml(text) : Policy::from_json(text);
+  if (!policy) return Error{policy.error().code, fmt::format("{}: {}", policy_path_, policy.error().message)};
+  if (const auto fill = policy->value(PolicyField::Fill); fill && *fill != "zeros") {
+    return Error{
+        HostErrc::InvalidArgument,
+        fmt::format("{}: fill '{}': the oracle takes only zeros for clean; leave the fill out", policy_path_, *fill)};
+  }
+  return replay_.policies.attach({PolicyScope::Default, 0}, *policy);
 }
 
 Result<std::unique_ptr<BackingMemory>> RunCommand::make_memory(const EngineRegistry& registry,
@@ -174,6 +199,7 @@ int RunCommand::run() {
                    fmt::format("--job-size of {} bytes: give a multiple of {} bytes", job_bytes_, kPageSize.value())},
                   kExitUsage);
   }
+  if (auto read = read_policy(); !read) return refuse(read.error(), kExitBadInput);
   auto trace = read_trace();
   if (!trace) return refuse(trace.error(), kExitBadInput);
   TraceChecker needs(replay_.memory_scale);
@@ -230,6 +256,7 @@ int RunCommand::replay(const Trace& trace, const TraceChecker& needs, const Engi
   run.peak = needs.peak();
   run.memory_scale = replay_.memory_scale;
   run.seed = seed_;
+  run.policy = policy_path_;
   run.vms = needs.vm_count();
   ReplayResult result;
   {

@@ -16,6 +16,8 @@ ByteCount scaled(ByteCount bytes, std::uint64_t memory_scale) {
 
 std::string_view to_string(TraceEventKind kind) {
   switch (kind) {
+    case TraceEventKind::CreateGroup:
+      return "create_group";
     case TraceEventKind::CreatePool:
       return "create_pool";
     case TraceEventKind::DestroyPool:
@@ -50,6 +52,9 @@ std::optional<TraceProblem> TraceChecker::add(const TraceEvent& event) {
   }
   std::optional<TraceProblem> problem;
   switch (event.kind) {
+    case TraceEventKind::CreateGroup:
+      problem = add_create_group(event);
+      break;
     case TraceEventKind::CreatePool:
     case TraceEventKind::DestroyPool:
       problem = add_pool_event(event);
@@ -90,9 +95,23 @@ std::optional<TraceProblem> TraceChecker::add_pool_event(const TraceEvent& event
   return std::nullopt;
 }
 
+std::optional<TraceProblem> TraceChecker::add_create_group(const TraceEvent& event) {
+  if (!event.group.is_set()) return TraceProblem{"group", "a trust group id from 1"};
+  if (groups_.contains(event.group)) return TraceProblem{"group", "a new trust group id: ids are never used again"};
+  if (!event.customer.is_set()) return TraceProblem{"customer", "a customer id from 1"};
+  if (event.inside.is_set()) {
+    const auto larger = groups_.find(event.inside);
+    if (larger == groups_.end()) return TraceProblem{"inside", "a trust group that exists"};
+    if (larger->second.inside) return TraceProblem{"inside", "a trust group that does not lie inside another one"};
+    if (auto problem = check_group(event.inside, event.customer)) return TraceProblem{"inside", problem->expected};
+  }
+  groups_[event.group] = {event.customer, event.inside.is_set()};
+  return std::nullopt;
+}
+
 std::optional<TraceProblem> TraceChecker::check_group(TrustGroupId group, CustomerId customer) {
   if (!group.is_set()) return std::nullopt;
-  const CustomerId owner = groups_.emplace(group, customer).first->second;
+  const CustomerId owner = groups_.emplace(group, Group{customer}).first->second.customer;
   if (owner == customer) return std::nullopt;
   return TraceProblem{
       "group", fmt::format("a trust group of customer {}, this one is customer {}'s", customer.value(), owner.value())};
@@ -146,6 +165,7 @@ std::optional<TraceProblem> TraceChecker::add_vm_event(const TraceEvent& event) 
       resize(vm.bytes, 0);
       if (vm.pool.is_set()) --pools_[vm.pool].vms;
       return std::nullopt;
+    case TraceEventKind::CreateGroup:
     case TraceEventKind::CreatePool:
     case TraceEventKind::DestroyPool:
     case TraceEventKind::Create:

@@ -17,6 +17,7 @@
 namespace sluice {
 
 enum class TraceEventKind : std::uint8_t {
+  CreateGroup,
   CreatePool,
   DestroyPool,
   Create,
@@ -27,7 +28,7 @@ enum class TraceEventKind : std::uint8_t {
   Terminate,
 };
 
-/// One event in the life of a VM or of a dedicated pool. docs/TRACES.md says which fields each kind uses.
+/// One event in the life of a VM, a trust group or a dedicated pool. docs/TRACES.md says which fields each kind uses.
 struct TraceEvent {
   std::int64_t time_ms = 0;
   TraceEventKind kind = TraceEventKind::Create;
@@ -36,6 +37,7 @@ struct TraceEvent {
   TrustGroupId group;
   DedicatedPoolId pool;
   ByteCount bytes;
+  TrustGroupId inside{};  ///< The larger group around `group`.
 };
 
 struct Trace {
@@ -76,6 +78,12 @@ class TraceChecker {
     bool alive = true;
   };
 
+  struct Group {
+    CustomerId customer;
+    bool inside = false;  ///< Another one.
+  };
+
+  [[nodiscard]] std::optional<TraceProblem> add_create_group(const TraceEvent& event);
   [[nodiscard]] std::optional<TraceProblem> add_pool_event(const TraceEvent& event);
   [[nodiscard]] std::optional<TraceProblem> add_create(const TraceEvent& event);
   [[nodiscard]] std::optional<TraceProblem> add_vm_event(const TraceEvent& event);
@@ -86,7 +94,7 @@ class TraceChecker {
   std::int64_t last_time_ms_ = 0;
   std::map<VmId, Vm> vms_;
   std::map<DedicatedPoolId, Pool> pools_;
-  std::map<TrustGroupId, CustomerId> groups_;
+  std::map<TrustGroupId, Group> groups_;
   std::uint64_t in_use_ = 0;  // bytes, scaled
   ByteCount peak_;
 };

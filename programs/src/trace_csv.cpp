@@ -11,13 +11,15 @@
 namespace sluice {
 namespace {
 
-constexpr std::array<std::string_view, 7> kColumns = {"time_s", "event", "vm", "customer", "group", "pool", "bytes"};
-constexpr std::string_view kHeader = "time_s,event,vm,customer,group,pool,bytes";
+constexpr std::array<std::string_view, 8> kColumns = {"time_s", "event", "vm",    "customer",
+                                                      "group",  "pool",  "bytes", "inside"};
+constexpr std::string_view kHeader = "time_s,event,vm,customer,group,pool,bytes,inside";
 /// The generator says what it drew; who replays the trace reports it.
 constexpr std::string_view kDrawnRemark = "# drawn: ";
-constexpr std::array<TraceEventKind, 8> kKinds = {
-    TraceEventKind::CreatePool,  TraceEventKind::DestroyPool, TraceEventKind::Create,      TraceEventKind::BalloonUp,
-    TraceEventKind::BalloonDown, TraceEventKind::Reboot,      TraceEventKind::ChangeGroup, TraceEventKind::Terminate};
+constexpr std::array<TraceEventKind, 9> kKinds = {
+    TraceEventKind::CreateGroup, TraceEventKind::CreatePool,  TraceEventKind::DestroyPool,
+    TraceEventKind::Create,      TraceEventKind::BalloonUp,   TraceEventKind::BalloonDown,
+    TraceEventKind::Reboot,      TraceEventKind::ChangeGroup, TraceEventKind::Terminate};
 
 struct Field {
   std::string_view text;
@@ -77,11 +79,13 @@ Result<TraceEvent> parse_event(const Fields& fields, const std::string& name, st
   const auto kind = std::find_if(kKinds.begin(), kKinds.end(),
                                  [&](TraceEventKind each) { return to_string(each) == fields[1].text; });
   if (kind == kKinds.end()) {
-    return bad_line(name, line, fields[1],
-                    "create_pool, destroy_pool, create, balloon_up, balloon_down, reboot, change_group or terminate");
+    return bad_line(
+        name, line, fields[1],
+        "create_group, create_pool, destroy_pool, create, balloon_up, balloon_down, reboot, change_group or "
+        "terminate");
   }
   event.kind = *kind;
-  std::array<std::uint64_t, 5> numbers{};
+  std::array<std::uint64_t, 6> numbers{};
   for (std::size_t index = 0; index < numbers.size(); ++index) {
     const auto number = parse_number(fields[index + 2].text);
     if (!number) return bad_line(name, line, fields[index + 2], "a whole number, or nothing");
@@ -94,6 +98,7 @@ Result<TraceEvent> parse_event(const Fields& fields, const std::string& name, st
   event.group = TrustGroupId(numbers[2]);
   event.pool = DedicatedPoolId(numbers[3]);
   event.bytes = ByteCount(numbers[4]);
+  event.inside = TrustGroupId(numbers[5]);
   return event;
 }
 
@@ -140,9 +145,10 @@ void write_csv(const Trace& trace, std::ostream& out) {
   fmt::print(out, "{}\n", kHeader);
   if (!trace.drawn.empty()) fmt::print(out, "{}{}\n", kDrawnRemark, trace.drawn);
   for (const TraceEvent& event : trace.events) {
-    fmt::print(out, "{}.{:03},{},{},{},{},{},{}\n", event.time_ms / 1000, event.time_ms % 1000, to_string(event.kind),
-               optional(event.vm.value()), optional(event.customer.value()), optional(event.group.value()),
-               optional(event.pool.value()), optional(event.bytes.value()));
+    fmt::print(out, "{}.{:03},{},{},{},{},{},{},{}\n", event.time_ms / 1000, event.time_ms % 1000,
+               to_string(event.kind), optional(event.vm.value()), optional(event.customer.value()),
+               optional(event.group.value()), optional(event.pool.value()), optional(event.bytes.value()),
+               optional(event.inside.value()));
   }
 }
 

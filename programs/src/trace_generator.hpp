@@ -11,7 +11,8 @@ struct GeneratorOptions {
   PopulationOptions population{.seed = 1,
                                .customers = 20,
                                .group_share = 0.6,
-                               .pool_share = 0.15,
+                               .nested_share = 0.5,
+                               .pool_share = 0.2,
                                .reboots_per_day = 12.0,
                                .balloons_per_day = 12.0,
                                .group_changes_per_day = 1.0};

@@ -4,15 +4,18 @@
 #include <fmt/format.h>
 #include <malloc.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
 #include <deque>
+#include <filesystem>
 #include <functional>
 #include <optional>
 #include <stdexcept>
 #include <vector>
 
+#include "sluice/host/ledger.hpp"
 #include "sluice/host/memory_manager.hpp"
 
 namespace sluice {
@@ -54,41 +57,70 @@ class NullEngine final : public Engine {
   std::uint32_t next_ = 0;
 };
 
-/// Addresses that nothing is behind.
-class ModelledMemory {
+/// Addresses that nothing is behind, with an empty file for a ledger to know them by.
+class ModelledMemory final : public BackingMemory {
  public:
-  explicit ModelledMemory(ByteCount length) : length_(length.value()) {
-    base_ = ::mmap(nullptr, length_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (base_ == MAP_FAILED) throw std::runtime_error(fmt::format("no room for {} bytes of addresses", length_));
+  explicit ModelledMemory(ByteCount length) : file_(::memfd_create("modelled", MFD_CLOEXEC)) {
+    void* const base = ::mmap(nullptr, length.value(), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (base == MAP_FAILED || file_ < 0) {
+      throw std::runtime_error(fmt::format("no room for {} bytes of addresses", length.value()));
+    }
+    brick_.memory = {static_cast<std::byte*>(base), length.value()};
+    brick_.fd = file_;
   }
-  ~ModelledMemory() { ::munmap(base_, length_); }
-  ModelledMemory(const ModelledMemory&) = delete;
-  ModelledMemory& operator=(const ModelledMemory&) = delete;
+  ~ModelledMemory() override {
+    ::munmap(brick_.memory.data(), brick_.memory.size());
+    ::close(file_);
+  }
 
-  [[nodiscard]] MemorySpan all() const { return {static_cast<std::byte*>(base_), length_}; }
+  [[nodiscard]] std::span<const Brick> bricks() const override { return {&brick_, 1}; }
+  [[nodiscard]] ByteCount length() const { return length_of(brick_.memory); }
 
  private:
-  void* base_;
-  std::size_t length_;
+  int file_;
+  Brick brick_;
+};
+
+/// A ledger in memory, which goes when this goes.
+class TemporaryLedger {
+ public:
+  explicit TemporaryLedger(const ModelledMemory& memory)
+      : path_(fmt::format("/dev/shm/sluice-host-bench-{}", ::getpid())) {
+    auto opened = Ledger::open(path_, memory.bricks());
+    if (!opened) throw std::runtime_error(opened.error().message);
+    ledger_ = std::move(*opened);
+  }
+  ~TemporaryLedger() {
+    ledger_.reset();
+    std::filesystem::remove(path_);
+    std::filesystem::remove(path_ + ".lock");
+  }
+  TemporaryLedger(const TemporaryLedger&) = delete;
+  TemporaryLedger& operator=(const TemporaryLedger&) = delete;
+
+  [[nodiscard]] Ledger& get() { return *ledger_; }
+
+ private:
+  std::string path_;
+  std::unique_ptr<Ledger> ledger_;
 };
 
 class Host {
  public:
-  explicit Host(ByteCount length)
-      : addresses_(length),
-        pieces_{addresses_.all()},
+  Host(ByteCount length, bool with_ledger)
+      : memory_(length),
+        ledger_(with_ledger ? std::make_unique<TemporaryLedger>(memory_) : nullptr),
         heap_before_(heap()),
-        memory_(ForeignMemory::create(pieces_).value()),
-        manager_(*memory_, engine_, {.max_jobs_in_flight = 1024, .background_job_length = ByteCount(1ULL << 30)}) {
+        manager_(make_manager()) {
     settle();
     // Piece by piece, in turn: nobody's pieces lie side by side.
     for (std::uint64_t vm = 1; vm <= kVms; ++vm) create(vm);
     const std::uint64_t pieces = length.value() / kPiece.value();
     for (std::uint64_t piece = 0; piece < pieces; ++piece) {
-      grant(manager_.allocate(VmId(1 + piece % kVms), kPiece, handler()));
+      grant(manager_->allocate(VmId(1 + piece % kVms), kPiece, handler()));
     }
     next_vm_ = kVms + 1;
-    extents_ = manager_.extents().count();
+    extents_ = manager_->extents().count();
     heap_per_extent_ = static_cast<double>(heap() - heap_before_) / static_cast<double>(extents_);
   }
 
@@ -105,8 +137,8 @@ class Host {
   };
   Figures measure() {
     // Old VMs make room for large ones; what they leave is clean and scattered.
-    const std::uint64_t ending = kClaim.value() * kVms / addresses_.all().size() + 1;
-    for (std::uint64_t vm = 1; vm <= ending; ++vm) check(manager_.terminate(VmId(vm)));
+    const std::uint64_t ending = kClaim.value() * kVms / memory_.length().value() + 1;
+    for (std::uint64_t vm = 1; vm <= ending; ++vm) check(manager_->terminate(VmId(vm)));
     settle();
     std::vector<double> grants;
     std::vector<double> releases;
@@ -118,30 +150,30 @@ class Host {
       std::size_t ranges = 0;
       grants.push_back(time([&] { ranges = take(first); }) / static_cast<double>(ranges));
       reboots.push_back(time([&] {
-                          check(manager_.begin_reboot(VmId(first)));
-                          static_cast<void>(grant(manager_.finish_reboot(VmId(first), kClaim, handler())));
+                          check(manager_->begin_reboot(VmId(first)));
+                          static_cast<void>(grant(manager_->finish_reboot(VmId(first), kClaim, handler())));
                         }) /
                         static_cast<double>(ranges));
       const std::uint64_t second = create(next_vm_, first % kGroups);
       // Left for the group: else the engine begins to scrub it.
-      check(manager_.change_scrub_settings(VmId(first),
-                                           {.timing = ScrubTiming::Scheduled, .delay = std::chrono::hours(1)}));
-      releases.push_back(time([&] { check(manager_.terminate(VmId(first))); }) / static_cast<double>(ranges));
-      const auto before = manager_.statistics().recycled_for(Reason::TrustGroup);
+      check(manager_->change_scrub_settings(VmId(first),
+                                            {.timing = ScrubTiming::Scheduled, .delay = std::chrono::hours(1)}));
+      releases.push_back(time([&] { check(manager_->terminate(VmId(first))); }) / static_cast<double>(ranges));
+      const auto before = manager_->statistics().recycled_for(Reason::TrustGroup);
       groups.push_back(time([&] { ranges = take(second); }) / static_cast<double>(ranges));
-      if (manager_.statistics().recycled_for(Reason::TrustGroup) - before != kClaim) {
+      if (manager_->statistics().recycled_for(Reason::TrustGroup) - before != kClaim) {
         throw std::runtime_error("the group's memory was not recycled");
       }
-      check(manager_.terminate(VmId(second)));
+      check(manager_->terminate(VmId(second)));
       settle();
       const std::uint64_t third = create(next_vm_);
       for (int piece = 0; piece < 100; ++piece) {
         small.push_back(time([&] {
-          grant(manager_.allocate(VmId(third), kPiece, handler()));
-          check(manager_.release(VmId(third), last_.ranges.at(0).memory));
+          grant(manager_->allocate(VmId(third), kPiece, handler()));
+          check(manager_->release(VmId(third), last_.ranges.at(0).memory));
         }));
       }
-      check(manager_.terminate(VmId(third)));
+      check(manager_->terminate(VmId(third)));
       settle();
     }
     return {median(grants), median(releases), median(reboots), median(groups), median(small)};
@@ -167,11 +199,18 @@ class Host {
     if (!result) throw std::runtime_error(result.error().message);
   }
 
+  std::unique_ptr<MemoryManager> make_manager() {
+    const ScrubberConfig config{.max_jobs_in_flight = 1024, .background_job_length = ByteCount(1ULL << 30)};
+    if (!ledger_) return std::make_unique<MemoryManager>(memory_, engine_, config);
+    auto recovered = MemoryManager::recover(memory_, engine_, ledger_->get(), config);
+    check(recovered);
+    return std::move(*recovered);
+  }
   std::uint64_t create(std::uint64_t vm, std::optional<std::uint64_t> group = std::nullopt) {
     next_vm_ = vm + 1;
     const TrustGroupId id(1 + group.value_or(vm % kGroups));
-    static_cast<void>(manager_.create_trust_group(id, CustomerId(id.value())));
-    check(manager_.create_vm({VmId(vm), CustomerId(id.value()), {}, id, {}, {}, {}}));
+    static_cast<void>(manager_->create_trust_group(id, CustomerId(id.value())));
+    check(manager_->create_vm({VmId(vm), CustomerId(id.value()), {}, id, {}, {}, {}}));
     return vm;
   }
   GrantHandler handler() {
@@ -184,22 +223,21 @@ class Host {
   void grant(const Result<ClaimId>& claim) {
     check(claim);
     granted_ = false;
-    while (!granted_) manager_.poll();
+    while (!granted_) manager_->poll();
   }
   std::size_t take(std::uint64_t vm) {
-    grant(manager_.allocate(VmId(vm), kClaim, handler()));
+    grant(manager_->allocate(VmId(vm), kClaim, handler()));
     return last_.ranges.size();
   }
   void settle() {
-    while (manager_.has_work()) manager_.poll();
+    while (manager_->has_work()) manager_->poll();
   }
 
-  ModelledMemory addresses_;
-  MemorySpan pieces_[1];
+  ModelledMemory memory_;
+  std::unique_ptr<TemporaryLedger> ledger_;  ///< nullptr: none.
   std::size_t heap_before_;
-  std::unique_ptr<ForeignMemory> memory_;
   NullEngine engine_;
-  MemoryManager manager_;
+  std::unique_ptr<MemoryManager> manager_;
   std::uint64_t next_vm_ = 1;
   bool granted_ = false;
   Grant last_;
@@ -222,21 +260,29 @@ void run() {
   };
   std::vector<Host::Figures> figures;
   std::vector<std::string> books;
-  for (const std::uint64_t tebibytes : {1ULL, 16ULL}) {
-    fmt::print("{} TiB: filling the host with {} VMs\n", tebibytes, kVms);
+  struct Size {
+    std::uint64_t tebibytes;
+    bool with_ledger;
+  };
+  for (const auto& [tebibytes, with_ledger] : {Size{1, false}, Size{16, false}, Size{1, true}}) {
+    fmt::print("{} TiB{}: filling the host with {} VMs\n", tebibytes, with_ledger ? " with a ledger" : "", kVms);
     std::fflush(stdout);
-    Host host(ByteCount(tebibytes << 40));
+    Host host(ByteCount(tebibytes << 40), with_ledger);
     books.push_back(fmt::format("{:.1f} B ({} extents)", host.heap_per_extent(), host.extents()));
     figures.push_back(host.measure());
   }
   fmt::print("\nThe memory manager on modelled memory, {} VMs, pieces of 2 MiB; medians of {} rounds\n", kVms, kRounds);
-  fmt::print("{:<36}{:>24}{:>24}{:>10}  {}\n", "time for each extent", "1 TiB", "16 TiB", "ratio", "goal");
+  fmt::print("{:<36}{:>24}{:>24}{:>10}{:>24}  {}\n", "time for each extent", "1 TiB", "16 TiB", "ratio",
+             "1 TiB with a ledger", "goal");
   for (const Row& row : kRows) {
     const double small = figures[0].*row.figure;
     const double large = figures[1].*row.figure;
-    fmt::print("{:<36}{:>21.0f} ns{:>21.0f} ns{:>10.2f}  {}\n", row.what, small, large, large / small, row.goal);
+    fmt::print("{:<36}{:>21.0f} ns{:>21.0f} ns{:>10.2f}{:>21.0f} ns  {}\n", row.what, small, large, large / small,
+               figures[2].*row.figure, row.goal);
   }
-  fmt::print("{:<36}{:>24}{:>24}{:>10}  {}\n", "memory of the books, each extent", books[0], books[1], "", "64 B");
+  fmt::print("{:<36}{:>24}{:>24}{:>10}{:>24}  {}\n", "memory of the books, each extent", books[0], books[1], "",
+             books[2], "64 B");
+  fmt::print("A ledger's file has 16 B more for each extent.\n");
 }
 
 }  // namespace

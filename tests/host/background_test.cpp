@@ -12,7 +12,6 @@ using std::chrono::seconds;
 constexpr VmId kA{1};
 constexpr VmId kB{2};
 constexpr CustomerId kCustomer{1};
-constexpr CustomerId kOtherCustomer{2};
 
 /// A host whose clock the test moves, all dirty but for what the background has done.
 class Background : public ::testing::Test {

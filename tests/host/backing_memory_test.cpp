@@ -3,8 +3,11 @@
 
 #include <gtest/gtest.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "manager_fixture.hpp"
+#include "sluice/driver/cpu_engine.hpp"
+#include "support/temporary_folder.hpp"
 
 namespace sluice::test {
 namespace {
@@ -81,6 +84,22 @@ TEST(FileMemory, MoreThanTheMachineHasIsAnError) {
   const auto memory = FileMemory::create(ByteCount(1ULL << 56), 1);
   ASSERT_FALSE(memory);
   EXPECT_EQ(memory.error().code, HostErrc::NoResources);
+}
+
+/// Somebody cuts a file while it is memory: what is gone is quarantined, the rest can be used.
+TEST(FileMemory, ThatVanishesIsQuarantined) {
+  const TemporaryFolder folder;
+  auto memory = FileMemory::open(folder.path(), ByteCount(1 << 20), 2);
+  ASSERT_TRUE(memory) << memory.error().message;
+  const MemorySpan windows[] = {(*memory)->bricks()[0].memory, (*memory)->bricks()[1].memory};
+  auto engine = CpuEngine::create({}, windows);
+  ASSERT_TRUE(engine);
+  MemoryManager manager(**memory, **engine, {.background_job_length = ByteCount(1 << 18)});
+  ASSERT_EQ(::ftruncate((*memory)->bricks()[1].fd, 1 << 19), 0);
+  while (manager.has_work()) manager.poll();
+  EXPECT_EQ(manager.extents().bytes(ExtentState::Quarantined), ByteCount(1 << 19));
+  EXPECT_EQ(manager.extents().bytes(ExtentState::Clean), ByteCount(3 << 19));
+  EXPECT_FALSE(manager.fault());
 }
 
 TEST(ForeignMemory, RefusesWhatIsNotPages) {

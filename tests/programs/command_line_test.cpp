@@ -52,7 +52,7 @@ TEST_F(CommandLine, RunsBothEnginesToAReport) {
   for (const std::string engine : {"cpu", "rtl"}) {
     const Outcome outcome = sluice(run("--engine " + engine));
     EXPECT_EQ(outcome.exit_code, kExitOk) << outcome.output;
-    EXPECT_NE(outcome.output.find("leaks found                    0"), std::string::npos) << outcome.output;
+    EXPECT_NE(outcome.output.find("leaks found                           0"), std::string::npos) << outcome.output;
   }
 }
 
@@ -120,7 +120,7 @@ TEST_F(CommandLine, RefusesMissingAndMalformedTraces) {
   EXPECT_EQ(outcome.exit_code, kExitBadInput);
   EXPECT_NE(outcome.output.find("No such file"), std::string::npos) << outcome.output;
   generate();
-  std::ofstream(trace_, std::ios::app) << "zzz,create,999,1,,,4096\n";
+  std::ofstream(trace_, std::ios::app) << "zzz,create,999,1,,,4096,\n";
   outcome = sluice(run("--engine cpu"));
   EXPECT_EQ(outcome.exit_code, kExitBadInput);
   EXPECT_NE(outcome.output.find(":1: 'zzz'"), std::string::npos) << outcome.output;
@@ -199,7 +199,7 @@ TEST_F(CommandLine, BusErrorsEndWithAReportAndExitCode5) {
   generate();
   const Outcome outcome = sluice(run("--engine rtl:bus-error-rate=0.0003 --seed 5"));
   EXPECT_EQ(outcome.exit_code, kExitQuarantined) << outcome.output;
-  EXPECT_NE(outcome.output.find("leaks found                    0"), std::string::npos) << outcome.output;
+  EXPECT_NE(outcome.output.find("leaks found                           0"), std::string::npos) << outcome.output;
 }
 
 TEST_F(CommandLine, WithoutScrubbingTheOracleFailsAtOnce) {
@@ -207,6 +207,40 @@ TEST_F(CommandLine, WithoutScrubbingTheOracleFailsAtOnce) {
   const Outcome outcome = sluice(run("--engine cpu --test-skip-scrub"));
   EXPECT_EQ(outcome.exit_code, kExitLeak) << outcome.output;
   EXPECT_NE(outcome.output.find("LEAK: byte 0 of"), std::string::npos) << outcome.output;
+}
+
+TEST_F(CommandLine, PolicyHoldsForAllVms) {
+  generate();
+  const auto skipped_and_scrubbed_before_grant = [&](const std::string& file, const std::string& text) {
+    std::ofstream(folder_ / file) << text;
+    const Outcome outcome = sluice(run("--engine cpu --json --policy " + (folder_ / file).string()));
+    EXPECT_EQ(outcome.exit_code, kExitOk) << outcome.output;
+    const auto granted = boost::json::parse(outcome.output).at("granted_bytes");
+    std::uint64_t skipped = 0;
+    for (const auto& reason : granted.at("skipped").as_object()) skipped += reason.value().to_number<std::uint64_t>();
+    return std::pair(skipped, granted.at("scrubbed_first").at("scrub_before_grant").to_number<std::uint64_t>());
+  };
+  EXPECT_GT(skipped_and_scrubbed_before_grant("all.json", "{}").first, 0U);
+  const auto nothing =
+      skipped_and_scrubbed_before_grant("none.toml", "enable = false\nscrub_timing = \"before_grant\"\n");
+  EXPECT_EQ(nothing.first, 0U);
+  EXPECT_GT(nothing.second, 0U);
+  EXPECT_GT(skipped_and_scrubbed_before_grant("late.toml", "scrub_timing = \"scheduled\"\nscrub_delay_s = 600\n").first,
+            0U);
+}
+
+TEST_F(CommandLine, PolicyThatCannotBeReadIsAnError) {
+  generate();
+  const auto complaint = [&](const std::string& text) {
+    std::ofstream(folder_ / "bad.json") << text;
+    const Outcome outcome = sluice(run("--engine cpu --policy " + (folder_ / "bad.json").string()));
+    EXPECT_EQ(outcome.exit_code, kExitBadInput) << outcome.output;
+    EXPECT_NE(outcome.output.find("bad.json: "), std::string::npos) << outcome.output;
+    return outcome.output;
+  };
+  EXPECT_NE(complaint("{\"enabel\": true}").find("enabel"), std::string::npos);
+  EXPECT_NE(complaint("{\"fill\": \"ones\"}").find("'ones'"), std::string::npos);
+  EXPECT_NE(sluice(run("--engine cpu --policy /no/such.json")).output.find("/no/such.json"), std::string::npos);
 }
 
 TEST_F(CommandLine, ReportThatCannotBeWrittenIsAnError) {

@@ -72,6 +72,25 @@ TEST_F(OracleTest, WhatWasWrittenBeforeAChangeOfMembershipIsALeak) {
   EXPECT_TRUE(b_may_see_a()) << "what is written after it is not";
 }
 
+TEST_F(OracleTest, DataOfASiblingGroupIsNoLeakUntilSomebodyLeavesTheLargerOne) {
+  constexpr TrustGroupId kWhole{10};
+  constexpr TrustGroupId kOther{11};
+  oracle_.group_created(kGroup, kWhole);
+  oracle_.group_created(kOther, kWhole);
+  oracle_.vm_created(kA, kCustomer, kGroup, {});
+  oracle_.vm_created(kB, kCustomer, kOther, {});
+  oracle_.vm_created(VmId(3), kCustomer, kGroup, {});
+  oracle_.vm_created(VmId(4), kCustomer, TrustGroupId(12), {});
+  EXPECT_TRUE(b_may_see_a());
+  EXPECT_TRUE(oracle_.inspect(VmId(4), memory_.all(), false)) << "a group of the same customer that lies elsewhere";
+  oracle_.group_changed(VmId(3), kOther);
+  EXPECT_FALSE(oracle_.inspect(kB, memory_.all(), false)) << "a move inside the larger group";
+  EXPECT_TRUE(b_may_see_a());
+  oracle_.group_changed(VmId(3), {});
+  EXPECT_TRUE(oracle_.inspect(kB, memory_.all(), false));
+  EXPECT_TRUE(b_may_see_a()) << "what is written after it is no leak";
+}
+
 TEST_F(OracleTest, DataInMemoryThatIsSaidToBeCleanIsWrongEvenIfItIsOnesOwn) {
   oracle_.vm_created(kA, kCustomer, {}, {});
   oracle_.fill(kA, memory_.all());

@@ -42,8 +42,8 @@ ReplayResult replay(const Trace& trace, const std::string& name, std::uint64_t s
 TEST(Replay, FindsNoLeakAndUsesEveryWayOfGettingMemory) {
   ByteCount scrubbed_first;
   Statistics sum;
-  for (std::uint64_t seed = 1; seed <= 4; ++seed) {
-    const ReplayResult result = replay(small_trace(seed), "cpu");
+  for (std::uint64_t seed = 1; seed <= 8; ++seed) {
+    const ReplayResult result = replay(small_trace(seed), "cpu", 64 << 10, 32.0 * 1024 * 1024);
     EXPECT_EQ(result.end, ReplayEnd::Finished) << result.message;
     EXPECT_EQ(result.leaks, 0U);
     for (std::size_t reason = 0; reason < kReasons; ++reason) {
@@ -55,7 +55,6 @@ TEST(Replay, FindsNoLeakAndUsesEveryWayOfGettingMemory) {
     sum.taken_from_queue += result.statistics.taken_from_queue;
   }
   for (const Reason reason : kRecycleReasons) {
-    if (reason == Reason::LargerGroup) continue;  // a trace has no groups inside groups
     EXPECT_GT(sum.recycled_for(reason), ByteCount(0)) << to_string(reason);
   }
   EXPECT_GT(sum.granted_clean, ByteCount(0));
@@ -142,6 +141,26 @@ TEST_P(ReplayMisdeeds, LeakNothingAndTheNextEngineTakesOver) {
 
 INSTANTIATE_TEST_SUITE_P(All, ReplayMisdeeds, ::testing::ValuesIn(test::kMisdeeds),
                          [](const auto& misdeed) { return to_string(misdeed.param); });
+
+TEST(Replay, ScheduledScrubsHappenByTheClockOfTheTrace) {
+  Trace trace;
+  trace.events = {{0, TraceEventKind::Create, VmId(1), CustomerId(1), {}, {}, kMiB},
+                  {10'000, TraceEventKind::Terminate, VmId(1), {}, {}, {}, {}},
+                  {1'000'000, TraceEventKind::Create, VmId(2), CustomerId(2), {}, {}, kMiB}};
+  const auto scrubbed_for_the_second = [&](const std::string& delay) {
+    const auto memory = FileMemory::create(kMiB, 1);
+    const auto engine = engine_of("cpu", **memory);
+    ReplayOptions options{1, 128.0 * 1024 * 1024, ByteCount(256 << 10), {}};
+    EXPECT_TRUE(options.policies.attach(
+        {}, *Policy::from_json(R"({"scrub_timing": "scheduled", "scrub_delay_s": )" + delay + "}")));
+    const std::atomic<bool> stop{false};
+    const ReplayResult result = Replay(trace, **memory, *engine, options).run(stop, [](std::size_t) {});
+    EXPECT_EQ(result.end, ReplayEnd::Finished) << result.message;
+    return result.statistics.scrubbed_for_claim[static_cast<std::size_t>(Reason::OtherDomain)];
+  };
+  EXPECT_EQ(scrubbed_for_the_second("600"), ByteCount(0));
+  EXPECT_EQ(scrubbed_for_the_second("2000"), kMiB);
+}
 
 TEST(Replay, CanBeInterrupted) {
   const Trace trace = small_trace(1);

@@ -14,7 +14,7 @@
 namespace sluice {
 namespace {
 
-const std::string kHeader = "time_s,event,vm,customer,group,pool,bytes\n";
+const std::string kHeader = "time_s,event,vm,customer,group,pool,bytes,inside\n";
 
 Result<Trace> read(const std::string& text) {
   std::istringstream in(text);
@@ -28,53 +28,64 @@ std::string complaint(const std::string& lines) {
 
 TEST(TraceCsv, ReadsEveryKindOfEvent) {
   const auto trace = read(kHeader +
-                          "0,create_pool,,1,,4,65536\r\n"
+                          "0,create_group,,1,2,,,\n"
+                          "0,create_group,,1,3,,,2\n"
+                          "0,create_pool,,1,,4,65536,\r\n"
                           "# a remark\n"
                           "\n"
-                          "0.5,create,1,1,3,4,8192\n"
-                          "1.25,balloon_down,1,,,,4096\n"
-                          "2.001,balloon_up,1,,,,4096\n"
-                          "3,reboot,1,,,,8192\n"
-                          "4,change_group,1,,,,\n"
-                          "5,terminate,1,,,,\n"
-                          "5,destroy_pool,,,,4,\n");
+                          "0.5,create,1,1,3,4,8192,\n"
+                          "1.25,balloon_down,1,,,,4096,\n"
+                          "2.001,balloon_up,1,,,,4096,\n"
+                          "3,reboot,1,,,,8192,\n"
+                          "4,change_group,1,,,,,\n"
+                          "5,terminate,1,,,,,\n"
+                          "5,destroy_pool,,,,4,,\n");
   ASSERT_TRUE(trace) << trace.error().message;
-  ASSERT_EQ(trace->events.size(), 8U);
-  EXPECT_EQ(trace->events[1].time_ms, 500);
+  ASSERT_EQ(trace->events.size(), 10U);
   EXPECT_EQ(trace->events[1].group, TrustGroupId(3));
-  EXPECT_EQ(trace->events[1].pool, DedicatedPoolId(4));
-  EXPECT_EQ(trace->events[3].time_ms, 2001);
-  EXPECT_EQ(trace->events[3].kind, TraceEventKind::BalloonUp);
+  EXPECT_EQ(trace->events[1].inside, TrustGroupId(2));
+  EXPECT_EQ(trace->events[3].time_ms, 500);
+  EXPECT_EQ(trace->events[3].group, TrustGroupId(3));
+  EXPECT_EQ(trace->events[3].pool, DedicatedPoolId(4));
+  EXPECT_EQ(trace->events[5].time_ms, 2001);
+  EXPECT_EQ(trace->events[5].kind, TraceEventKind::BalloonUp);
 }
 
 TEST(TraceCsv, SaysWhereWhatAndWhatWasExpected) {
-  const std::string create = "0,create,1,1,,,8192\n";
+  const std::string create = "0,create,1,1,,,8192,\n";
   const struct {
     std::string lines;
     std::string where_and_value;
     std::string expected;
   } cases[] = {
-      {"abc,create,1,1,,,8192\n", "t.csv:2:1: 'abc'", "seconds"},
-      {"1.2345,create,1,1,,,8192\n", "t.csv:2:1: '1.2345'", "three decimals"},
-      {"-1,create,1,1,,,8192\n", "t.csv:2:1: '-1'", "seconds"},
-      {"0,explode,1,1,,,8192\n", "t.csv:2:3: 'explode'", "terminate"},
-      {"0,create,x,1,,,8192\n", "t.csv:2:10: 'x'", "a whole number"},
-      {"0,create,,1,,,8192\n", "t.csv:2:10: ''", "a VM id from 1"},
-      {"0,create,1,,,,8192\n", "t.csv:2:12: ''", "a customer id from 1"},
-      {"0,create,1,1,,,0\n", "t.csv:2:16: '0'", "a size above 0"},
-      {"0,create,1,1,,,99999999999999999999\n", "t.csv:2:16: '99999999999999999999'", "a whole number"},
-      {"0,create,1,1,,,9999999999999999\n", "t.csv:2:16: '9999999999999999'", "at most 2^50"},
-      {"0,create,1,1,,\n", "t.csv:2:1: '0,create,1,1,,'", "7 fields"},
-      {"0,create,1,1,,,1,1\n", "t.csv:2:1:", "7 fields"},
-      {create + "0,create,1,1,,,8192\n", "t.csv:3:10: '1'", "never used again"},
-      {create + "0,terminate,2,,,,\n", "t.csv:3:13: '2'", "a VM that runs"},
-      {create + "1,terminate,1,,,,\n1,reboot,1,,,,4096\n", "t.csv:4:10: '1'", "a VM that runs"},
-      {create + "1,balloon_down,1,,,,8192\n", "t.csv:3:21: '8192'", "below the VM's 8192 bytes"},
-      {"5,create,1,1,,,8192\n4,terminate,1,,,,\n", "t.csv:3:1: '4'", "at least 5.000"},
-      {"0,create,1,1,7,,8192\n0,create,2,2,7,,8192\n", "t.csv:3:14: '7'", "customer 1's"},
-      {"0,create,1,1,,9,8192\n", "t.csv:2:15: '9'", "a pool that exists"},
-      {"0,create_pool,,1,,9,4096\n0,create,1,2,,9,8192\n", "t.csv:3:15: '9'", "customer 1's"},
-      {"0,create_pool,,1,,9,4096\n0,create,1,1,,9,8192\n0,destroy_pool,,,,9,\n", "t.csv:4:19: '9'", "without VMs"},
+      {"abc,create,1,1,,,8192,\n", "t.csv:2:1: 'abc'", "seconds"},
+      {"1.2345,create,1,1,,,8192,\n", "t.csv:2:1: '1.2345'", "three decimals"},
+      {"-1,create,1,1,,,8192,\n", "t.csv:2:1: '-1'", "seconds"},
+      {"0,explode,1,1,,,8192,\n", "t.csv:2:3: 'explode'", "terminate"},
+      {"0,create,x,1,,,8192,\n", "t.csv:2:10: 'x'", "a whole number"},
+      {"0,create,,1,,,8192,\n", "t.csv:2:10: ''", "a VM id from 1"},
+      {"0,create,1,,,,8192,\n", "t.csv:2:12: ''", "a customer id from 1"},
+      {"0,create,1,1,,,0,\n", "t.csv:2:16: '0'", "a size above 0"},
+      {"0,create,1,1,,,99999999999999999999,\n", "t.csv:2:16: '99999999999999999999'", "a whole number"},
+      {"0,create,1,1,,,9999999999999999,\n", "t.csv:2:16: '9999999999999999'", "at most 2^50"},
+      {"0,create,1,1,,\n", "t.csv:2:1: '0,create,1,1,,'", "8 fields"},
+      {"0,create,1,1,,,1,1,1\n", "t.csv:2:1:", "8 fields"},
+      {create + "0,create,1,1,,,8192,\n", "t.csv:3:10: '1'", "never used again"},
+      {create + "0,terminate,2,,,,,\n", "t.csv:3:13: '2'", "a VM that runs"},
+      {create + "1,terminate,1,,,,,\n1,reboot,1,,,,4096,\n", "t.csv:4:10: '1'", "a VM that runs"},
+      {create + "1,balloon_down,1,,,,8192,\n", "t.csv:3:21: '8192'", "below the VM's 8192 bytes"},
+      {"5,create,1,1,,,8192,\n4,terminate,1,,,,,\n", "t.csv:3:1: '4'", "at least 5.000"},
+      {"0,create,1,1,7,,8192,\n0,create,2,2,7,,8192,\n", "t.csv:3:14: '7'", "customer 1's"},
+      {"0,create_group,,1,,,,\n", "t.csv:2:19: ''", "a trust group id from 1"},
+      {"0,create_group,,,3,,,\n", "t.csv:2:17: ''", "a customer id from 1"},
+      {"0,create_group,,1,3,,,\n0,create_group,,1,3,,,\n", "t.csv:3:19: '3'", "never used again"},
+      {"0,create_group,,1,3,,,3\n", "t.csv:2:23: '3'", "a trust group that exists"},
+      {"0,create_group,,1,3,,,\n0,create_group,,2,4,,,3\n", "t.csv:3:23: '3'", "customer 1's"},
+      {"0,create_group,,1,3,,,\n0,create_group,,1,4,,,3\n0,create_group,,1,5,,,4\n", "t.csv:4:23: '4'",
+       "does not lie inside another"},
+      {"0,create,1,1,,9,8192,\n", "t.csv:2:15: '9'", "a pool that exists"},
+      {"0,create_pool,,1,,9,4096,\n0,create,1,2,,9,8192,\n", "t.csv:3:15: '9'", "customer 1's"},
+      {"0,create_pool,,1,,9,4096,\n0,create,1,1,,9,8192,\n0,destroy_pool,,,,9,,\n", "t.csv:4:19: '9'", "without VMs"},
   };
   for (const auto& each : cases) {
     const std::string message = complaint(each.lines);
@@ -85,7 +96,7 @@ TEST(TraceCsv, SaysWhereWhatAndWhatWasExpected) {
 }
 
 TEST(TraceCsv, RefusesAMissingHeaderAndAnEmptyTrace) {
-  EXPECT_NE(read("0,create,1,1,,,8192\n").error().message.find("t.csv:1:1"), std::string::npos);
+  EXPECT_NE(read("0,create,1,1,,,8192,\n").error().message.find("t.csv:1:1"), std::string::npos);
   EXPECT_FALSE(read(""));
   EXPECT_FALSE(read(kHeader));
 }
@@ -100,16 +111,20 @@ TEST(TraceCsv, WritesWhatItReads) {
   std::ostringstream twice;
   write_csv(*again, twice);
   EXPECT_EQ(out.str(), twice.str());
+  const auto inside = [](const TraceEvent& event) { return event.inside.is_set(); };
+  EXPECT_GT(std::count_if(generated->events.begin(), generated->events.end(), inside), 0);
+  EXPECT_TRUE(std::equal(generated->events.begin(), generated->events.end(), again->events.begin(),
+                         [](const auto& one, const auto& other) { return one.inside == other.inside; }));
 }
 
 TEST(TraceChecker, AddsUpWhatIsNeededAtOnce) {
   TraceChecker checker(2);
   const auto trace = read(kHeader +
-                          "0,create_pool,,1,,4,81920\n"
-                          "1,create,1,1,,4,16384\n"
-                          "2,balloon_down,1,,,,8192\n"
-                          "3,create,2,1,,,8193\n"
-                          "4,terminate,1,,,,\n");
+                          "0,create_pool,,1,,4,81920,\n"
+                          "1,create,1,1,,4,16384,\n"
+                          "2,balloon_down,1,,,,8192,\n"
+                          "3,create,2,1,,,8193,\n"
+                          "4,terminate,1,,,,,\n");
   ASSERT_TRUE(trace) << trace.error().message;
   for (const TraceEvent& event : trace->events) EXPECT_FALSE(checker.add(event));
   // 40960 for the pool, 4096 for VM 1 after the balloon, 8192 (rounded up to pages) for VM 2; at 1 s 40960 + 8192.
@@ -133,7 +148,7 @@ TEST(TraceGenerator, IsTheSameForTheSameSeedAndHoldsEveryKindOfEvent) {
   EXPECT_NE(text(*first), text(*third));
   std::map<TraceEventKind, int> kinds;
   for (const TraceEvent& event : first->events) ++kinds[event.kind];
-  EXPECT_EQ(kinds.size(), 8U);
+  EXPECT_EQ(kinds.size(), 9U);
   EXPECT_EQ(kinds[TraceEventKind::Create], 300);
 }
 

@@ -315,9 +315,10 @@ void World::check_everything() {
     if (!pool.ready || pool.claims > 0) continue;
     const auto facts = manager_->dedicated_pool(DedicatedPoolId(id));
     check(facts && facts->ready, "pool {} is not there", id);
-    if (facts)
+    if (facts) {
       check(facts->size.value() == pool.pages * 4096, "pool {} has {} pages, not {}", id, facts->size.value() / 4096,
             pool.pages);
+    }
   }
 }
 

@@ -19,6 +19,9 @@
 extern "C" {
 #endif
 
+// Names as C has them.
+// NOLINTBEGIN(readability-identifier-naming)
+
 /// What came of a call.
 enum {
   SLUICE_OK = 0,
@@ -232,6 +235,8 @@ int sluice_claim_abandon(sluice_manager* manager, uint64_t claim);
 size_t sluice_manager_unadopted(const sluice_manager* manager, uint64_t* vms, size_t room);
 /// Such a VM lives. The handler is called at once with all that it holds.
 int sluice_vm_adopt(sluice_manager* manager, const sluice_vm* vm, sluice_handler handler, void* context);
+
+// NOLINTEND(readability-identifier-naming)
 
 #ifdef __cplusplus
 }

@@ -28,7 +28,10 @@ struct CpuOptions {
   ByteCount publish_bytes{256ULL << 10};   ///< One fence and one publication for so many bytes of small jobs.
   std::chrono::nanoseconds spin{20'000};   ///< A worker looks for work so long before it sleeps.
   std::chrono::nanoseconds stall_timeout{10'000'000'000};  ///< No chunk finished for so long: the engine failed.
-  FillFunction fill;                                       ///< Empty: fill_nontemporal with `store`.
+  /// Memory that the kernel answers with SIGBUS (a file was cut, no huge page is left, the memory is broken) fails its
+  /// job with SlaveError. For that the process gets a handler, once, which hands on every other SIGBUS.
+  bool catch_bus_errors = true;
+  FillFunction fill;  ///< Empty: fill_nontemporal with `store`.
 };
 
 /// The CPUs of a NUMA node, as the kernel lists them. Errors: InvalidArgument for a node that is not there.
