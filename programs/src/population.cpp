@@ -49,7 +49,7 @@ class Population {
       const bool grouped = random_.chance(options_.group_share);
       if (grouped && random_.chance(options_.nested_share)) {
         groups_.push_back({0, TraceEventKind::CreateGroup, {}, customer, whole, {}, {}});
-        for (const std::uint64_t part : {1, 2}) {
+        for (const std::uint64_t part : {1ULL, 2ULL}) {
           groups.emplace_back(options_.customers + 2 * (customer.value() - 1) + part);
           groups_.push_back({0, TraceEventKind::CreateGroup, {}, customer, groups.back(), {}, {}, whole});
         }
