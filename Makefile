@@ -78,13 +78,17 @@ sanitize-core: setup
 	build/asan/tests/host_test --gtest_brief=1
 	build/asan/tests/driver_test --gtest_brief=1
 	build/asan/tests/world --seconds 20
-	$(call build,tsan,driver_test)
+	$(call build,tsan,driver_test host_test)
 	build/tsan/tests/driver_test --gtest_brief=1
+	build/tsan/tests/host_test --gtest_brief=1
 
-# What the engines reach, side by side, as ratios, and what the manager's books cost on large hosts.
+# What the engines reach, side by side, as ratios, what the manager's books cost on large hosts, and how fast the world
+# runs, each with its goals.
 bench: setup
-	$(call build,release,engine_bench host_bench)
+	$(call build,release,engine_bench host_bench world)
 	build/release/tests/host_bench
+	@echo "The world of random stories, on one core; goal: 1 million events a second"
+	build/release/tests/world --seconds 5
 	build/release/tests/engine_bench
 
 # Random runs with new seeds for SOAK_SECONDS; each prints its seed when it fails.

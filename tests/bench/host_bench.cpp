@@ -272,15 +272,15 @@ void run() {
     figures.push_back(host.measure());
   }
   fmt::print("\nThe memory manager on modelled memory, {} VMs, pieces of 2 MiB; medians of {} rounds\n", kVms, kRounds);
-  fmt::print("{:<36}{:>24}{:>24}{:>10}{:>24}  {}\n", "time for each extent", "1 TiB", "16 TiB", "ratio",
+  fmt::print("{:<36}{:>25}{:>26}{:>8}{:>27}  {}\n", "time for each extent", "1 TiB", "16 TiB", "ratio",
              "1 TiB with a ledger", "goal");
   for (const Row& row : kRows) {
     const double small = figures[0].*row.figure;
     const double large = figures[1].*row.figure;
-    fmt::print("{:<36}{:>21.0f} ns{:>21.0f} ns{:>10.2f}{:>21.0f} ns  {}\n", row.what, small, large, large / small,
+    fmt::print("{:<36}{:>22.0f} ns{:>23.0f} ns{:>8.2f}{:>24.0f} ns  {}\n", row.what, small, large, large / small,
                figures[2].*row.figure, row.goal);
   }
-  fmt::print("{:<36}{:>24}{:>24}{:>10}{:>24}  {}\n", "memory of the books, each extent", books[0], books[1], "",
+  fmt::print("{:<36}{:>25}{:>26}{:>8}{:>27}  {}\n", "memory of the books, each extent", books[0], books[1], "",
              books[2], "64 B");
   fmt::print("A ledger's file has 16 B more for each extent.\n");
 }
