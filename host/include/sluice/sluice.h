@@ -12,15 +12,15 @@
 /// Threads: a manager, its engine, ledger and memory are used by one thread at a time. Handlers are called from
 /// sluice_manager_poll() only, by its caller.
 
+// Names and headers as C has them.
+// NOLINTBEGIN(readability-identifier-naming,modernize-deprecated-headers)
+
 #include <stddef.h>
 #include <stdint.h>
 
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-// Names as C has them.
-// NOLINTBEGIN(readability-identifier-naming)
 
 /// What came of a call.
 enum {
@@ -236,7 +236,7 @@ size_t sluice_manager_unadopted(const sluice_manager* manager, uint64_t* vms, si
 /// Such a VM lives. The handler is called at once with all that it holds.
 int sluice_vm_adopt(sluice_manager* manager, const sluice_vm* vm, sluice_handler handler, void* context);
 
-// NOLINTEND(readability-identifier-naming)
+// NOLINTEND(readability-identifier-naming,modernize-deprecated-headers)
 
 #ifdef __cplusplus
 }
