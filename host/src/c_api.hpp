@@ -6,6 +6,7 @@
 
 #include <memory>
 #include <string>
+#include <unordered_map>
 
 #include "sluice/driver/engine_registry.hpp"
 #include "sluice/host/memory_manager.hpp"
@@ -24,6 +25,9 @@ struct sluice_ledger {
 struct sluice_manager {
   sluice::Engine* engine;
   std::unique_ptr<sluice::MemoryManager> manager;
+  /// Numbers of those whose handlers are to be called, by ticket.
+  std::unordered_map<std::uint64_t, std::uint64_t> claims{};
+  std::uint64_t next_ticket = 0;
 };
 
 namespace sluice::c {

@@ -22,24 +22,28 @@ std::vector<sluice_range> ranges_of(const sluice::Grant& grant) {
 
 /// Starts a claim whose handler is told the claim's number.
 template <class Value, class Start>
-int start_claim(sluice_handler handler, void* context, std::uint64_t* claim, Start start) {
+int start_claim(sluice_manager* manager, sluice_handler handler, void* context, std::uint64_t* claim, Start start) {
   if (handler == nullptr) return missing("the handler");
-  auto number = std::make_shared<std::uint64_t>(0);
-  const auto told = [handler, context, number](const Result<Value>& result) {
+  const std::uint64_t ticket = manager->next_ticket;
+  const auto told = [manager, handler, context, ticket](const Result<Value>& result) {
+    const auto started = manager->claims.find(ticket);
+    const std::uint64_t number = started->second;
+    manager->claims.erase(started);
     if (!result) {
       last_message = result.error().message;
-      handler(context, *number, code_of(result.error()), nullptr, 0);
+      handler(context, number, code_of(result.error()), nullptr, 0);
     } else if constexpr (std::is_void_v<Value>) {
-      handler(context, *number, SLUICE_OK, nullptr, 0);
+      handler(context, number, SLUICE_OK, nullptr, 0);
     } else {
       const std::vector<sluice_range> ranges = ranges_of(*result);
-      handler(context, *number, SLUICE_OK, ranges.data(), ranges.size());
+      handler(context, number, SLUICE_OK, ranges.data(), ranges.size());
     }
   };
   const Result<sluice::ClaimId> started = start(told);
   if (!started) return fail(started.error());
-  *number = started->value();
-  if (claim != nullptr) *claim = *number;
+  ++manager->next_ticket;
+  manager->claims.emplace(ticket, started->value());
+  if (claim != nullptr) *claim = started->value();
   return SLUICE_OK;
 }
 
@@ -159,7 +163,7 @@ int sluice_group_destroy(sluice_manager* manager, uint64_t group) {
 int sluice_pool_create(sluice_manager* manager, uint64_t pool, uint64_t customer, uint64_t length,
                        sluice_handler handler, void* context, uint64_t* claim) {
   return guarded([&] {
-    return start_claim<void>(handler, context, claim, [&](const auto& told) {
+    return start_claim<void>(manager, handler, context, claim, [&](const auto& told) {
       return manager->manager->create_dedicated_pool(sluice::DedicatedPoolId(pool), sluice::CustomerId(customer),
                                                      ByteCount(length), told);
     });
@@ -168,7 +172,7 @@ int sluice_pool_create(sluice_manager* manager, uint64_t pool, uint64_t customer
 int sluice_pool_grow(sluice_manager* manager, uint64_t pool, uint64_t length, sluice_handler handler, void* context,
                      uint64_t* claim) {
   return guarded([&] {
-    return start_claim<void>(handler, context, claim, [&](const auto& told) {
+    return start_claim<void>(manager, handler, context, claim, [&](const auto& told) {
       return manager->manager->grow_dedicated_pool(sluice::DedicatedPoolId(pool), ByteCount(length), told);
     });
   });
@@ -224,7 +228,7 @@ int sluice_vm_switch_recycling(sluice_manager* manager, uint64_t vm, int on) {
 int sluice_vm_allocate(sluice_manager* manager, uint64_t vm, uint64_t length, sluice_handler handler, void* context,
                        uint64_t* claim) {
   return guarded([&] {
-    return start_claim<sluice::Grant>(handler, context, claim, [&](const auto& told) {
+    return start_claim<sluice::Grant>(manager, handler, context, claim, [&](const auto& told) {
       return manager->manager->allocate(sluice::VmId(vm), ByteCount(length), told);
     });
   });
@@ -240,7 +244,7 @@ int sluice_vm_begin_reboot(sluice_manager* manager, uint64_t vm) {
 int sluice_vm_finish_reboot(sluice_manager* manager, uint64_t vm, uint64_t length, sluice_handler handler,
                             void* context, uint64_t* claim) {
   return guarded([&] {
-    return start_claim<sluice::Grant>(handler, context, claim, [&](const auto& told) {
+    return start_claim<sluice::Grant>(manager, handler, context, claim, [&](const auto& told) {
       return manager->manager->finish_reboot(sluice::VmId(vm), ByteCount(length), told);
     });
   });
