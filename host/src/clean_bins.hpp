@@ -53,10 +53,10 @@ class CleanBins {
   }
 
  private:
-  static constexpr std::size_t kBins = 36 * 4;
+  static constexpr std::size_t kBins = std::size_t{36} * 4;
 
   static std::size_t bin_of(std::uint64_t pages) {
-    const auto power = static_cast<std::size_t>(std::bit_width(pages)) - 1;
+    const auto power = static_cast<std::size_t>(std::bit_width(pages | 1)) - 1;
     const std::uint64_t quarter = power >= 2 ? pages >> (power - 2) : pages << (2 - power);
     return power * 4 + (quarter & 3);
   }

@@ -47,9 +47,9 @@ class ExtentSlab {
   [[nodiscard]] Extent& operator[](ExtentIndex index) { return chunks_[index / kChunk].get()[index % kChunk]; }
   [[nodiscard]] Extent* at(ExtentIndex index) { return index == kNoExtent ? nullptr : &(*this)[index]; }
   [[nodiscard]] static ExtentIndex index_of(const Extent& extent) {
-    const auto address = reinterpret_cast<std::uintptr_t>(&extent);
-    const auto* const chunk = reinterpret_cast<const Extent*>(address / kBytes * kBytes);
-    return static_cast<ExtentIndex>(chunk->value_ * kChunk + (address % kBytes) / sizeof(Extent));
+    const std::size_t at = reinterpret_cast<std::uintptr_t>(&extent) % kBytes / sizeof(Extent);
+    const Extent* const chunk = &extent - at;
+    return static_cast<ExtentIndex>(chunk->value_ * kChunk + at);
   }
 
   void push_back(ExtentList& list, Extent& extent) { insert_between(list, list.last, kNoExtent, extent); }
