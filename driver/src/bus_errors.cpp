@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bus_errors.hpp"
 
+#include <ucontext.h>
+
 #include <csetjmp>
 #include <csignal>
 #include <mutex>
@@ -11,6 +13,7 @@ namespace {
 struct Guarded {
   MemorySpan memory;
   sigjmp_buf back;
+  sigset_t blocked;  ///< Signals that were, when the error came.
 };
 
 thread_local Guarded* guarded = nullptr;  ///< What this thread is in.
@@ -21,6 +24,7 @@ void on_bus_error(int signal, siginfo_t* info, void* context) {
   const auto* const address = static_cast<const std::byte*>(info->si_addr);
   if (guarded != nullptr && address >= guarded->memory.data() &&
       address < guarded->memory.data() + guarded->memory.size()) {
+    guarded->blocked = static_cast<const ucontext_t*>(context)->uc_sigmask;
     siglongjmp(guarded->back, 1);
   }
   if ((before.sa_flags & SA_SIGINFO) != 0) {
@@ -39,7 +43,7 @@ void catch_bus_errors() {
   std::call_once(once, [] {
     struct sigaction action {};
     action.sa_sigaction = on_bus_error;
-    action.sa_flags = SA_SIGINFO | SA_NODEFER;  // survives() leaves the handler by a jump
+    action.sa_flags = SA_SIGINFO;
     ::sigemptyset(&action.sa_mask);
     ::sigaction(SIGBUS, &action, &before);
   });
@@ -54,6 +58,8 @@ bool survives(MemorySpan memory, void (*access)(void* context), void* context) {
     guarded = nullptr;
     return true;
   }
+  // To jump out of a handler leaves signals blocked; to save them before each access would cost a system call.
+  ::pthread_sigmask(SIG_SETMASK, &here.blocked, nullptr);
   guarded = nullptr;
   return false;
 }
