@@ -4,7 +4,7 @@ SEED ?= 1
 SOAK_SECONDS ?= 600
 SAMPLE := build/sample.csv
 
-.PHONY: run test generate reference install diagrams prove synth coverage sanitize sanitize-core bench soak format lint setup clean
+.PHONY: run test generate reference install diagrams prove synth coverage sanitize sanitize-core bench goals soak format lint setup clean
 .DEFAULT_GOAL := run
 
 setup:
@@ -82,9 +82,18 @@ sanitize-core: setup
 	build/tsan/tests/driver_test --gtest_brief=1
 	build/tsan/tests/host_test --gtest_brief=1
 
+# What clearing memory costs on this machine, and what an engine and recycling save: a page with pictures, in minutes.
+# AZURE_TRACE: where the Azure trace lies (docs/TRACES.md); without it one is generated. BENCH: more options, such as --full.
+AZURE_TRACE ?= ../shared/data/azure-v1
+bench: setup
+	$(call build,release,sluice)
+	build/release/programs/sluice bench $(if $(wildcard $(AZURE_TRACE)),--trace $(AZURE_TRACE)) --json build/bench.json \
+	  --report build/bench.html $(BENCH)
+	@echo "the page: build/bench.html"
+
 # What the engines reach, side by side, as ratios, what the manager's books cost on large hosts, and how fast the world
 # runs, each with its goals.
-bench: setup
+goals: setup
 	$(call build,release,engine_bench host_bench world)
 	build/release/tests/host_bench
 	@echo "The world of random stories, on one core; goal: 1 million events a second"

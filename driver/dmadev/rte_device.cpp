@@ -8,6 +8,7 @@
 #include <rte_dmadev.h>
 #include <rte_eal.h>
 #include <rte_errno.h>
+#include <rte_lcore.h>
 #include <rte_memory.h>
 #include <rte_version.h>
 #include <sched.h>
@@ -47,6 +48,10 @@ Result<void> start_eal(const std::string& wish) {
                  fmt::format("DPDK runs in this process already with '{}': give the same eal options, not '{}'",
                              *started, wish)};
   }
+  if (::rte_lcore_count() > 0) {  // a program that runs DPDK itself has started it as it likes
+    started = wish;
+    return {};
+  }
   std::vector<std::string> words = {"sluice", "--lcores", fmt::format("0@({})", all_cpus()), "--log-level", "error"};
   std::istringstream stream(wish);
   for (std::string word; stream >> word;) words.push_back(word);
@@ -61,7 +66,7 @@ Result<void> start_eal(const std::string& wish) {
     result = ::rte_eal_init(static_cast<int>(words.size()), arguments.data());
     error = rte_errno;
   }).join();
-  if (result >= 0 || error == EALREADY) {  // a program that runs DPDK itself has started it as it likes
+  if (result >= 0) {
     started = wish;
     return {};
   }

@@ -18,6 +18,7 @@ class Command {
   [[nodiscard]] virtual bool chosen() const = 0;
 };
 
+[[nodiscard]] std::unique_ptr<Command> make_bench_command(CLI::App& app);
 [[nodiscard]] std::unique_ptr<Command> make_engines_command(CLI::App& app);
 [[nodiscard]] std::unique_ptr<Command> make_run_command(CLI::App& app);
 [[nodiscard]] std::unique_ptr<Command> make_trace_generate_command(CLI::App& app);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine_choice.hpp"
 
+#include "auto_factory.hpp"
 #include "sluice/driver/cpu_engine.hpp"
 #include "sluice/sim/rtl_factory.hpp"
 
@@ -24,6 +25,12 @@ std::vector<MemorySpan> windows_of(const BackingMemory& memory) {
 }  // namespace
 
 EngineRegistry make_engine_registry() {
+  EngineRegistry registry = make_plain_registry();
+  registry.add(make_auto_factory(make_plain_registry()));
+  return registry;
+}
+
+EngineRegistry make_plain_registry() {
   EngineRegistry registry;
   registry.add(sim::make_rtl_factory());
   registry.add_plugin("dmadev", SLUICE_DMADEV_PLUGIN);

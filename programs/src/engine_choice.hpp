@@ -9,6 +9,8 @@
 
 namespace sluice {
 
+/// All kinds of engines that this program knows, but for those that are made of others.
+[[nodiscard]] EngineRegistry make_plain_registry();
 /// All kinds of engines that this program knows.
 [[nodiscard]] EngineRegistry make_engine_registry();
 

@@ -18,8 +18,8 @@ int main(int argc, char** argv) {
   try {
     CLI::App app("Sluice gives a hypervisor clean memory at hardware speed.", "sluice");
     app.require_subcommand(1);
-    const std::array commands = {sluice::make_run_command(app), sluice::make_engines_command(app),
-                                 sluice::make_trace_generate_command(app)};
+    const std::array commands = {sluice::make_run_command(app), sluice::make_bench_command(app),
+                                 sluice::make_engines_command(app), sluice::make_trace_generate_command(app)};
     try {
       app.parse(argc, argv);
     } catch (const CLI::ParseError& error) {

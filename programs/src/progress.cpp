@@ -9,8 +9,12 @@
 
 namespace sluice {
 
-Progress::Progress(std::size_t total)
-    : total_(total), terminal_(::isatty(STDERR_FILENO) == 1), start_(std::chrono::steady_clock::now()), last_(start_) {}
+Progress::Progress(std::size_t total, std::string unit)
+    : total_(total),
+      unit_(std::move(unit)),
+      terminal_(::isatty(STDERR_FILENO) == 1),
+      start_(std::chrono::steady_clock::now()),
+      last_(start_) {}
 
 void Progress::update(std::size_t done) {
   const auto now = std::chrono::steady_clock::now();
@@ -31,10 +35,10 @@ void Progress::print(std::size_t done) const {
   if (terminal_) {
     constexpr std::size_t kWidth = 40;
     const auto full = static_cast<std::size_t>(share * kWidth);
-    fmt::print(stderr, "\r[{}{}] {:3.0f} %  {} of {} events, {:.0f} s left ", std::string(full, '#'),
-               std::string(kWidth - full, '.'), share * 100, done, total_, left);
+    fmt::print(stderr, "\r[{}{}] {:3.0f} %  {} of {} {}, {:.0f} s left ", std::string(full, '#'),
+               std::string(kWidth - full, '.'), share * 100, done, total_, unit_, left);
   } else {
-    fmt::print(stderr, "{:.0f} %: {} of {} events, {:.0f} s left\n", share * 100, done, total_, left);
+    fmt::print(stderr, "{:.0f} %: {} of {} {}, {:.0f} s left\n", share * 100, done, total_, unit_, left);
   }
   std::fflush(stderr);
 }

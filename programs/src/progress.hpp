@@ -3,13 +3,15 @@
 
 #include <chrono>
 #include <cstddef>
+#include <string>
 
 namespace sluice {
 
 /// Progress of long work on stderr: a bar on a terminal, else a line every ten seconds.
 class Progress {
  public:
-  explicit Progress(std::size_t total);
+  /// `unit`: of what there are `total`, for people.
+  Progress(std::size_t total, std::string unit);
   void update(std::size_t done);
   /// Ends the bar's line.
   void finish();
@@ -18,6 +20,7 @@ class Progress {
   void print(std::size_t done) const;
 
   std::size_t total_;
+  std::string unit_;
   bool started_ = false;
   bool terminal_;
   bool printed_ = false;

@@ -10,7 +10,10 @@ Replay::Replay(const Trace& trace, const BackingMemory& memory, Engine& engine, 
       options_(options),
       engine_(engine, options.scrub_rate / static_cast<double>(options.memory_scale)),
       manager_(memory, engine_,
-               {.background_job_length = options.job_length, .clock = [this] { return engine_.time(); }}) {}
+               {.background_job_length = options.job_length,
+                .clean_target = options.clean_target,
+                .idle_after = options.idle_after,
+                .clock = [this] { return engine_.time(); }}) {}
 
 ReplayResult Replay::run(const std::atomic<bool>& stop, const std::function<void(std::size_t)>& progress) {
   scrub_everything(stop);
@@ -23,7 +26,9 @@ ReplayResult Replay::run(const std::atomic<bool>& stop, const std::function<void
     }
     advance_to(std::chrono::milliseconds(event.time_ms));
     if (!failed()) handle(event);
-    if (!failed()) progress(++result_.events_done);
+    if (failed()) break;
+    result_.levels.push_back({engine_.time() - trace_start_, manager_.extents().bytes(ExtentState::Clean)});
+    progress(++result_.events_done);
   }
   if (!failed() && manager_.fault()) fail(*manager_.fault());
   result_.statistics = manager_.statistics();
@@ -199,12 +204,12 @@ void Replay::handle_reboot(const TraceEvent& event) {
 
 void Replay::give(VmId vm, ByteCount length, bool reboot) {
   if (length == ByteCount(0)) return;
-  const std::chrono::nanoseconds start = engine_.now();
+  const Asked asked{engine_.now(), engine_.time()};
   bool done = false;
   const auto handler = [&](Result<Grant> grant) {
     done = true;
     if (grant) {
-      receive(vm, *grant, engine_.now() - start);
+      receive(vm, *grant, asked);
     } else {
       fail(grant.error());
     }
@@ -217,11 +222,14 @@ void Replay::give(VmId vm, ByteCount length, bool reboot) {
   wait_until(done);
 }
 
-void Replay::receive(VmId id, const Grant& grant, std::chrono::nanoseconds latency) {
+void Replay::receive(VmId id, const Grant& grant, const Asked& asked) {
   Vm& vm = vms_.at(id);
   GrantKind kind = grant.waited ? GrantKind::Scrubbed : GrantKind::Clean;
   for (const GrantedRange& range : grant.ranges) {
     if (range.recycled) kind = GrantKind::Skipped;
+    vm.memory.push_back(range.memory);
+    vm.length += length_of(range.memory);
+    if (!options_.vms_write) continue;
     if (const auto leak = oracle_.inspect(id, range.memory, !range.recycled)) {
       ++result_.leaks;
       result_.end = ReplayEnd::Leak;
@@ -229,10 +237,9 @@ void Replay::receive(VmId id, const Grant& grant, std::chrono::nanoseconds laten
       return;
     }
     oracle_.fill(id, range.memory);
-    vm.memory.push_back(range.memory);
-    vm.length += length_of(range.memory);
   }
-  result_.latencies[static_cast<std::size_t>(kind)].push_back(latency);
+  result_.latencies[static_cast<std::size_t>(kind)].push_back(engine_.now() - asked.engine_time);
+  result_.waits.push_back(engine_.time() - asked.trace_time);
 }
 
 }  // namespace sluice

@@ -21,7 +21,10 @@ struct ReplayOptions {
   std::uint64_t memory_scale = 1024;             ///< Sizes of the trace are divided by it, and so is scrub_rate.
   double scrub_rate = 4.0 * 1024 * 1024 * 1024;  ///< Bytes a second of trace time, before scaling.
   ByteCount job_length = kMiB;                   ///< Longest background scrub, in the pool.
-  PolicyBook policies;                           ///< What holds for each VM from its birth. Fills are zeros.
+  ByteCount clean_target{~0ULL};                 ///< See ScrubberConfig; in the pool.
+  std::chrono::nanoseconds idle_after{std::chrono::seconds(1)};  ///< See there; of trace time.
+  bool vms_write = true;  ///< VMs fill their memory and the oracle reads it. false: only for what a replay costs.
+  PolicyBook policies;    ///< What holds for each VM from its birth. Fills are zeros.
 };
 
 /// How a replay ended.
@@ -34,12 +37,20 @@ enum class GrantKind : std::uint8_t {
 };
 inline constexpr std::size_t kGrantKinds = 3;
 
+/// How much memory was clean, by the trace's clock.
+struct CleanLevel {
+  std::chrono::nanoseconds time{0};
+  ByteCount clean;
+};
+
 struct ReplayResult {
   ReplayEnd end = ReplayEnd::Finished;
   std::string message;  ///< Unless Finished: what happened.
   std::size_t events_done = 0;
   Statistics statistics;
   std::array<std::vector<std::chrono::nanoseconds>, kGrantKinds> latencies;  ///< By the engine's clock.
+  std::vector<std::chrono::nanoseconds> waits;                               ///< Of all grants, by the trace's clock.
+  std::vector<CleanLevel> levels;                                            ///< After each event.
   std::chrono::nanoseconds initial_scrub{0};  ///< How long the engine took for the whole pool, by its clock.
   std::uint64_t leaks = 0;
   ByteCount oracle_read;
@@ -75,7 +86,11 @@ class Replay {
   void handle_balloon_down(const TraceEvent& event);
   void handle_reboot(const TraceEvent& event);
   void give(VmId vm, ByteCount length, bool reboot);
-  void receive(VmId vm, const Grant& grant, std::chrono::nanoseconds latency);
+  struct Asked {
+    std::chrono::nanoseconds engine_time;
+    std::chrono::nanoseconds trace_time;
+  };
+  void receive(VmId vm, const Grant& grant, const Asked& asked);
   void wait_until(const bool& done);
   void fail(const Error& error);
   [[nodiscard]] bool failed() const { return result_.end != ReplayEnd::Finished; }

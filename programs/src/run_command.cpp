@@ -6,9 +6,7 @@
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
-#include <atomic>
 #include <boost/json.hpp>
-#include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <limits>
@@ -20,14 +18,12 @@
 #include "population_options.hpp"
 #include "progress.hpp"
 #include "report.hpp"
+#include "signals.hpp"
 #include "sluice/driver/ring_engine.hpp"
+#include "whole_file.hpp"
 
 namespace sluice {
 namespace {
-
-std::atomic<bool> stop_requested{false};  // set by signals
-
-void request_stop(int /*signal*/) { stop_requested.store(true, std::memory_order_relaxed); }
 
 class RunCommand final : public Command {
  public:
@@ -44,7 +40,6 @@ class RunCommand final : public Command {
   int replay(const Trace& trace, const TraceChecker& needs, const EngineRegistry& registry, const BackingMemory& memory,
              const std::vector<EngineName>& names);
   int conclude(const Trace& trace, const RunDescription& run, const ReplayResult& result);
-  [[nodiscard]] Result<void> write_report(const std::string& json) const;
 
   CLI::App* command_;
   std::string trace_path_;
@@ -128,13 +123,7 @@ Result<Trace> RunCommand::read_trace() const {
     if (max_vms_ > 0) options.max_vms = max_vms_;
     return read_azure_trace(trace_path_, options);
   }
-  std::ifstream in(trace_path_);
-  if (!in) {
-    return Error{HostErrc::InvalidArgument,
-                 fmt::format("cannot read the trace {}: {}; make one with 'sluice trace generate'", trace_path_,
-                             std::strerror(errno))};
-  }
-  return read_csv(in, trace_path_);
+  return read_csv_file(trace_path_);
 }
 
 Result<void> RunCommand::read_policy() {
@@ -245,8 +234,7 @@ int RunCommand::replay(const Trace& trace, const TraceChecker& needs, const Engi
     return engine.error().code == DriverErrc::InvalidArgument ? kExitUsage : kExitEngine;
   }
   const auto ring_of = [&engine] { return dynamic_cast<RingEngine*>(&(*engine)->current()); };  // it has counters
-  std::signal(SIGINT, request_stop);
-  std::signal(SIGTERM, request_stop);
+  const std::atomic<bool>& stop = stop_on_signals();
   const auto start = std::chrono::steady_clock::now();
   RunDescription run;
   run.engine = (*engine)->capabilities().name;
@@ -261,13 +249,13 @@ int RunCommand::replay(const Trace& trace, const TraceChecker& needs, const Engi
   ReplayResult result;
   {
     Replay replay(trace, memory, **engine, replay_);
-    Progress progress(trace.events.size());
+    Progress progress(trace.events.size(), "events");
     const auto on_progress = [&](std::size_t done) {
       if (auto* const ring = ring_of(); ring != nullptr && !run.initial_counters)
         run.initial_counters = ring->counters();
       progress.update(done);
     };
-    result = replay.run(stop_requested, on_progress);
+    result = replay.run(stop, on_progress);
     progress.finish();
   }
   run.failovers = (*engine)->failovers();
@@ -299,7 +287,7 @@ int RunCommand::conclude(const Trace& trace, const RunDescription& run, const Re
   }
   const std::string json = boost::json::serialize(report_json(trace, run, result));
   if (!report_path_.empty()) {
-    if (auto written = write_report(json); !written) {
+    if (auto written = write_whole_file(report_path_, json + "\n"); !written) {
       spdlog::error("{}", written.error().message);
       return kExitBadInput;
     }
@@ -309,20 +297,6 @@ int RunCommand::conclude(const Trace& trace, const RunDescription& run, const Re
   if (quarantined == ByteCount(0)) return kExitOk;
   spdlog::warn("engine errors have left {} quarantined", human_bytes(quarantined));
   return kExitQuarantined;
-}
-
-/// The file appears whole or not at all.
-Result<void> RunCommand::write_report(const std::string& json) const {
-  const std::string temporary = report_path_ + ".part";
-  std::ofstream out(temporary);
-  out << json << '\n';
-  out.close();
-  std::error_code error;
-  if (out) std::filesystem::rename(temporary, report_path_, error);
-  if (out && !error) return {};
-  std::filesystem::remove(temporary, error);
-  return Error{HostErrc::NoResources,
-               fmt::format("cannot write the report to {}: choose another --report", report_path_)};
 }
 
 }  // namespace

@@ -107,6 +107,8 @@ class TraceChecker {
 /// Our own format (docs/TRACES.md). An error names file, line, column and value, and what was expected; no event of a
 /// bad trace is returned.
 [[nodiscard]] Result<Trace> read_csv(std::istream& in, const std::string& name);
+/// Errors: also for a file that cannot be read.
+[[nodiscard]] Result<Trace> read_csv_file(const std::string& path);
 void write_csv(const Trace& trace, std::ostream& out);
 
 }  // namespace sluice

@@ -3,7 +3,10 @@
 #include <fmt/ostream.h>
 
 #include <array>
+#include <cerrno>
 #include <charconv>
+#include <cstring>
+#include <fstream>
 #include <istream>
 
 #include "trace.hpp"
@@ -138,6 +141,14 @@ Result<Trace> read_csv(std::istream& in, const std::string& name) {
                  fmt::format("{}: no events: expected the header {} and at least one line", name, kHeader)};
   }
   return trace;
+}
+
+Result<Trace> read_csv_file(const std::string& path) {
+  std::ifstream in(path);
+  if (in) return read_csv(in, path);
+  return Error{
+      HostErrc::InvalidArgument,
+      fmt::format("cannot read the trace {}: {}; make one with 'sluice trace generate'", path, std::strerror(errno))};
 }
 
 void write_csv(const Trace& trace, std::ostream& out) {

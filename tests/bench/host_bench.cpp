@@ -3,22 +3,21 @@
 // 10,000 VMs whose memory is scattered over the pool in pieces of 2 MiB, none beside another of the same VM.
 #include <fmt/format.h>
 #include <malloc.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
-#include <deque>
 #include <filesystem>
 #include <functional>
 #include <optional>
 #include <stdexcept>
 #include <vector>
 
+#include "bench/modelled_host.hpp"
 #include "sluice/host/ledger.hpp"
 #include "sluice/host/memory_manager.hpp"
 
-namespace sluice {
+namespace sluice::bench {
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -28,58 +27,6 @@ constexpr std::uint64_t kVms = 10'000;
 constexpr std::uint64_t kGroups = 100;
 constexpr ByteCount kClaim(64ULL << 30);
 constexpr int kRounds = 21;
-
-/// Every job is over when it is looked at.
-class NullEngine final : public Engine {
- public:
-  [[nodiscard]] const EngineCapabilities& capabilities() const noexcept override { return capabilities_; }
-  [[nodiscard]] Result<std::size_t> submit(std::span<const ScrubJob> jobs, std::span<JobId> ids) override {
-    for (std::size_t index = 0; index < jobs.size(); ++index) {
-      ids[index] = {0, ++next_};
-      done_.push_back(
-          {ids[index], jobs[index].cookie, Outcome::Zeroed, FailureCause::None, ByteCount(jobs[index].memory.size())});
-    }
-    return jobs.size();
-  }
-  CancelResult cancel(JobId) override { return CancelResult::AlreadyFinished; }
-  std::size_t poll(std::span<Completion> out) override {
-    const std::size_t count = std::min(out.size(), done_.size());
-    std::copy_n(done_.begin(), count, out.begin());
-    done_.erase(done_.begin(), done_.begin() + static_cast<std::ptrdiff_t>(count));
-    return count;
-  }
-  [[nodiscard]] std::optional<Error> fault() const override { return std::nullopt; }
-  [[nodiscard]] std::chrono::nanoseconds now() const override { return Clock::now().time_since_epoch(); }
-
- private:
-  EngineCapabilities capabilities_{"null", 1024, ByteCount(1ULL << 40), false};
-  std::deque<Completion> done_;
-  std::uint32_t next_ = 0;
-};
-
-/// Addresses that nothing is behind, with an empty file for a ledger to know them by.
-class ModelledMemory final : public BackingMemory {
- public:
-  explicit ModelledMemory(ByteCount length) : file_(::memfd_create("modelled", MFD_CLOEXEC)) {
-    void* const base = ::mmap(nullptr, length.value(), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (base == MAP_FAILED || file_ < 0) {
-      throw std::runtime_error(fmt::format("no room for {} bytes of addresses", length.value()));
-    }
-    brick_.memory = {static_cast<std::byte*>(base), length.value()};
-    brick_.fd = file_;
-  }
-  ~ModelledMemory() override {
-    ::munmap(brick_.memory.data(), brick_.memory.size());
-    ::close(file_);
-  }
-
-  [[nodiscard]] std::span<const Brick> bricks() const override { return {&brick_, 1}; }
-  [[nodiscard]] ByteCount length() const { return length_of(brick_.memory); }
-
- private:
-  int file_;
-  Brick brick_;
-};
 
 /// A ledger in memory, which goes when this goes.
 class TemporaryLedger {
@@ -286,11 +233,11 @@ void run() {
 }
 
 }  // namespace
-}  // namespace sluice
+}  // namespace sluice::bench
 
 int main() {
   try {
-    sluice::run();
+    sluice::bench::run();
   } catch (const std::exception& error) {
     fmt::print(stderr, "host_bench: {}\n", error.what());
     return 1;

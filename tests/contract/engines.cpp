@@ -9,6 +9,7 @@
 #endif
 #include "sluice/driver/cpu_engine.hpp"
 #include "sluice/driver/failover_engine.hpp"
+#include "sluice/driver/offload_engine.hpp"
 #include "sluice/driver/ring_engine.hpp"
 #include "sluice/sim/simulated_device.hpp"
 #include "support/faulty_engine.hpp"
@@ -123,6 +124,16 @@ std::unique_ptr<Engine> alone_in_failover(std::unique_ptr<Engine> engine, std::u
   return value_or_throw(FailoverEngine::create(std::move(candidates), {}));
 }
 
+/// Every job goes to the engine that is wrapped, as one side of two.
+WrappedUnderTest::Wrap offloaded(bool to_engine) {
+  return [to_engine](std::unique_ptr<Engine> engine, std::uint64_t /*seed*/) -> std::unique_ptr<Engine> {
+    std::unique_ptr<Engine> unused = value_or_throw(CpuEngine::create({.max_jobs = 65'536}, {}));
+    if (!to_engine) std::swap(engine, unused);
+    const ByteCount all(to_engine ? 0 : ~0ULL);
+    return value_or_throw(OffloadEngine::create(std::move(unused), std::move(engine), {all, all}));
+  };
+}
+
 EngineKind cpu(const std::string& name, std::uint32_t threads, std::optional<StoreKind> store) {
   return {name, [=] { return std::make_unique<CpuUnderTest>(threads, store); }};
 }
@@ -150,6 +161,8 @@ std::vector<EngineKind> all_engines() {
       wrapped("CpuDelayed", cpu("", 1, {}), with(EngineMisdeed::Delay)),
       wrapped("CpuReordered", cpu("", 2, {}), with(EngineMisdeed::Reorder)),
       wrapped("FailoverCpu", cpu("", 1, {}), alone_in_failover),
+      wrapped("OffloadCpu", cpu("", 2, {}), offloaded(false)),
+      wrapped("OffloadRing512", ring("", "512", rough), offloaded(true)),
       wrapped("FailoverRing512", ring("", "512", rough), alone_in_failover),
   };
   for (const StoreKind kind : kStoreKinds) {

@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bench/contenders.hpp"
+
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "bench/arena.hpp"
+#include "sluice/driver/cpu_stores.hpp"
+#include "sluice/driver/ring_engine.hpp"
+#include "sluice/host/error.hpp"
+
+#ifndef SLUICE_RAW_DMADEV
+#define SLUICE_RAW_DMADEV ""
+#endif
+
+namespace sluice::bench {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using Duration = std::chrono::nanoseconds;
+
+constexpr ByteCount kMostSimulated{64ULL << 20};
+using MakeContender = Contender*(std::byte*, std::size_t);
+
+class OnThisThread final : public Contender {
+ public:
+  explicit OnThisThread(void (*each)(MemorySpan)) : each_(each) {}
+  [[nodiscard]] Result<Duration> clear(std::span<const MemorySpan> blocks) override {
+    const auto start = Clock::now();
+    for (const MemorySpan block : blocks) each_(block);
+    store_fence();
+    return Duration(Clock::now() - start);
+  }
+
+ private:
+  void (*each_)(MemorySpan);
+};
+
+void libc_memset(MemorySpan block) {
+  std::memset(block.data(), 0, block.size());
+  asm volatile("" : : "r"(block.data()) : "memory");  // NOLINT: it must be done
+}
+
+void rep_stosb(MemorySpan block) {
+  void* to = block.data();
+  std::size_t count = block.size();
+  asm volatile("rep stosb" : "+D"(to), "+c"(count) : "a"(0) : "memory");  // NOLINT
+}
+
+void page_by_page(MemorySpan block) {
+  constexpr std::size_t kPage = 4096;
+  for (std::size_t at = 0; at < block.size(); at += kPage) {
+    fill_nontemporal(StoreKind::Movnti, block.subspan(at, std::min(kPage, block.size() - at)), 0);
+    store_fence();
+  }
+}
+
+/// Fresh memory, one mapping for each block. What counts is the populating, not the mapping.
+class Populate final : public Contender {
+ public:
+  explicit Populate(Pages pages) : pages_(pages) {}
+  [[nodiscard]] Result<Duration> clear(std::span<const MemorySpan> blocks) override {
+    constexpr std::size_t kHuge = 2ULL << 20;
+    Duration total{0};
+    for (const MemorySpan block : blocks) {
+      const bool huge = pages_ != Pages::Small;
+      const std::size_t length = block.size() + (huge ? kHuge : 0);
+      void* const base = ::mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+      if (base == MAP_FAILED) return refused("mmap");
+      auto* begin = static_cast<std::byte*>(base);
+      if (huge) begin += (kHuge - reinterpret_cast<std::uintptr_t>(base) % kHuge) % kHuge;
+      ::madvise(begin, block.size(), huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+      const auto start = Clock::now();
+      const int populated = ::madvise(begin, block.size(), MADV_POPULATE_WRITE);
+      total += Clock::now() - start;
+      ::munmap(base, length);
+      if (populated != 0) return refused("madvise(MADV_POPULATE_WRITE)");
+    }
+    return total;
+  }
+
+ private:
+  static Error refused(const char* call) {
+    return {HostErrc::NoResources, fmt::format("{}: {}", call, std::strerror(errno))};
+  }
+  Pages pages_;
+};
+
+class PopulateHugetlb final : public Contender {
+ public:
+  [[nodiscard]] Result<Duration> clear(std::span<const MemorySpan> blocks) override {
+    Duration total{0};
+    for (const MemorySpan block : blocks) {
+      const auto start = Clock::now();
+      void* const base = ::mmap(nullptr, block.size(), PROT_READ | PROT_WRITE,
+                                MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_POPULATE, -1, 0);
+      total += Clock::now() - start;
+      if (base == MAP_FAILED) {
+        return Error{HostErrc::NoResources,
+                     fmt::format("{}; reserve huge pages: sysctl vm.nr_hugepages", std::strerror(errno))};
+      }
+      ::munmap(base, block.size());
+    }
+    return total;
+  }
+};
+
+/// A file's pages given back to the kernel, and got again.
+class PunchHole final : public Contender {
+ public:
+  ~PunchHole() override {
+    if (file_ >= 0) ::close(file_);
+  }
+  [[nodiscard]] Result<Duration> clear(std::span<const MemorySpan> blocks) override {
+    if (file_ < 0) file_ = ::memfd_create("sluice-bench", MFD_CLOEXEC);
+    Duration total{0};
+    for (const MemorySpan block : blocks) {
+      const auto length = static_cast<off_t>(block.size());
+      if (file_ < 0 || ::ftruncate(file_, length) != 0) return refused("a memfd");
+      void* const base = ::mmap(nullptr, block.size(), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, file_, 0);
+      if (base == MAP_FAILED) return refused("mmap");
+      const auto start = Clock::now();
+      const bool punched = ::fallocate(file_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, length) == 0 &&
+                           ::madvise(base, block.size(), MADV_POPULATE_WRITE) == 0;
+      total += Clock::now() - start;
+      ::munmap(base, block.size());
+      if (!punched) return refused("fallocate(FALLOC_FL_PUNCH_HOLE), or populating the hole");
+    }
+    return total;
+  }
+
+ private:
+  static Error refused(const char* call) {
+    return {HostErrc::NoResources, fmt::format("{}: {}", call, std::strerror(errno))};
+  }
+  int file_ = -1;
+};
+
+class ThroughEngine final : public Contender {
+ public:
+  ThroughEngine(std::unique_ptr<Engine> engine, MemorySpan own, const Drive& drive)
+      : engine_(std::move(engine)), own_(own), mhz_(simulated_mhz(*engine_)), drive_(drive) {
+    drive_.depth = std::min(drive.depth, engine_->capabilities().max_jobs_in_flight);
+    drive_.batch = std::min(drive.batch, drive_.depth);
+    if (drive.sleeps) descriptor_ = engine_->completion_fd();
+    jobs_.resize(drive_.batch);
+    ids_.resize(drive_.batch);
+    completions_.resize(drive_.batch);
+  }
+
+  [[nodiscard]] Result<Duration> clear(std::span<const MemorySpan> blocks) override {
+    std::size_t submitted = 0;
+    std::size_t done = 0;
+    const Duration start = now();
+    while (done < blocks.size()) {
+      const std::size_t count = std::min({drive_.batch, blocks.size() - submitted, drive_.depth - (submitted - done)});
+      // A whole batch, or what is left: else the batch would melt to the first job that ends.
+      if (count == drive_.batch || count == blocks.size() - submitted) {
+        for (std::size_t index = 0; index < count; ++index) jobs_[index].memory = reachable(blocks[submitted + index]);
+        if (count > 0) {
+          const auto accepted = engine_->submit(std::span(jobs_).first(count), ids_);
+          if (accepted) submitted += *accepted;
+          if (!accepted && accepted.error().code != DriverErrc::Busy) return accepted.error();
+        }
+      }
+      const std::size_t got = engine_->poll(completions_);
+      for (const Completion& completion : std::span(completions_).first(got)) {
+        if (completion.outcome == Outcome::Zeroed) continue;
+        return Error{DriverErrc::EngineFailed, "a job failed: " + to_string(completion.cause)};
+      }
+      done += got;
+      if (got == 0 && descriptor_ >= 0) {
+        pollfd completions{descriptor_, POLLIN, 0};
+        ::poll(&completions, 1, 1);
+      }
+      if (auto fault = engine_->fault()) return *fault;
+    }
+    return now() - start;
+  }
+
+ private:
+  [[nodiscard]] Duration now() const {
+    auto* const ring = dynamic_cast<RingEngine*>(engine_.get());
+    if (mhz_ == 0.0 || ring == nullptr) return engine_->now();
+    return Duration(static_cast<std::int64_t>(static_cast<double>(ring->counters().cycles) * 1000.0 / mhz_));
+  }
+
+  [[nodiscard]] MemorySpan reachable(MemorySpan block) {
+    if (own_.empty()) return block;
+    if (at_ + block.size() > own_.size()) at_ = 0;
+    at_ += block.size();
+    return own_.subspan(at_ - block.size(), block.size());
+  }
+
+  std::unique_ptr<Engine> engine_;
+  MemorySpan own_;  ///< Empty: the engine reaches any memory.
+  std::size_t at_ = 0;
+  double mhz_;
+  Drive drive_;
+  int descriptor_ = -1;  ///< To sleep on; -1: not.
+  std::vector<ScrubJob> jobs_;
+  std::vector<JobId> ids_;
+  std::vector<Completion> completions_;
+};
+
+Entry plain(const std::string& name, void (*clear)(MemorySpan)) {
+  return {name, [clear](MemorySpan) -> Result<std::unique_ptr<Contender>> {
+            return std::unique_ptr<Contender>(std::make_unique<OnThisThread>(clear));
+          }};
+}
+
+template <class Kind, class... Arguments>
+Entry entry(const std::string& name, Arguments... arguments) {
+  return {name, [arguments...](MemorySpan) -> Result<std::unique_ptr<Contender>> {
+            return std::unique_ptr<Contender>(std::make_unique<Kind>(arguments...));
+          }};
+}
+
+}  // namespace
+
+double simulated_mhz(Engine& engine) {
+  constexpr double kProjectedMhz = 300.0;  // of a simulation in another process, whose clock this one does not see
+  if (engine.capabilities().clock_mhz > 0.0) return engine.capabilities().clock_mhz;
+  return dynamic_cast<RingEngine*>(&engine) != nullptr ? kProjectedMhz : 0.0;
+}
+
+std::vector<Entry> cpu_peers() {
+  return {plain("libc memset", libc_memset), plain("rep stosb", rep_stosb),
+          plain("page by page, as Xen", page_by_page)};
+}
+
+std::vector<Entry> kernel_peers() {
+  Entry transparent = entry<Populate>("kernel populate, THP", Pages::Transparent);
+  Entry reserved = entry<PopulateHugetlb>("kernel populate, hugetlb");
+  transparent.least = reserved.least = ByteCount(2ULL << 20);
+  return {entry<Populate>("kernel populate, 4 KiB", Pages::Small), transparent, reserved,
+          entry<PunchHole>("punch a hole, populate")};
+}
+
+std::vector<Entry> raw_dmadev() {
+  const std::string path = SLUICE_RAW_DMADEV;
+  if (path.empty()) return {};
+  Entry raw{"raw rte_dma_copy", [path](MemorySpan memory) -> Result<std::unique_ptr<Contender>> {
+              void* const library = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+              auto* const make = library == nullptr
+                                     ? nullptr
+                                     : reinterpret_cast<MakeContender*>(::dlsym(library, "sluice_bench_contender"));
+              if (make == nullptr) return Error{HostErrc::NoResources, ::dlerror()};
+              std::unique_ptr<Contender> contender(make(memory.data(), memory.size()));
+              if (!contender) return Error{HostErrc::NoResources, "the device dma_skeleton is not there"};
+              return contender;
+            }};
+  return {raw};
+}
+
+Entry engine_entry(const EngineRegistry& registry, const EngineName& name, const Drive& drive) {
+  Entry entry{name.text, [&registry, name, drive](MemorySpan memory) -> Result<std::unique_ptr<Contender>> {
+                // Where an engine reaches only memory of its own, it clears that.
+                auto own = registry.allocate(name, kMostSimulated);
+                if (!own) return own.error();
+                const MemorySpan windows[] = {own->empty() ? memory : *own};
+                auto engine = registry.create(name, windows);
+                if (!engine) return engine.error();
+                return std::unique_ptr<Contender>(std::make_unique<ThroughEngine>(std::move(*engine), *own, drive));
+              }};
+  entry.simulated = name.kind == "rtl" || name.kind == "xrt";
+  if (entry.simulated) entry.most = kMostSimulated;
+  return entry;
+}
+
+}  // namespace sluice::bench
