@@ -48,7 +48,7 @@ Result<std::size_t> OffloadEngine::submit(std::span<const ScrubJob> jobs, std::s
     offloads_ = offloads(length_of(jobs[accepted].memory));
     std::size_t end = accepted + 1;
     while (end < jobs.size() && offloads(length_of(jobs[end].memory)) == offloads_) ++end;
-    const auto taken = sides_[offloads_ ? 1 : 0]->submit(jobs.subspan(accepted, end - accepted), ids.subspan(accepted));
+    auto taken = sides_[offloads_ ? 1 : 0]->submit(jobs.subspan(accepted, end - accepted), ids.subspan(accepted));
     if (!taken) {
       offloads_ = before;
       if (accepted > 0) return accepted;

@@ -76,14 +76,14 @@ class ScatteredHost {
   }
   template <class Start>
   void wait(Start start) {
-    bool done = false;
-    check(start([&](Result<Grant> grant) {
+    granted_ = false;
+    check(start([this](Result<Grant> grant) {
       check(grant);
       last_ = std::move(*grant);
-      done = true;
+      granted_ = true;
     }));
     const int descriptor = engine_.completion_fd();
-    for (manager_.poll(); !done; manager_.poll()) {
+    for (manager_.poll(); !granted_; manager_.poll()) {
       pollfd completions{descriptor, POLLIN, 0};
       if (descriptor >= 0) ::poll(&completions, 1, 1);
     }
@@ -94,6 +94,7 @@ class ScatteredHost {
   VmId one_{1};
   VmId other_{2};
   std::uint64_t next_vm_ = 3;
+  bool granted_ = false;
   Grant last_;
 };
 

@@ -3,10 +3,10 @@
 // that it draws anew.
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
-#include <time.h>
 
 #include <algorithm>
 #include <atomic>
+#include <ctime>
 #include <map>
 #include <stdexcept>
 #include <thread>
@@ -102,7 +102,8 @@ void register_entry(const Place& place, std::size_t number, MemorySpan memory, C
     }
   };
   const std::string name = fmt::format("{}/{:03}", group_of(place, entry.simulated), number);
-  ::benchmark::RegisterBenchmark(name.c_str(), function)->UseManualTime()->Iterations(1);
+  ::benchmark::internal::Benchmark* const made = ::benchmark::RegisterBenchmark(name.c_str(), function);
+  made->UseManualTime()->Iterations(1);
 }
 
 void note_once(Chart& chart, const std::string& note) {

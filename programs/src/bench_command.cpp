@@ -48,7 +48,7 @@ class BenchCommand final : public Command {
   [[nodiscard]] Result<Trace> make_trace() const;
   [[nodiscard]] Result<std::vector<EngineName>> make_names() const;
   [[nodiscard]] std::string command_line() const;
-  [[nodiscard]] int conclude(bench::Results results) const;
+  [[nodiscard]] int conclude(const bench::Results& results) const;
 
   CLI::App* command_;
   CLI::App* compare_;
@@ -69,6 +69,7 @@ BenchCommand::BenchCommand(CLI::App& app)
     : command_(app.add_subcommand("bench", "Measure what clearing memory costs here, and what saves it")),
       compare_(command_->add_subcommand("compare", "What moved from one run to another, beyond noise")) {
   std::vector<std::string> names;
+  names.reserve(kParts.size());
   for (const Part& part : kParts) names.emplace_back(part.name);
   command_->add_option("parts", parts_, "What to measure; offload needs micro. Default: all")
       ->check(CLI::IsMember(names));
@@ -192,10 +193,10 @@ int BenchCommand::measure() {
   }
   progress.finish();
   bench.results.answers = bench::answers(bench.results);
-  return conclude(std::move(bench.results));
+  return conclude(bench.results);
 }
 
-int BenchCommand::conclude(bench::Results results) const {
+int BenchCommand::conclude(const bench::Results& results) const {
   fmt::print("{}", bench::to_text(results));
   const auto write = [](const std::string& path, const std::string& text) {
     if (path.empty()) return true;

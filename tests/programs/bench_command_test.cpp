@@ -5,6 +5,7 @@
 #include <boost/json.hpp>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <sstream>
 
 #include "exit_code.hpp"
@@ -45,6 +46,15 @@ TEST_F(BenchCommand, MeasuresEverythingAndAutoUsesIt) {
   const auto document = boost::json::parse(read("a.json"));
   for (const auto& chart : document.at("charts").as_array()) {
     EXPECT_FALSE(chart.at("figures").as_array().empty()) << chart.at("id");
+    if (chart.at("id") != "trace_scrubbed") continue;
+    std::map<std::string, double> scrubbed;
+    for (const auto& figure : chart.at("figures").as_array()) {
+      scrubbed[std::string(figure.at("series").as_string())] = figure.at("median").to_number<double>();
+    }
+    EXPECT_LT(scrubbed.at("all"), scrubbed.at("no recycling"));
+    EXPECT_LT(scrubbed.at("all"), scrubbed.at("reboot only"));
+    EXPECT_LT(scrubbed.at("reboot only"), scrubbed.at("no recycling"));
+    EXPECT_LT(scrubbed.at("no recycling"), scrubbed.at("no recycling, scrubbed on grant"));
   }
   EXPECT_NE(read("a.html").find("\"sluice_bench\":1"), std::string::npos);
 
@@ -75,7 +85,13 @@ TEST_F(BenchCommand, AutoTakesLengthsByHand) {
   EXPECT_NE(complaint(":from=/no/such.json").find("/no/such.json"), std::string::npos);
   EXPECT_NE(complaint(":engine=rtl,below=128KiB,above=64KiB").find("131072"), std::string::npos);
   EXPECT_NE(complaint(":device").find("no device"), std::string::npos);
-  std::ofstream(path("none.json")) << R"({"sluice_bench": 1, "facts": {}, "answers": [], "advice": [], "charts": []})";
+  const std::string empty = R"({"sluice_bench": 1, "facts": {}, "answers": [], "charts": [], "advice": [)";
+  std::ofstream(path("some.json")) << empty
+                                   << R"({"engine": "rtl", "cpu_below_bytes": 8192, "engine_above_bytes": 20480,)"
+                                   << R"("projected": true, "text": ""}]})";
+  const Outcome from_file = sluice(run + ":from=" + path("some.json"));
+  EXPECT_NE(from_file.output.find("below 8192 B, ring/512 above 20480 B"), std::string::npos) << from_file.output;
+  std::ofstream(path("none.json")) << empty << "]}";
   EXPECT_NE(complaint(":from=" + path("none.json")).find("no advice"), std::string::npos);
 }
 

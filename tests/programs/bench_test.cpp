@@ -39,6 +39,7 @@ TEST(BenchStatistics, IntervalHoldsTheTrueMedianAsOftenAsItSays) {
 TEST(BenchStatistics, RatioIsRefusedWhereTheNoiseIsLarger) {
   const std::vector<double> base = {10, 11, 9, 10, 12, 10, 9};
   std::vector<double> twice;
+  twice.reserve(base.size());
   for (const double value : base) twice.push_back(value * 2.0);
   const auto known = ratio(twice, base);
   ASSERT_TRUE(known);
@@ -52,6 +53,7 @@ TEST(BenchStatistics, RatioIsRefusedWhereTheNoiseIsLarger) {
 TEST(BenchStatistics, LineGoesThroughItsPoints) {
   const std::vector<double> x = {4096, 65'536, 2'097'152};
   std::vector<double> y;
+  y.reserve(x.size());
   for (const double each : x) y.push_back(3.5 + each / 1000.0);
   const Line line = fit_line(x, y);
   EXPECT_NEAR(line.intercept, 3.5, 1e-6);
@@ -169,6 +171,16 @@ TEST(BenchResults, RefuseWhatIsNoDocumentOfTheirs) {
     ASSERT_FALSE(results) << text;
     EXPECT_NE(results.error().message.find("bad.json"), std::string::npos);
   }
+}
+
+TEST(BenchResults, WhatIsExactIsComparedWithEveryRound) {
+  const Results results = some_results(9.0, 0.1);
+  const Chart& chart = results.charts[0];
+  const auto times = times_baseline(chart, *chart.find("rtl", "2 MiB"));
+  ASSERT_TRUE(times);
+  EXPECT_DOUBLE_EQ(times->median, 17.0 / 5.0);
+  EXPECT_DOUBLE_EQ(times->low, 17.0 / 5.5);
+  EXPECT_DOUBLE_EQ(times->high, 17.0 / 4.5);
 }
 
 TEST(BenchResults, TextSaysWhatIsExactProjectedAndNotKnown) {

@@ -92,9 +92,9 @@ function bars(chart, color) {
   const rows = unique(figures.map((figure) => figure.at)).length;
   const inner = unique(figures.map((figure) => figure.series)).length;
   return Plot.plot({
-    ...frame(chart, color), height: 60 + rows * (inner * 18 + 14), marginLeft: 190, marginRight: rows > 1 ? 110 : 60,
+    ...frame(chart, color), height: 60 + rows * (inner * 18 + 14), marginLeft: 215, marginRight: rows > 1 ? 120 : 20,
     marginBottom: 44,
-    x: {type: chart.y_logarithmic ? "log" : "linear", label: `${chart.y_label} (${chart.unit})`, grid: true,
+    x: {type: chart.y_logarithmic ? "log" : "linear", label: `${chart.y_label} (${chart.unit})`, grid: true, insetRight: 52,
       tickFormat: digits, ...(chart.y_logarithmic && {ticks: 6})},
     y: {label: null, domain: unique(figures.map((figure) => figure.name))},
     fy: {label: rows > 1 ? chart.x_label : null, domain: unique(figures.map((figure) => figure.at)),
@@ -182,7 +182,10 @@ page.append(element("nav", {}, ...sections.map((name) => element("a", {href: `#$
 page.append(element("table", {class: "facts"}, ...Object.entries(results.facts).map(([name, value]) =>
   element("tr", {}, element("th", {}, name), element("td", {}, name === "command" ? element("code", {}, value) : value)))));
 for (const name of sections) {
-  page.append(element("h2", {id: name}, SECTIONS[name]));
+  const parts = name === "offload" ? "micro offload" : name;
+  const again = (results.facts.command ?? "").replace(/^sluice bench( (micro|cancel|grant|trace|offload))*/, `sluice bench ${parts}`);
+  page.append(element("h2", {id: name}, SECTIONS[name]),
+    element("p", {class: "notes"}, "This part again: ", element("code", {}, again)));
   for (const chart of results.charts.filter((each) => each.section === name)) page.append(draw(chart));
 }
 document.body.dataset.ready = results.charts.length;
