@@ -4,9 +4,12 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <stdexcept>
+#include <thread>
 
 #include "bench/bench.hpp"
+#include "bench/own_cpu.hpp"
 
 namespace sluice::bench {
 namespace {
@@ -93,14 +96,22 @@ void measure(Bench& bench, const EngineName& name, Chart& latencies, Chart& savi
       blocks[block] = own->subspan(block * length.value(), length.value());
   }
   const MemorySpan windows[] = {own && !own->empty() ? *own : bench.arena.all()};
-  auto engine = bench.registry.create(name, windows);
-  if (!engine) {
-    latencies.notes.push_back(name.text + ": not measured: " + engine.error().message);
+  const OwnCpu own_cpu;
+  std::optional<Result<std::unique_ptr<Engine>>> made;
+  own_cpu.elsewhere([&] { made.emplace(bench.registry.create(name, windows)); });
+  if (!*made) {
+    latencies.notes.push_back(fmt::format("{}: not measured: {}", name.text, made->error().message));
     return;
   }
-  Trial trial(**engine, blocks);
+  Engine& engine = ***made;
+  Trial trial(engine, blocks);
   Duration whole = trial.undisturbed();
-  for (int again = 0; !simulated && again < 5; ++again) whole = std::min(whole, trial.undisturbed());
+  // Until the threads of the engine have found CPUs of their own.
+  const auto warm = std::chrono::steady_clock::now() + std::chrono::milliseconds(50);
+  while (!simulated && std::chrono::steady_clock::now() < warm) {
+    whole = std::min(whole, trial.undisturbed());
+    std::this_thread::sleep_for(std::chrono::microseconds(50));
+  }
   const std::size_t count = simulated ? kSimulatedCancels : bench.effort.cancels;
   for (std::size_t place = 0; place < kPhases.size(); ++place) {
     const Phase& phase = kPhases[place];

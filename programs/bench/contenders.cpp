@@ -11,8 +11,11 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <optional>
+#include <thread>
 
 #include "bench/arena.hpp"
+#include "bench/own_cpu.hpp"
 #include "sluice/driver/cpu_stores.hpp"
 #include "sluice/driver/ring_engine.hpp"
 #include "sluice/host/error.hpp"
@@ -28,6 +31,7 @@ using Clock = std::chrono::steady_clock;
 using Duration = std::chrono::nanoseconds;
 
 constexpr ByteCount kMostSimulated{64ULL << 20};
+constexpr auto kWarmUp = std::chrono::milliseconds(20);
 using MakeContender = Contender*(std::byte*, std::size_t);
 
 class OnThisThread final : public Contender {
@@ -146,14 +150,29 @@ class PunchHole final : public Contender {
 
 class ThroughEngine final : public Contender {
  public:
-  ThroughEngine(std::unique_ptr<Engine> engine, MemorySpan own, const Drive& drive)
-      : engine_(std::move(engine)), own_(own), mhz_(simulated_mhz(*engine_)), drive_(drive) {
+  ThroughEngine(std::unique_ptr<Engine> engine, MemorySpan own, const Drive& drive, std::unique_ptr<OwnCpu> own_cpu)
+      : own_cpu_(std::move(own_cpu)),
+        engine_(std::move(engine)),
+        own_(own),
+        mhz_(simulated_mhz(*engine_)),
+        drive_(drive) {
     drive_.depth = std::min(drive.depth, engine_->capabilities().max_jobs_in_flight);
     drive_.batch = std::min(drive.batch, drive_.depth);
     if (drive.sleeps) descriptor_ = engine_->completion_fd();
     jobs_.resize(drive_.batch);
     ids_.resize(drive_.batch);
     completions_.resize(drive_.batch);
+  }
+
+  /// Until the threads of an engine have found CPUs of their own. A simulation has no need of it.
+  [[nodiscard]] Result<void> warm_up(MemorySpan memory) {
+    const MemorySpan block = memory.first(std::min<std::size_t>(memory.size(), 2ULL << 20));
+    const auto end = Clock::now() + kWarmUp;
+    while (mhz_ == 0.0 && Clock::now() < end) {
+      if (auto cleared = clear({&block, 1}); !cleared) return cleared.error();
+      std::this_thread::sleep_for(std::chrono::microseconds(50));
+    }
+    return {};
   }
 
   [[nodiscard]] Result<Duration> clear(std::span<const MemorySpan> blocks) override {
@@ -200,6 +219,7 @@ class ThroughEngine final : public Contender {
     return own_.subspan(at_ - block.size(), block.size());
   }
 
+  std::unique_ptr<OwnCpu> own_cpu_;  ///< nullptr: none.
   std::unique_ptr<Engine> engine_;
   MemorySpan own_;  ///< Empty: the engine reaches any memory.
   std::size_t at_ = 0;
@@ -267,9 +287,15 @@ Entry engine_entry(const EngineRegistry& registry, const EngineName& name, const
                 auto own = registry.allocate(name, kMostSimulated);
                 if (!own) return own.error();
                 const MemorySpan windows[] = {own->empty() ? memory : *own};
-                auto engine = registry.create(name, windows);
-                if (!engine) return engine.error();
-                return std::unique_ptr<Contender>(std::make_unique<ThroughEngine>(std::move(*engine), *own, drive));
+                auto own_cpu = drive.sleeps ? nullptr : std::make_unique<OwnCpu>();
+                std::optional<Result<std::unique_ptr<Engine>>> engine;
+                const auto create = [&] { engine.emplace(registry.create(name, windows)); };
+                if (own_cpu) own_cpu->elsewhere(create);
+                if (!own_cpu) create();
+                if (!*engine) return engine->error();
+                auto contender = std::make_unique<ThroughEngine>(std::move(**engine), *own, drive, std::move(own_cpu));
+                if (auto warm = contender->warm_up(windows[0]); !warm) return warm.error();
+                return std::unique_ptr<Contender>(std::move(contender));
               }};
   entry.simulated = name.kind == "rtl" || name.kind == "xrt";
   if (entry.simulated) entry.most = kMostSimulated;

@@ -39,7 +39,9 @@ struct Entry {
 struct Drive {
   std::size_t depth = 256;  ///< Jobs in flight, at most.
   std::size_t batch = 32;   ///< Jobs in one submit(), at most.
-  bool sleeps = true;       ///< Whoever waits for completions leaves the CPU to others, where the engine can wake it.
+  /// Whoever waits for completions leaves the CPU to others, where the engine can wake it. false: it looks for them all
+  /// the time, on a CPU of its own.
+  bool sleeps = true;
 };
 
 /// What this machine's CPUs can do without Sluice: libc memset, rep stosb, page by page past the caches as Xen does.

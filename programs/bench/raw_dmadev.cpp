@@ -13,7 +13,8 @@ namespace {
 
 constexpr const char* kDevice = "dma_skeleton";
 constexpr std::size_t kChunk = 256 << 10;
-constexpr std::size_t kInFlight = 8;  // operations: the 2 MiB that the dmadev engine has under way
+constexpr std::size_t kInFlight = 2 << 20;    // bytes, as the dmadev engine has under way
+constexpr std::size_t kMostOperations = 256;  // of the ring of 512
 
 class RawDmadev final : public Contender {
  public:
@@ -34,8 +35,8 @@ class RawDmadev final : public Contender {
     for (const MemorySpan block : blocks) {
       for (std::size_t at = 0; at < block.size();) {
         if (!reap()) return Error{DriverErrc::EngineFailed, "rte_dma_completed reports an error"};
-        if (given - done >= kInFlight) continue;
         const auto length = static_cast<std::uint32_t>(std::min(kChunk, block.size() - at));
+        if (given - done >= std::min(kInFlight / length, kMostOperations)) continue;
         const auto to = reinterpret_cast<std::uintptr_t>(&block[at]);
         if (::rte_dma_copy(id, 0, from, to, length, RTE_DMA_OP_FLAG_SUBMIT) < 0) continue;
         ++given;
