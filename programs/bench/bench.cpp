@@ -82,9 +82,9 @@ Effort full_effort() {
   effort.blocks.insert(std::upper_bound(effort.blocks.begin(), effort.blocks.end(), ByteCount(2ULL << 20)),
                        ByteCount(2ULL << 20));
   effort.simulated = ByteCount(16ULL << 20);
-  // A third of what is free, in whole GiB: grants are cleared beside the arena.
+  // A third of what is free, in whole GiB: the kernel is asked for as much beside the arena.
   const std::uint64_t gibibytes = std::clamp<std::uint64_t>(free_memory().value() / 3 / kGiB.value(), 1, 64);
-  effort.grants = ByteCount(gibibytes * kGiB.value());
+  effort.grants = effort.arena = ByteCount(gibibytes * kGiB.value());
   effort.latencies = 101;
   effort.cancels = 101;
   effort.victim = std::chrono::milliseconds(200);

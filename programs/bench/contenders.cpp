@@ -252,6 +252,17 @@ double simulated_mhz(Engine& engine) {
   return dynamic_cast<RingEngine*>(&engine) != nullptr ? kProjectedMhz : 0.0;
 }
 
+std::string projection(const EngineRegistry& registry, const EngineName& name, MemorySpan memory) {
+  const auto own = registry.allocate(name, kMostSimulated);
+  if (!own) return {};
+  const MemorySpan windows[] = {own->empty() ? memory : *own};
+  const auto engine = registry.create(name, windows);
+  const double mhz = engine ? simulated_mhz(**engine) : 0.0;
+  if (mhz == 0.0) return {};
+  return fmt::format("{}: {} (the number is the width of its bus in bits), its cycles at {:.0f} MHz", name.text,
+                     (*engine)->capabilities().name, mhz);
+}
+
 std::vector<Entry> cpu_peers() {
   return {plain("libc memset", libc_memset), plain("rep stosb", rep_stosb),
           plain("page by page, as Xen", page_by_page)};

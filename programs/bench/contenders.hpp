@@ -56,6 +56,8 @@ struct Drive {
 
 /// Whether an engine runs on cycles instead of time, and how many of them are a second. MHz; 0: on time.
 [[nodiscard]] double simulated_mhz(Engine& engine);
+/// What a simulated engine's times are: its clock and its bus. Empty: the engine runs on time, or cannot be made.
+[[nodiscard]] std::string projection(const EngineRegistry& registry, const EngineName& name, MemorySpan memory);
 
 }  // namespace sluice::bench
 

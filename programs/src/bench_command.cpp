@@ -159,6 +159,10 @@ int BenchCommand::measure() {
   for (EngineName& name : *names) {
     auto made = bench::engine_entry(registry, name).make(bench.arena.all());
     if (made) {
+      made->reset();
+      if (const std::string projected = bench::projection(registry, name, bench.arena.all()); !projected.empty()) {
+        bench.results.facts.push_back({"projected", projected});
+      }
       bench.engines.push_back(std::move(name));
     } else if (made.error().code == DriverErrc::InvalidArgument) {
       return refuse(made.error(), kExitUsage);

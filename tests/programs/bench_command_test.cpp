@@ -37,9 +37,10 @@ TEST_F(BenchCommand, MeasuresEverythingAndAutoUsesIt) {
   Outcome outcome =
       sluice("bench --smoke --engine cpu --engine rtl --json " + path("a.json") + " --report " + path("a.html"));
   ASSERT_EQ(outcome.exit_code, kExitOk) << outcome.output;
-  for (const char* words : {"What does scrubbing cost today?", "What does an engine save?", "What does recycling save?",
-                            "From what size is offload worth it? on this machine", "libc memset", "rtl (projected)",
-                            "recycled: trust group", "no recycling"}) {
+  for (const char* words :
+       {"What does scrubbing cost today?", "What does an engine save?", "What does recycling save?",
+        "From what size is offload worth it? on this machine", "libc memset", "rtl (projected)",
+        "recycled: trust group", "no recycling", "rtl: ring/512 (the number", "its cycles at 300 MHz"}) {
     EXPECT_NE(outcome.output.find(words), std::string::npos) << words;
   }
   EXPECT_EQ(outcome.output.find("nan"), std::string::npos);
