@@ -229,7 +229,7 @@ void plan_grant(Bench& bench, Plan& plan) {
                  "is not there. A reboot is measured down and back."};
   Chart& grant = bench.add(std::move(chart));
   const std::uint64_t largest = std::min(bench.effort.grants.value(), bench.arena.all().size());
-  for (const std::uint64_t part : {16, 4, 1}) {
+  for (const std::uint64_t part : {16ULL, 4ULL, 1ULL}) {
     const ByteCount length(largest / part);
     for (std::size_t round = 0; round < bench.effort.rounds; ++round) {
       plan.emplace_back([&bench, &grant, length] { from_the_kernel(bench, grant, length); });
@@ -244,7 +244,7 @@ void plan_grant(Bench& bench, Plan& plan) {
   for (std::size_t round = 0; round < bench.effort.rounds; ++round) {
     plan.emplace_back([&grant, smoke] {
       Books books(ByteCount((smoke ? 1ULL : 64ULL) << 30));
-      for (const std::uint64_t gibibytes : {1, 4, 16, 64}) {
+      for (const std::uint64_t gibibytes : {1ULL, 4ULL, 16ULL, 64ULL}) {
         if (!smoke || gibibytes == 1) books.measure(grant, ByteCount(gibibytes << 30));
       }
     });

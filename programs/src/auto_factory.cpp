@@ -75,7 +75,10 @@ class AutoFactory final : public EngineFactory {
 
   [[nodiscard]] std::string kind() const override { return "auto"; }
   [[nodiscard]] std::vector<EngineOffer> offers() override {
-    return {{"auto:engine=rtl,above=64KiB", "short jobs by the CPU, long ones by an engine, from the length on that is worth it", "", {}}};
+    return {{"auto:engine=rtl,above=64KiB",
+             "short jobs by the CPU, long ones by an engine, from the length on that is worth it",
+             "",
+             {}}};
   }
   [[nodiscard]] std::vector<EngineOptionHelp> options() override {
     AutoOptions options;
