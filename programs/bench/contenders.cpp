@@ -293,12 +293,13 @@ std::vector<Entry> raw_dmadev() {
 }
 
 Entry engine_entry(const EngineRegistry& registry, const EngineName& name, const Drive& drive) {
-  Entry entry{name.text, [&registry, name, drive](MemorySpan memory) -> Result<std::unique_ptr<Contender>> {
+  const bool simulated = name.kind == "rtl" || name.kind == "xrt";
+  Entry entry{name.text, [&registry, name, drive, simulated](MemorySpan memory) -> Result<std::unique_ptr<Contender>> {
                 // Where an engine reaches only memory of its own, it clears that.
                 auto own = registry.allocate(name, kMostSimulated);
                 if (!own) return own.error();
                 const MemorySpan windows[] = {own->empty() ? memory : *own};
-                auto own_cpu = drive.sleeps ? nullptr : std::make_unique<OwnCpu>();
+                auto own_cpu = drive.sleeps || simulated ? nullptr : std::make_unique<OwnCpu>();
                 std::optional<Result<std::unique_ptr<Engine>>> engine;
                 const auto create = [&] { engine.emplace(registry.create(name, windows)); };
                 if (own_cpu) own_cpu->elsewhere(create);
@@ -308,8 +309,8 @@ Entry engine_entry(const EngineRegistry& registry, const EngineName& name, const
                 if (auto warm = contender->warm_up(windows[0]); !warm) return warm.error();
                 return std::unique_ptr<Contender>(std::move(contender));
               }};
-  entry.simulated = name.kind == "rtl" || name.kind == "xrt";
-  if (entry.simulated) entry.most = kMostSimulated;
+  entry.simulated = simulated;
+  if (simulated) entry.most = kMostSimulated;
   return entry;
 }
 

@@ -146,7 +146,8 @@ void plan_offload(Bench& bench, Plan& plan) {
     const auto add_curve = [&](const std::string& series, const OffloadModel& model) {
       for (const Figure& figure : latency->figures) {
         if (figure.series != series) continue;
-        Figure modelled{series + ", model", figure.at, figure.x, {model.us.at(figure.x)}, true, figure.projected};
+        Figure modelled{series + ", model",      figure.at,    figure.x,
+                        {model.us.at(figure.x)}, figure.exact, figure.projected};
         offload.figures.push_back(figure);
         offload.figures.push_back(std::move(modelled));
       }

@@ -74,6 +74,7 @@ void add(const Bench& bench, const Charts& charts, const NamedPolicy& policy, co
     Figure quantile_at = figure;
     quantile_at.at = kQuantiles[index].first;
     quantile_at.x = static_cast<double>(index);
+    quantile_at.exact = false;  // it follows the measured speed
     Bench::add_sample(*charts.waits, quantile_at, quantile(waits, kQuantiles[index].second));
   }
   // At the same times for all: the level after the last event before.
