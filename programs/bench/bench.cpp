@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <random>
 #include <thread>
 
 namespace sluice::bench {
@@ -68,7 +69,7 @@ Effort usual_effort() {
   effort.simulated = kMiB;
   effort.grants = kGiB;
   effort.latencies = 31;
-  effort.cancels = 31;
+  effort.cancels = 5;
   effort.victim = std::chrono::milliseconds(50);
   return effort;
 }
@@ -86,9 +87,14 @@ Effort full_effort() {
   const std::uint64_t gibibytes = std::clamp<std::uint64_t>(free_memory().value() / 3 / kGiB.value(), 1, 64);
   effort.grants = effort.arena = ByteCount(gibibytes * kGiB.value());
   effort.latencies = 101;
-  effort.cancels = 101;
+  effort.cancels = 11;
   effort.victim = std::chrono::milliseconds(200);
   return effort;
+}
+
+void add_round(Plan& plan, Plan tasks, std::size_t round) {
+  if (round > 0) std::shuffle(tasks.begin(), tasks.end(), std::mt19937_64(round));
+  std::move(tasks.begin(), tasks.end(), std::back_inserter(plan));
 }
 
 Chart& Bench::add(Chart chart) { return results.charts.emplace_back(std::move(chart)); }
@@ -98,6 +104,10 @@ void Bench::add_sample(Chart& chart, const Figure& figure, double sample) {
                             [&](const Figure& each) { return each.series == figure.series && each.at == figure.at; });
   if (found == chart.figures.end()) found = chart.figures.insert(chart.figures.end(), figure);
   found->samples.push_back(sample);
+}
+
+void Bench::note_once(Chart& chart, const std::string& note) {
+  if (std::find(chart.notes.begin(), chart.notes.end(), note) == chart.notes.end()) chart.notes.push_back(note);
 }
 
 std::vector<Fact> machine_facts() {

@@ -22,7 +22,7 @@ struct Effort {
   ByteCount simulated;            ///< Cleared by a simulated engine for one figure, at least one block.
   ByteCount grants;               ///< Largest grant whose memory is really cleared.
   std::size_t latencies = 0;      ///< Single jobs for one sample.
-  std::size_t cancels = 0;        ///< For each phase.
+  std::size_t cancels = 0;        ///< For each phase, in each round.
   std::chrono::milliseconds victim{0};
 };
 
@@ -46,11 +46,16 @@ struct Bench {
   Chart& add(Chart chart);
   /// A sample of a figure, which is made with its first one.
   static void add_sample(Chart& chart, const Figure& figure, double sample);
+  static void note_once(Chart& chart, const std::string& note);
 };
 
 /// A step of a run, some milliseconds to seconds long. Throws std::runtime_error where nothing can go on.
 using Task = std::function<void()>;
 using Plan = std::vector<Task>;
+
+/// Adds what is compared with each other, in an order of this round's own. The first round keeps the order given, which
+/// is that of the tables.
+void add_round(Plan& plan, Plan tasks, std::size_t round);
 
 void plan_micro(Bench& bench, Plan& plan);
 void plan_cancel(Bench& bench, Plan& plan);

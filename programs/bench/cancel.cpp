@@ -23,7 +23,6 @@ struct Phase {
 constexpr std::array<Phase, 4> kPhases = {
     {{"queued", -1.0}, {"just begun", 0.0}, {"half done", 0.5}, {"nearly done", 0.9}}};
 constexpr std::size_t kBlockers = 8;
-constexpr std::size_t kSimulatedCancels = 5;
 constexpr ByteCount kJob{16ULL << 20};
 constexpr ByteCount kSimulatedJob{kMiB};
 
@@ -84,6 +83,7 @@ class Trial {
   std::array<std::optional<Completion>, kBlockers + 1> done_;
 };
 
+/// One round of one engine.
 void measure(Bench& bench, const EngineName& name, Chart& latencies, Chart& savings) {
   const auto own = bench.registry.allocate(name, kGiB);
   const bool simulated = engine_entry(bench.registry, name).simulated;
@@ -102,7 +102,7 @@ void measure(Bench& bench, const EngineName& name, Chart& latencies, Chart& savi
   if (!simulated) own_cpu.emplace().elsewhere(create);
   if (simulated) create();
   if (!*made) {
-    latencies.notes.push_back(fmt::format("{}: not measured: {}", name.text, made->error().message));
+    Bench::note_once(latencies, fmt::format("{}: not measured: {}", name.text, made->error().message));
     return;
   }
   Engine& engine = ***made;
@@ -114,15 +114,19 @@ void measure(Bench& bench, const EngineName& name, Chart& latencies, Chart& savi
     whole = std::min(whole, trial.undisturbed());
     std::this_thread::sleep_for(std::chrono::microseconds(50));
   }
-  const std::size_t count = simulated ? kSimulatedCancels : bench.effort.cancels;
   for (std::size_t place = 0; place < kPhases.size(); ++place) {
     const Phase& phase = kPhases[place];
-    for (std::size_t cancel = 0; cancel < count; ++cancel) {
-      const auto stopped = trial.stop(phase, whole, 0.05 * static_cast<double>(cancel) / static_cast<double>(count));
-      const Figure figure{name.text, phase.name, static_cast<double>(place), {}, false, simulated};
-      Bench::add_sample(latencies, figure, static_cast<double>(stopped.latency.count()) / 1e3);
-      Bench::add_sample(savings, figure, 100.0 * (1.0 - gib(stopped.written) / gib(length)));
+    std::vector<double> waits;
+    std::vector<double> shares;
+    for (std::size_t cancel = 0; cancel < bench.effort.cancels; ++cancel) {
+      const double jitter = 0.05 * static_cast<double>(cancel) / static_cast<double>(bench.effort.cancels);
+      const auto stopped = trial.stop(phase, whole, jitter);
+      waits.push_back(static_cast<double>(stopped.latency.count()) / 1e3);
+      shares.push_back(100.0 * (1.0 - gib(stopped.written) / gib(length)));
     }
+    const Figure figure{name.text, phase.name, static_cast<double>(place), {}, simulated, simulated};
+    Bench::add_sample(latencies, figure, estimate(waits).median);
+    Bench::add_sample(savings, figure, estimate(shares).median);
   }
 }
 
@@ -132,13 +136,21 @@ void plan_cancel(Bench& bench, Plan& plan) {
   Chart latency{"cancel_latency", "cancel", "From a cancel to the job's completion", "the job is", "time", "us"};
   latency.more_is_better = false;
   latency.y_logarithmic = true;
-  latency.notes = {fmt::format("Jobs of {}, of simulated engines {}; one that is queued waits behind {} others.",
-                               short_bytes(kJob), short_bytes(kSimulatedJob), kBlockers)};
+  if (bench.engines.size() > 1) latency.baseline = bench.engines.front().text;
+  latency.notes = {
+      fmt::format("Jobs of {}, of simulated engines {}; one that is queued waits behind {} others. The "
+                  "median of {} cancels is a round's figure.",
+                  short_bytes(kJob), short_bytes(kSimulatedJob), kBlockers, bench.effort.cancels)};
   Chart saved{"cancel_saved", "cancel", "What a cancel saves of a job", "the job is", "not written any more", "%"};
   Chart& latencies = bench.add(std::move(latency));
   Chart& savings = bench.add(std::move(saved));
-  for (const EngineName& name : bench.engines) {
-    plan.emplace_back([&bench, name, &latencies, &savings] { measure(bench, name, latencies, savings); });
+  for (std::size_t round = 0; round < bench.effort.rounds; ++round) {
+    Plan tasks;
+    for (const EngineName& name : bench.engines) {
+      if (round > 0 && engine_entry(bench.registry, name).simulated) continue;
+      tasks.emplace_back([&bench, name, &latencies, &savings] { measure(bench, name, latencies, savings); });
+    }
+    add_round(plan, std::move(tasks), round);
   }
 }
 

@@ -229,25 +229,26 @@ void plan_grant(Bench& bench, Plan& plan) {
                  "is not there. A reboot is measured down and back."};
   Chart& grant = bench.add(std::move(chart));
   const std::uint64_t largest = std::min(bench.effort.grants.value(), bench.arena.all().size());
-  for (const std::uint64_t part : {16ULL, 4ULL, 1ULL}) {
-    const ByteCount length(largest / part);
-    for (std::size_t round = 0; round < bench.effort.rounds; ++round) {
-      plan.emplace_back([&bench, &grant, length] { from_the_kernel(bench, grant, length); });
+  const bool smoke = bench.effort.grants < kGiB;
+  for (std::size_t round = 0; round < bench.effort.rounds; ++round) {
+    Plan tasks;
+    for (const std::uint64_t part : {16ULL, 4ULL, 1ULL}) {
+      const ByteCount length(largest / part);
+      tasks.emplace_back([&bench, &grant, length] { from_the_kernel(bench, grant, length); });
       for (const EngineName& name : bench.engines) {
         const Entry entry = engine_entry(bench.registry, name);
         if (length > entry.most || (entry.simulated && round > 0)) continue;
-        plan.emplace_back([&bench, &grant, entry, name, length] { scrub_on_grant(bench, entry, name, grant, length); });
+        tasks.emplace_back(
+            [&bench, &grant, entry, name, length] { scrub_on_grant(bench, entry, name, grant, length); });
       }
     }
-  }
-  const bool smoke = bench.effort.grants < kGiB;
-  for (std::size_t round = 0; round < bench.effort.rounds; ++round) {
-    plan.emplace_back([&grant, smoke] {
+    tasks.emplace_back([&grant, smoke] {
       Books books(ByteCount((smoke ? 1ULL : 64ULL) << 30));
       for (const std::uint64_t gibibytes : {1ULL, 4ULL, 16ULL, 64ULL}) {
         if (!smoke || gibibytes == 1) books.measure(grant, ByteCount(gibibytes << 30));
       }
     });
+    add_round(plan, std::move(tasks), round);
   }
 }
 

@@ -106,17 +106,13 @@ void register_entry(const Place& place, std::size_t number, MemorySpan memory, C
   made->UseManualTime()->Iterations(1);
 }
 
-void note_once(Chart& chart, const std::string& note) {
-  if (std::find(chart.notes.begin(), chart.notes.end(), note) == chart.notes.end()) chart.notes.push_back(note);
-}
-
 /// Runs what of a place is simulated, or what is not, once.
 void take_samples(const Place& place, bool simulated) {
   for (const auto& [number, measured] : run(group_of(place, simulated))) {
     const Entry& entry = place.entries.at(std::stoull(number));
     for (const Output& output : place.outputs) {
       if (!measured.error.empty()) {
-        note_once(*output.chart, fmt::format("{}: not measured: {}", entry.name, measured.error));
+        Bench::note_once(*output.chart, fmt::format("{}: not measured: {}", entry.name, measured.error));
       } else {
         Bench::add_sample(*output.chart, {entry.name, output.at, output.x, {}, simulated, simulated},
                           output.sample(measured));
@@ -276,7 +272,7 @@ void plan_pages(Bench& bench, Plan& plan) {
       plan.emplace_back([&bench, &pages, length, kind, round, which = kKinds[kind]] {
         auto arena = Arena::create(length, which);
         if (!arena) {
-          note_once(pages, "not measured: " + arena.error().message);
+          Bench::note_once(pages, "not measured: " + arena.error().message);
           return;
         }
         std::vector<Entry> entries = {cpu_peers().front(), engine_entry(bench.registry, *EngineName::parse("cpu"))};
@@ -323,11 +319,26 @@ class Victim {
   std::jthread thread_;
 };
 
+void disturb(Bench& bench, Chart& chart, const Entry& entry, ByteCount working_set) {
+  auto contender = entry.make(bench.arena.all());
+  if (!contender) return;
+  Victim reader(working_set);
+  const double alone =
+      reader.rate_during(bench.effort.victim, [] { std::this_thread::sleep_for(std::chrono::milliseconds(1)); });
+  const double disturbed = reader.rate_during(bench.effort.victim, [&] {
+    const auto cleared = (*contender)->clear(bench.arena.next(kHuge, kHuge));
+    if (!cleared) throw std::runtime_error(entry.name + ": " + cleared.error().message);
+  });
+  if (disturbed <= 0.0) return;
+  Bench::add_sample(chart, {entry.name, short_bytes(working_set), gib(working_set), {}}, alone / disturbed);
+}
+
 void plan_victim(Bench& bench, Plan& plan) {
   Chart chart{
       "victim",      "micro",     "What a neighbour pays: how many times longer it takes to read its working set",
       "working set", "slow-down", "times"};
   chart.more_is_better = false;
+  chart.baseline = "libc memset";
   chart.marks = {{"undisturbed", 1.0}};
   chart.notes = {
       fmt::format("The neighbour reads its memory on a thread of its own, while another one clears 2 MiB at a time. "
@@ -341,21 +352,11 @@ void plan_victim(Bench& bench, Plan& plan) {
   std::erase_if(entries, [](const Entry& entry) { return entry.simulated; });
   for (const ByteCount working_set : {kMiB, ByteCount(16ULL << 20)}) {
     for (std::size_t round = 0; round < bench.effort.rounds; ++round) {
-      plan.emplace_back([&bench, &victim, entries, working_set] {
-        Victim reader(working_set);
-        for (const Entry& entry : entries) {
-          auto contender = entry.make(bench.arena.all());
-          if (!contender) continue;
-          const double alone = reader.rate_during(bench.effort.victim,
-                                                  [] { std::this_thread::sleep_for(std::chrono::milliseconds(1)); });
-          const double disturbed = reader.rate_during(bench.effort.victim, [&] {
-            const auto cleared = (*contender)->clear(bench.arena.next(kHuge, kHuge));
-            if (!cleared) throw std::runtime_error(entry.name + ": " + cleared.error().message);
-          });
-          if (disturbed <= 0.0) continue;
-          Bench::add_sample(victim, {entry.name, short_bytes(working_set), gib(working_set), {}}, alone / disturbed);
-        }
-      });
+      Plan tasks;
+      for (const Entry& entry : entries) {
+        tasks.emplace_back([&bench, &victim, entry, working_set] { disturb(bench, victim, entry, working_set); });
+      }
+      add_round(plan, std::move(tasks), round);
     }
   }
 }

@@ -4,9 +4,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <boost/json.hpp>
 #include <cmath>
 #include <random>
+#include <set>
 
 #include "bench/compare.hpp"
 #include "bench/offload.hpp"
@@ -212,6 +214,31 @@ TEST(BenchPage, HoldsTheResultsAndNothingThatEndsTheScript) {
   EXPECT_EQ(page.find("sluice bench </script>"), std::string::npos);
   EXPECT_EQ(page.find("src=\"http"), std::string::npos) << "it works without a network";
   EXPECT_EQ(page.find("<link"), std::string::npos);
+}
+
+TEST(BenchPlan, EveryRoundHasAnOrderOfItsOwnAndLeavesNothingOut) {
+  std::vector<std::size_t> ran;
+  Plan tasks;
+  for (std::size_t task = 0; task < 8; ++task) tasks.emplace_back([&ran, task] { ran.push_back(task); });
+  constexpr std::size_t kRounds = 20;
+  Plan plan;
+  for (std::size_t round = 0; round < kRounds; ++round) add_round(plan, tasks, round);
+  for (const Task& task : plan) task();
+  ASSERT_EQ(ran.size(), kRounds * tasks.size());
+  std::set<std::vector<std::size_t>> orders;
+  std::set<std::size_t> first;
+  for (auto begin = ran.begin(); begin != ran.end(); begin += 8) {
+    std::vector<std::size_t> order(begin, begin + 8);
+    first.insert(order.front());
+    orders.insert(order);
+    if (begin == ran.begin()) {
+      EXPECT_TRUE(std::is_sorted(order.begin(), order.end())) << "the order of the tables";
+    }
+    std::sort(order.begin(), order.end());
+    for (std::size_t task = 0; task < order.size(); ++task) EXPECT_EQ(order[task], task);
+  }
+  EXPECT_EQ(orders.size(), kRounds);
+  EXPECT_GT(first.size(), 4U) << "nobody always goes first";
 }
 
 TEST(BenchArena, HandsOutItsMemoryRoundAndRound) {
