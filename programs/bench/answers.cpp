@@ -27,7 +27,8 @@ std::string cost_today(const Results& results) {
                   digits(*rate), digits(*cycles), digits(64.0 * *cycles * 1e9 / tsc_hz()));
   if (own) answer += fmt::format(" Sluice's CPU engine clears {} GiB/s with one worker.", digits(*own));
   if (const auto kernel = median(results, "throughput", "kernel populate, 4 KiB", "2 MiB")) {
-    answer += fmt::format(" Fresh memory from the kernel in pages of 4 KiB comes at {} GiB/s.", digits(*kernel));
+    answer += fmt::format(" Fresh memory from the kernel in pages of 4 KiB comes at {} GiB/s: 64 GiB take {} s.",
+                          digits(*kernel), digits(64.0 / *kernel));
   }
   return answer;
 }

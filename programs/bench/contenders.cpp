@@ -67,85 +67,101 @@ void page_by_page(MemorySpan block) {
   }
 }
 
-/// Fresh memory, one mapping for each block. What counts is the populating, not the mapping.
+/// Fresh memory, all of it mapped before: what counts is the populating.
 class Populate final : public Contender {
  public:
   explicit Populate(Pages pages) : pages_(pages) {}
-  [[nodiscard]] Result<Duration> clear(std::span<const MemorySpan> blocks) override {
+  ~Populate() override { unmap(); }
+
+  [[nodiscard]] Result<void> prepare(std::span<const MemorySpan> blocks) override {
     constexpr std::size_t kHuge = 2ULL << 20;
-    Duration total{0};
-    for (const MemorySpan block : blocks) {
-      const bool huge = pages_ != Pages::Small;
-      const std::size_t length = block.size() + (huge ? kHuge : 0);
-      void* const base = ::mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-      if (base == MAP_FAILED) return refused("mmap");
-      auto* begin = static_cast<std::byte*>(base);
-      if (huge) begin += (kHuge - reinterpret_cast<std::uintptr_t>(base) % kHuge) % kHuge;
-      ::madvise(begin, block.size(), huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
-      const auto start = Clock::now();
-      const int populated = ::madvise(begin, block.size(), MADV_POPULATE_WRITE);
-      total += Clock::now() - start;
-      ::munmap(base, length);
-      if (populated != 0) return refused("madvise(MADV_POPULATE_WRITE)");
+    unmap();
+    for (const MemorySpan block : blocks) length_ += block.size();
+    length_ += kHuge;  // to begin at a huge page
+    const int reserved = pages_ == Pages::Hugetlb ? MAP_HUGETLB : 0;
+    void* const mapped =
+        ::mmap(nullptr, length_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | reserved, -1, 0);
+    if (mapped == MAP_FAILED) {
+      const char* const help = reserved != 0 ? "; reserve huge pages: sysctl vm.nr_hugepages" : "";
+      return refused(fmt::format("mmap: {}{}", std::strerror(errno), help));
     }
-    return total;
+    mapped_ = static_cast<std::byte*>(mapped);
+    begin_ = mapped_ + (kHuge - reinterpret_cast<std::uintptr_t>(mapped_) % kHuge) % kHuge;
+    if (reserved == 0) ::madvise(mapped_, length_, pages_ == Pages::Transparent ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+    return {};
+  }
+
+  [[nodiscard]] Result<Duration> clear(std::span<const MemorySpan> blocks) override {
+    std::byte* at = begin_;
+    const auto start = Clock::now();
+    for (const MemorySpan block : blocks) {
+      if (::madvise(at, block.size(), MADV_POPULATE_WRITE) != 0) {
+        return refused(fmt::format("madvise(MADV_POPULATE_WRITE): {}", std::strerror(errno)));
+      }
+      at += block.size();
+    }
+    return Duration(Clock::now() - start);
   }
 
  private:
-  static Error refused(const char* call) {
-    return {HostErrc::NoResources, fmt::format("{}: {}", call, std::strerror(errno))};
+  static Error refused(const std::string& why) { return {HostErrc::NoResources, why}; }
+  void unmap() {
+    if (mapped_ != nullptr) ::munmap(mapped_, length_);
+    mapped_ = nullptr;
+    length_ = 0;
   }
-  Pages pages_;
-};
 
-class PopulateHugetlb final : public Contender {
- public:
-  [[nodiscard]] Result<Duration> clear(std::span<const MemorySpan> blocks) override {
-    Duration total{0};
-    for (const MemorySpan block : blocks) {
-      const auto start = Clock::now();
-      void* const base = ::mmap(nullptr, block.size(), PROT_READ | PROT_WRITE,
-                                MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_POPULATE, -1, 0);
-      total += Clock::now() - start;
-      if (base == MAP_FAILED) {
-        return Error{HostErrc::NoResources,
-                     fmt::format("{}; reserve huge pages: sysctl vm.nr_hugepages", std::strerror(errno))};
-      }
-      ::munmap(base, block.size());
-    }
-    return total;
-  }
+  Pages pages_;
+  std::byte* mapped_ = nullptr;
+  std::byte* begin_ = nullptr;
+  std::size_t length_ = 0;
 };
 
 /// A file's pages given back to the kernel, and got again.
 class PunchHole final : public Contender {
  public:
-  ~PunchHole() override {
-    if (file_ >= 0) ::close(file_);
+  ~PunchHole() override { close(); }
+
+  [[nodiscard]] Result<void> prepare(std::span<const MemorySpan> blocks) override {
+    close();
+    for (const MemorySpan block : blocks) length_ += block.size();
+    file_ = ::memfd_create("sluice-bench", MFD_CLOEXEC);
+    if (file_ < 0 || ::ftruncate(file_, static_cast<off_t>(length_)) != 0) return refused("a memfd");
+    void* const base = ::mmap(nullptr, length_, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, file_, 0);
+    if (base == MAP_FAILED) return refused("mmap");
+    base_ = static_cast<std::byte*>(base);
+    return {};
   }
+
   [[nodiscard]] Result<Duration> clear(std::span<const MemorySpan> blocks) override {
-    if (file_ < 0) file_ = ::memfd_create("sluice-bench", MFD_CLOEXEC);
-    Duration total{0};
+    std::size_t at = 0;
+    const auto start = Clock::now();
     for (const MemorySpan block : blocks) {
       const auto length = static_cast<off_t>(block.size());
-      if (file_ < 0 || ::ftruncate(file_, length) != 0) return refused("a memfd");
-      void* const base = ::mmap(nullptr, block.size(), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, file_, 0);
-      if (base == MAP_FAILED) return refused("mmap");
-      const auto start = Clock::now();
-      const bool punched = ::fallocate(file_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, length) == 0 &&
-                           ::madvise(base, block.size(), MADV_POPULATE_WRITE) == 0;
-      total += Clock::now() - start;
-      ::munmap(base, block.size());
-      if (!punched) return refused("fallocate(FALLOC_FL_PUNCH_HOLE), or populating the hole");
+      if (::fallocate(file_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(at), length) != 0 ||
+          ::madvise(base_ + at, block.size(), MADV_POPULATE_WRITE) != 0) {
+        return refused("fallocate(FALLOC_FL_PUNCH_HOLE), or populating the hole");
+      }
+      at += block.size();
     }
-    return total;
+    return Duration(Clock::now() - start);
   }
 
  private:
   static Error refused(const char* call) {
     return {HostErrc::NoResources, fmt::format("{}: {}", call, std::strerror(errno))};
   }
+  void close() {
+    if (base_ != nullptr) ::munmap(base_, length_);
+    if (file_ >= 0) ::close(file_);
+    base_ = nullptr;
+    file_ = -1;
+    length_ = 0;
+  }
+
   int file_ = -1;
+  std::byte* base_ = nullptr;
+  std::size_t length_ = 0;
 };
 
 class ThroughEngine final : public Contender {
@@ -270,7 +286,7 @@ std::vector<Entry> cpu_peers() {
 
 std::vector<Entry> kernel_peers() {
   Entry transparent = entry<Populate>("kernel populate, THP", Pages::Transparent);
-  Entry reserved = entry<PopulateHugetlb>("kernel populate, hugetlb");
+  Entry reserved = entry<Populate>("kernel populate, hugetlb", Pages::Hugetlb);
   transparent.least = reserved.least = ByteCount(2ULL << 20);
   return {entry<Populate>("kernel populate, 4 KiB", Pages::Small), transparent, reserved,
           entry<PunchHole>("punch a hole, populate")};

@@ -20,9 +20,16 @@ class Contender {
   Contender& operator=(const Contender&) = delete;
   virtual ~Contender() = default;
 
-  /// All blocks are zeros afterwards. Returns how long that took, by the contender's clock: this machine's, or that of
-  /// a simulated engine. Errors: of an engine that fails.
+  /// What these blocks need before they can be cleared and nobody counts: mappings. Errors: the machine has none.
+  [[nodiscard]] virtual Result<void> prepare(std::span<const MemorySpan> /*blocks*/) { return {}; }
+  /// All blocks, which were prepared for this, are zeros afterwards. Returns how long that took, by the contender's
+  /// clock: this machine's, or that of a simulated engine. Errors: of an engine that fails.
   [[nodiscard]] virtual Result<std::chrono::nanoseconds> clear(std::span<const MemorySpan> blocks) = 0;
+
+  [[nodiscard]] Result<std::chrono::nanoseconds> prepare_and_clear(std::span<const MemorySpan> blocks) {
+    if (auto prepared = prepare(blocks); !prepared) return prepared.error();
+    return clear(blocks);
+  }
 };
 
 /// A contender before it is made; it is made anew for each measurement, and two of them never stand at the same time.

@@ -127,7 +127,7 @@ void from_the_kernel(Bench& bench, Chart& chart, ByteCount length) {
   for (const Entry& peer : kernel_peers()) {
     auto contender = peer.make({});
     const MemorySpan block = bench.arena.all().first(length.value());
-    const auto time = contender ? (*contender)->clear({&block, 1}) : contender.error();
+    const auto time = contender ? (*contender)->prepare_and_clear({&block, 1}) : contender.error();
     if (time) {
       Bench::add_sample(chart, {peer.name, short_bytes(length), static_cast<double>(length.value()), {}},
                         milliseconds(*time));

@@ -6,12 +6,12 @@
 
 #include <algorithm>
 #include <atomic>
-#include <ctime>
 #include <map>
 #include <stdexcept>
 #include <thread>
 
 #include "bench/bench.hpp"
+#include "bench/cpu_time.hpp"
 #include "bench/statistics.hpp"
 
 namespace sluice::bench {
@@ -55,16 +55,10 @@ std::map<std::string, Measured> run(const std::string& group) {
   return results;
 }
 
-double process_cpu_seconds() {
-  timespec time{};
-  ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
-  return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) / 1e9;
-}
-
-/// What one measurement did.
+/// What one measurement took, for each block.
 struct Cleared {
-  double seconds = 0.0;  ///< For each block.
-  std::size_t blocks = 0;
+  double seconds = 0.0;
+  double cpu_seconds = 0.0;  ///< 0: not looked at.
 };
 using Clear = std::function<Result<Cleared>(Contender&)>;
 
@@ -90,14 +84,12 @@ void register_entry(const Place& place, std::size_t number, MemorySpan memory, C
   const auto function = [make = entry.make, memory, clear = std::move(clear)](::benchmark::State& state) {
     auto contender = make(memory);
     for (auto _ : state) {
-      const double before = process_cpu_seconds();
       const auto cleared = contender ? clear(**contender) : Result<Cleared>(contender.error());
       if (!cleared) {
         state.SkipWithError(cleared.error().message.c_str());
         break;
       }
-      state.counters["cpu_seconds"] =
-          (process_cpu_seconds() - before) / static_cast<double>(cleared->blocks);  // for each block
+      state.counters["cpu_seconds"] = cleared->cpu_seconds;
       state.SetIterationTime(cleared->seconds);
     }
   };
@@ -124,20 +116,23 @@ void take_samples(const Place& place, bool simulated) {
 /// Many blocks, as fast as they go.
 Result<Cleared> many(Contender& contender, Arena& arena, ByteCount block, ByteCount total) {
   const auto blocks = arena.next(block, total);
+  if (auto prepared = contender.prepare(blocks); !prepared) return prepared.error();
+  const CpuTime cpu_time;
   const auto time = contender.clear(blocks);
   if (!time) return time.error();
-  return Cleared{std::chrono::duration<double>(*time).count() / static_cast<double>(blocks.size()), blocks.size()};
+  const auto count = static_cast<double>(blocks.size());
+  return Cleared{std::chrono::duration<double>(*time).count() / count, cpu_time.seconds() / count};
 }
 
 /// Single blocks, one after the other: the median.
 Result<Cleared> single(Contender& contender, Arena& arena, ByteCount block, std::size_t count) {
   std::vector<double> seconds;
   for (std::size_t job = 0; job < count; ++job) {
-    const auto time = contender.clear(arena.next(block, block));
+    const auto time = contender.prepare_and_clear(arena.next(block, block));
     if (!time) return time.error();
     seconds.push_back(std::chrono::duration<double>(*time).count());
   }
-  return Cleared{estimate(std::move(seconds)).median, count};
+  return Cleared{estimate(std::move(seconds)).median};
 }
 
 enum class Way { Many, Single };
@@ -326,7 +321,7 @@ void disturb(Bench& bench, Chart& chart, const Entry& entry, ByteCount working_s
   const double alone =
       reader.rate_during(bench.effort.victim, [] { std::this_thread::sleep_for(std::chrono::milliseconds(1)); });
   const double disturbed = reader.rate_during(bench.effort.victim, [&] {
-    const auto cleared = (*contender)->clear(bench.arena.next(kHuge, kHuge));
+    const auto cleared = (*contender)->prepare_and_clear(bench.arena.next(kHuge, kHuge));
     if (!cleared) throw std::runtime_error(entry.name + ": " + cleared.error().message);
   });
   if (disturbed <= 0.0) return;

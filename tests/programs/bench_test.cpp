@@ -5,12 +5,16 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <boost/json.hpp>
 #include <cmath>
+#include <ctime>
 #include <random>
 #include <set>
+#include <thread>
 
 #include "bench/compare.hpp"
+#include "bench/cpu_time.hpp"
 #include "bench/offload.hpp"
 #include "bench/page.hpp"
 #include "bench/statistics.hpp"
@@ -241,6 +245,33 @@ TEST(BenchPlan, EveryRoundHasAnOrderOfItsOwnAndLeavesNothingOut) {
   EXPECT_GT(first.size(), 4U) << "nobody always goes first";
 }
 
+TEST(BenchCpuTime, IsThatOfAThreadWhichRunsRightNow) {
+  std::atomic<bool> stop{false};
+  std::jthread busy([&] {
+    while (!stop.load(std::memory_order_relaxed)) {
+    }
+  });
+  const auto own_seconds = [] {
+    timespec time{};
+    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) / 1e9;
+  };
+  double best = 0.0;
+  for (int attempt = 0; attempt < 50; ++attempt) {  // each shorter than a tick of the kernel
+    const auto start = std::chrono::steady_clock::now();
+    const double own_before = own_seconds();
+    const CpuTime cpu_time;
+    std::this_thread::sleep_for(std::chrono::microseconds(500));
+    const double seconds = cpu_time.seconds();
+    const double own = own_seconds() - own_before;
+    const double passed = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    EXPECT_LE(seconds, passed + own) << "two threads, one of which asleep";
+    best = std::max(best, seconds / passed);
+  }
+  stop = true;
+  EXPECT_GT(best, 0.5) << "the other thread ran";
+}
+
 TEST(BenchArena, HandsOutItsMemoryRoundAndRound) {
   auto arena = Arena::create(ByteCount(4ULL << 20), Pages::Small);
   ASSERT_TRUE(arena);
@@ -273,6 +304,25 @@ TEST(BenchContenders, ClearWhatTheySayTheyClear) {
     for (const std::byte byte : (*arena)->all()) left += byte == std::byte{7} ? 1 : 0;
     EXPECT_EQ(left, (*arena)->all().size() - (256U << 10)) << entry.name;
     for (const MemorySpan block : blocks) EXPECT_EQ(block.back(), std::byte{0}) << entry.name;
+  }
+}
+
+TEST(BenchContenders, TheKernelBringsFreshMemoryAgainAndAgainOrSaysWhyNot) {
+  auto arena = Arena::create(ByteCount(8ULL << 20), Pages::Small);
+  ASSERT_TRUE(arena);
+  const auto blocks = (*arena)->next(ByteCount(2ULL << 20), ByteCount(8ULL << 20));
+  for (const Entry& entry : kernel_peers()) {
+    auto contender = entry.make({});
+    ASSERT_TRUE(contender) << entry.name;
+    for (int time = 0; time < 3; ++time) {
+      const auto cleared = (*contender)->prepare_and_clear(blocks);
+      if (!cleared) {
+        EXPECT_EQ(entry.name, "kernel populate, hugetlb") << cleared.error().message;
+        EXPECT_NE(cleared.error().message.find("vm.nr_hugepages"), std::string::npos) << cleared.error().message;
+        continue;
+      }
+      EXPECT_GT(*cleared, std::chrono::microseconds(4 * 2)) << entry.name << ": less than memory can take";
+    }
   }
 }
 
