@@ -37,6 +37,9 @@ for name, attributes in sections:
     assert figures > 0, f"chart {name} has no data"
     assert drawn > 0, f"chart {name} has {figures} figures and draws none"
     assert int(values["drawn"]) in (0, figures) or name == "offload", f"chart {name} draws {values['drawn']} of {figures}"
+for swatches in re.findall(r'<div class="swatches">.*?</div>', dom):
+    colors = re.findall(r"--color: (#\w+)", swatches)
+    assert colors and len(set(colors)) == len(colors), f"two series of one colour: {swatches}"
 assert "NaN" not in re.sub(r"<script.*?</script>", "", dom, flags=re.S), "a figure is not a number"
 print(f"{len(sections)} charts, each with its data")
 PYTHON

@@ -9,9 +9,9 @@ const SECTIONS = {
   trace: "What recycling saves",
   offload: "From what size an engine is worth it",
 };
-// Told apart by who sees colours otherwise too, on light and on dark ground.
+// For light and for dark ground.
 const COLORS = ["#3b7dd8", "#d9730d", "#2a9d6f", "#b3439c", "#8a6d00", "#d64545", "#5a5fcf", "#0f8ea3", "#7a8694", "#9c5a2c",
-  "#5f9e1f", "#c0699b"];
+  "#5f9e1f", "#c0699b", "#2fb5b0", "#e08a7a", "#a3a02a", "#a58ad8"];
 
 const results = JSON.parse(document.getElementById("results").textContent);
 
