@@ -10,10 +10,9 @@ namespace {
 
 constexpr std::size_t kFewest = 3;  // samples
 
-std::optional<Estimate> moved(const Figure& before, const Figure& after) {
+bool noise_is_known(const Figure& before, const Figure& after) {
   const bool exact = before.exact && after.exact;
-  if (!exact && (before.samples.size() < kFewest || after.samples.size() < kFewest)) return std::nullopt;
-  return unpaired_ratio(after.samples, before.samples);
+  return exact || (before.samples.size() >= kFewest && after.samples.size() >= kFewest);
 }
 
 }  // namespace
@@ -29,7 +28,11 @@ Comparison compare(const Results& before, const Results& after) {
         ++result.only_in_one;
         continue;
       }
-      const auto times = moved(*old, figure);
+      if (!noise_is_known(*old, figure)) {
+        ++result.unknown;
+        continue;
+      }
+      const auto times = unpaired_ratio(figure.samples, old->samples);
       if (!times) {
         ++result.same;
         continue;
@@ -59,8 +62,10 @@ Comparison compare(const Results& before, const Results& after) {
     if (fact(before, name) == fact(after, name)) continue;
     result.text += fmt::format("the {} differs: {}; {}\n", name, fact(before, name), fact(after, name));
   }
-  result.text += fmt::format("{} figures are better, {} worse, {} did not move beyond noise, {} are in one file only\n",
-                             result.better, result.worse, result.same, result.only_in_one);
+  result.text += fmt::format(
+      "{} figures are better, {} worse, {} did not move beyond noise, {} have too few samples to tell, {} are in one "
+      "file only\n",
+      result.better, result.worse, result.same, result.unknown, result.only_in_one);
   return result;
 }
 

@@ -12,7 +12,8 @@ namespace sluice::bench {
 struct Comparison {
   std::size_t better = 0;
   std::size_t worse = 0;
-  std::size_t same = 0;  ///< Or not known.
+  std::size_t same = 0;
+  std::size_t unknown = 0;
   std::size_t only_in_one = 0;
   std::string text;
 };

@@ -222,18 +222,19 @@ void plan_grant(Bench& bench, Plan& plan) {
   chart.y_logarithmic = true;
   chart.more_is_better = false;
   chart.baseline = "kernel populate, 4 KiB";
+  const ByteCount largest(std::min(bench.effort.grants.value(), bench.arena.all().size()));
+  std::vector<ByteCount> lengths = {std::min(ByteCount(largest.value() / 16), ByteCount(64ULL << 20))};
+  while (lengths.back().value() * 4 <= largest.value()) lengths.emplace_back(lengths.back().value() * 4);
   chart.notes = {fmt::format("Memory lies scattered in pieces of {}. Up to {} it is really cleared.",
-                             short_bytes(kPiece), short_bytes(bench.effort.grants)),
+                             short_bytes(kPiece), short_bytes(lengths.back())),
                  "From the clean pool, and recycled: no byte is touched, so the books are measured alone, up to 64 "
                  "GiB, on memory that "
                  "is not there. A reboot is measured down and back."};
   Chart& grant = bench.add(std::move(chart));
-  const std::uint64_t largest = std::min(bench.effort.grants.value(), bench.arena.all().size());
   const bool smoke = bench.effort.grants < kGiB;
   for (std::size_t round = 0; round < bench.effort.rounds; ++round) {
     Plan tasks;
-    for (const std::uint64_t part : {16ULL, 4ULL, 1ULL}) {
-      const ByteCount length(largest / part);
+    for (const ByteCount length : lengths) {
       tasks.emplace_back([&bench, &grant, length] { from_the_kernel(bench, grant, length); });
       for (const EngineName& name : bench.engines) {
         const Entry entry = engine_entry(bench.registry, name);

@@ -13,6 +13,7 @@ namespace sluice::bench {
 namespace {
 
 constexpr double kNever = std::numeric_limits<double>::infinity();
+constexpr double kWorstFit = 0.5;  // a model that is further off than that is none
 
 /// What was measured of one series.
 struct Curve {
@@ -74,6 +75,12 @@ std::string about(double bytes) {
 
 std::string Advice::text() const {
   const std::string name = engine + (projected ? " (projected)" : "");
+  if (!unfit.empty()) {
+    return fmt::format(
+        "on this machine: {} for jobs of any length, since the times of {} do not follow from the length alone (a line "
+        "through them is off by up to {:.0f} %)",
+        cpu, unfit, 100.0 * std::max(cpu_model.worst, engine_model.worst));
+  }
   if (!break_even && only_below) {
     return fmt::format("on this machine: {} for jobs of any length, {} is faster only below {}", cpu, name,
                        about(*only_below));
@@ -93,7 +100,12 @@ std::optional<Advice> advise(const Chart& latency, const std::string& cpu, const
   const Curve ours(latency, cpu);
   const Curve theirs(latency, engine);
   if (ours.figures.size() < 2 || theirs.figures.size() < 2) return std::nullopt;
-  Advice advice{cpu, engine, theirs.figures[0]->projected, ours.model(), theirs.model(), {}, {}, {}, {}};
+  Advice advice{cpu, engine, theirs.figures[0]->projected, ours.model(), theirs.model(), {}, {}, {}, {}, {}};
+  if (std::max(advice.cpu_model.worst, advice.engine_model.worst) > kWorstFit) {
+    advice.unfit = advice.cpu_model.worst > advice.engine_model.worst ? cpu : engine;
+    advice.below = advice.above = whole(kNever);
+    return advice;
+  }
   const double best = crossing(advice.cpu_model.us, advice.engine_model.us);
   if (best < kNever) {
     advice.break_even = best;
@@ -146,8 +158,7 @@ void plan_offload(Bench& bench, Plan& plan) {
     const auto add_curve = [&](const std::string& series, const OffloadModel& model) {
       for (const Figure& figure : latency->figures) {
         if (figure.series != series) continue;
-        Figure modelled{series + ", model",      figure.at,    figure.x,
-                        {model.us.at(figure.x)}, figure.exact, figure.projected};
+        Figure modelled{series + ", model", figure.at, figure.x, {model.us.at(figure.x)}, false, figure.projected};
         offload.figures.push_back(figure);
         offload.figures.push_back(std::move(modelled));
       }

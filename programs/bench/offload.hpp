@@ -25,6 +25,8 @@ struct Advice {
   bool projected = false;
   OffloadModel cpu_model;
   OffloadModel engine_model;
+  /// Whose times do not follow from the length alone, so that the models say nothing; empty: both do.
+  std::string unfit;
   /// bytes; nullopt: long jobs are never faster on the engine. 0: all are.
   std::optional<double> break_even;
   /// Where break_even is not there, and the engine has the shorter latency: shorter jobs are faster on it. bytes

@@ -228,9 +228,11 @@ std::string to_text(const Chart& chart) {
         times = known ? fmt::format("{:.2f} ({:.2f} to {:.2f})", known->median, known->low, known->high)
                       : "not known: the noise is larger";
       }
+      const std::string between =
+          figure.samples.size() == 1 ? "one sample" : digits(spread.low) + " and " + digits(spread.high);
       out += fmt::format("  {:<14} {:<34} {:>9} {:>21}  {}\n", at,
                          figure.series + (figure.projected ? " (projected)" : ""), digits(spread.median),
-                         figure.exact ? "exact" : digits(spread.low) + " and " + digits(spread.high), times);
+                         figure.exact ? "exact" : between, times);
     }
   }
   for (const Mark& mark : chart.marks) out += fmt::format("  {}: {} {}\n", mark.label, digits(mark.value), chart.unit);

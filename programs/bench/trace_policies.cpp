@@ -55,12 +55,11 @@ void add(const Bench& bench, const Charts& charts, const NamedPolicy& policy, co
          std::uint64_t scale, ByteCount pool) {
   const auto& statistics = result.statistics;
   const double scrubbed = gib(statistics.scrubbed + statistics.scrubbed_before_cancel) * static_cast<double>(scale);
-  const Figure figure{policy.name, "", 0.0, {}, true, false};
+  const Figure figure{policy.name, "", 0.0, {}};  // not exact: all of it follows the measured speed
   Figure at_all = figure;
   at_all.at = "whole trace";
   Bench::add_sample(*charts.scrubbed, at_all, scrubbed);
   if (const double cost = median_of(bench.results, "cpu_cost", "cpu", 0.0); cost > 0.0) {
-    at_all.exact = false;
     Bench::add_sample(*charts.cpu, at_all, scrubbed * cost * 1e9 / tsc_hz());
   }
   if (charts.cpu->figures.empty() && charts.cpu->notes.size() == 1) {
@@ -74,7 +73,6 @@ void add(const Bench& bench, const Charts& charts, const NamedPolicy& policy, co
     Figure quantile_at = figure;
     quantile_at.at = kQuantiles[index].first;
     quantile_at.x = static_cast<double>(index);
-    quantile_at.exact = false;  // it follows the measured speed
     Bench::add_sample(*charts.waits, quantile_at, quantile(waits, kQuantiles[index].second));
   }
   // At the same times for all: the level after the last event before.

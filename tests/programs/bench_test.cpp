@@ -118,6 +118,23 @@ TEST(OffloadModel, SaysSoWhenAnEngineIsNeverOrAlwaysFaster) {
   EXPECT_FALSE(advise(chart, "cpu", "nobody"));
 }
 
+TEST(OffloadModel, GivesNoLengthWhereTimesDoNotFollowFromIt) {
+  Chart chart = latencies({{"cpu", {2.0, 1e-4}}, {"fast", {0.5, 4e-5}}}, 0.02);
+  for (Figure& figure : chart.figures) {
+    if (figure.series != "fast" || figure.x > 1e6) continue;
+    for (double& sample : figure.samples) sample += 80.0;  // but for 16 KiB: a device that sleeps now and then
+    if (figure.at == "16 KiB") {
+      for (double& sample : figure.samples) sample -= 80.0;
+    }
+  }
+  const auto advice = advise(chart, "cpu", "fast");
+  ASSERT_TRUE(advice);
+  EXPECT_EQ(advice->unfit, "fast");
+  EXPECT_FALSE(advice->break_even || advice->only_below);
+  EXPECT_EQ(advice->below, ByteCount(~0ULL)) << "auto gives all jobs to the CPU";
+  EXPECT_NE(advice->text().find("do not follow from the length"), std::string::npos) << advice->text();
+}
+
 /// Two simulated engines whose times are counted in cycles: a narrow one with short ways to its memory, a wide one with
 /// long ones. The model is held against where they really cross.
 TEST(OffloadModel, MeetsTheCrossingThatWasMeasured) {
@@ -202,10 +219,17 @@ TEST(BenchCompare, TellsWhatMovedAndWhatIsNoise) {
   EXPECT_EQ(better.better, 1U) << better.text;
   EXPECT_EQ(better.worse, 0U);
   EXPECT_EQ(better.same, 2U);
+  EXPECT_EQ(better.unknown, 0U);
   EXPECT_NE(better.text.find("cpu"), std::string::npos);
   EXPECT_EQ(compare(some_results(10.0, 0.02), some_results(9.0, 0.02)).worse, 1U);
   const Comparison noise = compare(some_results(9.0, 0.2), some_results(10.0, 0.2));
   EXPECT_EQ(noise.better + noise.worse, 0U) << noise.text;
+  Results once = some_results(9.0, 0.02);
+  Bench::add_sample(once.charts[0], {"seen once", "2 MiB", 2e6, {}}, 1.0);
+  Results again = some_results(9.0, 0.02);
+  Bench::add_sample(again.charts[0], {"seen once", "2 MiB", 2e6, {}}, 2.0);
+  EXPECT_EQ(compare(once, again).unknown, 1U) << "nobody knows its noise";
+  EXPECT_NE(to_text(once.charts[0]).find("one sample"), std::string::npos);
   Results less = some_results(9.0, 0.02);
   less.charts[0].figures.pop_back();
   EXPECT_EQ(compare(some_results(9.0, 0.02), less).only_in_one, 1U);

@@ -125,6 +125,11 @@ function ratio_text(figure) {
   return `${digits(median)} (${digits(low)} to ${digits(high)})`;
 }
 
+function between_text(figure) {
+  if (figure.exact) return "exact";
+  return figure.samples.length === 1 ? "one sample" : `${digits(figure.low)} and ${digits(figure.high)}`;
+}
+
 function table(chart) {
   const compared = chart.baseline !== "";
   const head = element("tr", {}, ...[chart.x_label || " ", "", `median (${chart.unit})`, "between"].map((text, column) =>
@@ -135,7 +140,7 @@ function table(chart) {
       const row = element("tr", {},
         element("td", {}, at), element("td", figure.projected ? {class: "projected"} : {}, label(figure)),
         element("td", {class: "n"}, digits(figure.median)),
-        element("td", {class: "n"}, figure.exact ? "exact" : `${digits(figure.low)} and ${digits(figure.high)}`));
+        element("td", {class: "n"}, between_text(figure)));
       if (compared) row.append(element("td", {class: "n"}, ratio_text(figure)));
       return row;
     }));
