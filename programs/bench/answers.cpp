@@ -43,8 +43,12 @@ std::string engine_saves(const Results& results) {
     const auto cycles = median(results, "cpu_cost", "cpu", "2 MiB");
     answer += fmt::format("{}{} would clear {} GiB/s (projected from its cycles)", answer.empty() ? "" : "; ", series,
                           digits(estimate(figure->samples).median));
-    if (cycles)
-      answer += fmt::format(", and free the {} Gcycles that the CPU engine spends on each GiB", digits(*cycles));
+    if (cycles) {
+      answer += fmt::format(
+          ", and free the {} Gcycles that the CPU engine spends on each GiB ({} s for 64 GiB), less what driving it "
+          "takes",
+          digits(*cycles), digits(64.0 * *cycles * 1e9 / tsc_hz()));
+    }
   }
   return answer.empty() ? "no engine but the CPU was measured." : answer + ".";
 }
