@@ -39,10 +39,9 @@ Comparison compare(const Results& before, const Results& after) {
       }
       const bool better = (times->median > 1.0) == chart.more_is_better;
       ++(better ? result.better : result.worse);
-      lines +=
-          fmt::format("  {:<14} {:<34} {:>9} -> {:>9}  times {:.2f} ({:.2f} to {:.2f})  {}\n", figure.at, figure.series,
-                      digits(estimate(old->samples).median), digits(estimate(figure.samples).median), times->median,
-                      times->low, times->high, better ? "better" : "worse");
+      lines += fmt::format("  {:<14} {:<34} {:>9} -> {:>9}  times {} ({} to {})  {}\n", figure.at, figure.series,
+                           digits(estimate(old->samples).median), digits(estimate(figure.samples).median),
+                           digits(times->median), digits(times->low), digits(times->high), better ? "better" : "worse");
     }
     if (!lines.empty()) result.text += fmt::format("{} ({})\n{}", chart.title, chart.unit, lines);
   }

@@ -225,7 +225,7 @@ std::string to_text(const Chart& chart) {
       const Figure* const base = chart.find(chart.baseline, at);
       if (base != nullptr && base != &figure) {
         const auto known = times_baseline(chart, figure);
-        times = known ? fmt::format("{:.2f} ({:.2f} to {:.2f})", known->median, known->low, known->high)
+        times = known ? fmt::format("{} ({} to {})", digits(known->median), digits(known->low), digits(known->high))
                       : "not known: the noise is larger";
       }
       const std::string between =

@@ -229,7 +229,10 @@ TEST(BenchCompare, TellsWhatMovedAndWhatIsNoise) {
   Results again = some_results(9.0, 0.02);
   Bench::add_sample(again.charts[0], {"seen once", "2 MiB", 2e6, {}}, 2.0);
   EXPECT_EQ(compare(once, again).unknown, 1U) << "nobody knows its noise";
-  EXPECT_NE(to_text(once.charts[0]).find("one sample"), std::string::npos);
+  Bench::add_sample(once.charts[0], {"tiny", "2 MiB", 2e6, {}, true}, 5.0 / 4096);
+  const std::string text = to_text(once.charts[0]);
+  EXPECT_NE(text.find("one sample"), std::string::npos) << text;
+  EXPECT_NE(text.find("0.000244 ("), std::string::npos) << "no ratio of 0.00: " << text;
   Results less = some_results(9.0, 0.02);
   less.charts[0].figures.pop_back();
   EXPECT_EQ(compare(some_results(9.0, 0.02), less).only_in_one, 1U);
