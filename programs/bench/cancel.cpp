@@ -96,16 +96,15 @@ void measure(Bench& bench, const EngineName& name, Chart& latencies, Chart& savi
       blocks[block] = own->subspan(block * length.value(), length.value());
   }
   const MemorySpan windows[] = {own && !own->empty() ? *own : bench.arena.all()};
-  std::optional<OwnCpu> own_cpu;  // a simulation works on this thread
-  std::optional<Result<std::unique_ptr<Engine>>> made;
-  const auto create = [&] { made.emplace(bench.registry.create(name, windows)); };
-  if (!simulated) own_cpu.emplace().elsewhere(create);
-  if (simulated) create();
-  if (!*made) {
-    Bench::note_once(latencies, fmt::format("{}: not measured: {}", name.text, made->error().message));
+  std::optional<OwnCpu> own_cpu;
+  if (!simulated) own_cpu.emplace();  // a simulation works on this thread
+  const auto create = [&] { return bench.registry.create(name, windows); };
+  const auto made = own_cpu ? own_cpu->elsewhere(create) : create();
+  if (!made) {
+    Bench::note_once(latencies, fmt::format("{}: not measured: {}", name.text, made.error().message));
     return;
   }
-  Engine& engine = ***made;
+  Engine& engine = **made;
   Trial trial(engine, blocks);
   Duration whole = trial.undisturbed();
   // Until the threads of the engine have found CPUs of their own.

@@ -11,7 +11,6 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <optional>
 #include <thread>
 
 #include "bench/arena.hpp"
@@ -316,12 +315,10 @@ Entry engine_entry(const EngineRegistry& registry, const EngineName& name, const
                 if (!own) return own.error();
                 const MemorySpan windows[] = {own->empty() ? memory : *own};
                 auto own_cpu = drive.sleeps || simulated ? nullptr : std::make_unique<OwnCpu>();
-                std::optional<Result<std::unique_ptr<Engine>>> engine;
-                const auto create = [&] { engine.emplace(registry.create(name, windows)); };
-                if (own_cpu) own_cpu->elsewhere(create);
-                if (!own_cpu) create();
-                if (!*engine) return engine->error();
-                auto contender = std::make_unique<ThroughEngine>(std::move(**engine), *own, drive, std::move(own_cpu));
+                const auto create = [&] { return registry.create(name, windows); };
+                auto engine = own_cpu ? own_cpu->elsewhere(create) : create();
+                if (!engine) return engine.error();
+                auto contender = std::make_unique<ThroughEngine>(std::move(*engine), *own, drive, std::move(own_cpu));
                 if (auto warm = contender->warm_up(windows[0]); !warm) return warm.error();
                 return std::unique_ptr<Contender>(std::move(contender));
               }};

@@ -4,8 +4,10 @@
 #include <pthread.h>
 #include <sched.h>
 
-#include <functional>
+#include <optional>
 #include <thread>
+#include <type_traits>
+#include <utility>
 
 namespace sluice::bench {
 
@@ -31,12 +33,15 @@ class OwnCpu {
   OwnCpu(const OwnCpu&) = delete;
   OwnCpu& operator=(const OwnCpu&) = delete;
 
-  /// Threads that `work` starts run on the other CPUs.
-  void elsewhere(const std::function<void()>& work) const {
+  /// What `work` returns. Threads that it starts run on the other CPUs. It must not throw.
+  template <class Work>
+  [[nodiscard]] auto elsewhere(Work work) const {
+    std::optional<std::invoke_result_t<Work>> returned;
     std::thread([&] {
       if (alone_) ::pthread_setaffinity_np(::pthread_self(), sizeof others_, &others_);
-      work();
+      returned.emplace(work());
     }).join();
+    return std::move(*returned);
   }
 
  private:

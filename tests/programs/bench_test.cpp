@@ -9,6 +9,7 @@
 #include <boost/json.hpp>
 #include <cmath>
 #include <ctime>
+#include <fstream>
 #include <random>
 #include <set>
 #include <thread>
@@ -284,7 +285,9 @@ TEST(BenchCpuTime, IsThatOfAThreadWhichRunsRightNow) {
     return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) / 1e9;
   };
   double best = 0.0;
-  for (int attempt = 0; attempt < 50; ++attempt) {  // each shorter than a tick of the kernel
+  // Each attempt is shorter than a tick of the kernel; on a busy machine the other thread may have to wait for its
+  // turn.
+  for (int attempt = 0; attempt < 50 || (best <= 0.5 && attempt < 5000); ++attempt) {
     const auto start = std::chrono::steady_clock::now();
     const double own_before = own_seconds();
     const CpuTime cpu_time;
@@ -334,6 +337,15 @@ TEST(BenchContenders, ClearWhatTheySayTheyClear) {
   }
 }
 
+std::uint64_t resident_kib() {
+  std::ifstream in("/proc/self/smaps_rollup");
+  for (std::string word; in >> word;) {
+    std::uint64_t value = 0;
+    if (word == "Rss:" && in >> value) return value;
+  }
+  throw std::runtime_error("no Rss in /proc/self/smaps_rollup");
+}
+
 TEST(BenchContenders, TheKernelBringsFreshMemoryAgainAndAgainOrSaysWhyNot) {
   auto arena = Arena::create(ByteCount(8ULL << 20), Pages::Small);
   ASSERT_TRUE(arena);
@@ -342,13 +354,18 @@ TEST(BenchContenders, TheKernelBringsFreshMemoryAgainAndAgainOrSaysWhyNot) {
     auto contender = entry.make({});
     ASSERT_TRUE(contender) << entry.name;
     for (int time = 0; time < 3; ++time) {
-      const auto cleared = (*contender)->prepare_and_clear(blocks);
+      const auto prepared = (*contender)->prepare(blocks);
+      const std::uint64_t before = resident_kib();
+      const auto cleared = prepared ? (*contender)->clear(blocks) : Result<std::chrono::nanoseconds>(prepared.error());
       if (!cleared) {
         EXPECT_EQ(entry.name, "kernel populate, hugetlb") << cleared.error().message;
         EXPECT_NE(cleared.error().message.find("vm.nr_hugepages"), std::string::npos) << cleared.error().message;
         continue;
       }
       EXPECT_GT(*cleared, std::chrono::microseconds(4 * 2)) << entry.name << ": less than memory can take";
+      if (entry.name == "kernel populate, 4 KiB" || entry.name == "kernel populate, THP") {
+        EXPECT_GE(resident_kib() - before, 8U << 10) << entry.name << ": all of it is there, and was not before";
+      }
     }
   }
 }
