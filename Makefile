@@ -20,8 +20,8 @@ endef
 # The main job: a sample trace through manager, ring and simulated RTL to clean memory, with a report.
 run: setup
 	$(call build,dev,sluice)
-	build/dev/programs/sluice trace generate --seed $(SEED) --output $(SAMPLE)
-	build/dev/programs/sluice run --trace $(SAMPLE) --engine rtl --pool 96MiB --memory-scale 4096 --scrub-rate 128MiB
+	build/dev/bin/sluice trace generate --seed $(SEED) --output $(SAMPLE)
+	build/dev/bin/sluice replay --trace $(SAMPLE) --engine rtl --pool 96MiB --memory-scale 4096 --scrub-rate 128MiB
 
 # All tests, the tidy ones too.
 test: setup
@@ -39,14 +39,14 @@ reference: setup
 # The library, its headers, and how CMake and pkg-config find it, below PREFIX.
 PREFIX ?= /usr/local
 install: setup
-	$(call build,release,sluice_library)
+	$(call build,release,sluice_c)
 	@cmake --install build/release --prefix $(PREFIX)
 
 # The timing diagrams of docs/rtl, from their scenarios.
 diagrams: setup
 	@tools/setup nodejs npm
 	$(call build,dev,sluice-sim)
-	@tools/timing_diagrams.py . build/dev/sim/sluice-sim
+	@tools/timing_diagrams.py . build/dev/bin/sluice-sim
 
 # All proofs of the RTL, and that each fails on the broken designs listed for it.
 prove: setup
@@ -72,22 +72,21 @@ sanitize: setup
 	ctest --preset tsan -j $(JOBS)
 
 # The same of the manager, the world and the engines' drivers only: minutes.
+CORE_TESTS := engine_test cpu_test ring_test compose_test dmadev_test memory_test policy_test manager_test
 sanitize-core: setup
 	$(call build,dev,sluice_rtl_models sluice_rtl_default)
-	$(call build,asan,host_test driver_test world)
-	build/asan/tests/host_test --gtest_brief=1
-	build/asan/tests/driver_test --gtest_brief=1
+	$(call build,asan,$(CORE_TESTS) world)
+	for test in $(CORE_TESTS); do build/asan/tests/$$test --gtest_brief=1 || exit 1; done
 	build/asan/tests/world --seconds 20
-	$(call build,tsan,driver_test host_test)
-	build/tsan/tests/driver_test --gtest_brief=1
-	build/tsan/tests/host_test --gtest_brief=1
+	$(call build,tsan,$(CORE_TESTS))
+	for test in $(CORE_TESTS); do build/tsan/tests/$$test --gtest_brief=1 || exit 1; done
 
 # What clearing memory costs on this machine, and what an engine and recycling save: a page with pictures, in minutes.
 # AZURE_TRACE: where the Azure trace lies (docs/TRACES.md); without it one is generated. BENCH: more options, such as --full.
 AZURE_TRACE ?= ../shared/data/azure-v1
 bench: setup
 	$(call build,release,sluice)
-	build/release/programs/sluice bench $(if $(wildcard $(AZURE_TRACE)),--trace $(AZURE_TRACE)) --json build/bench.json \
+	build/release/bin/sluice bench $(if $(wildcard $(AZURE_TRACE)),--trace $(AZURE_TRACE)) --json build/bench.json \
 	  --report build/bench.html $(BENCH)
 	@echo "the page: build/bench.html"
 
@@ -114,7 +113,7 @@ format: setup
 lint: setup
 	$(call build,dev)
 	ctest --preset dev -R '^[Tt]idy' -j $(JOBS)
-	run-clang-tidy-14 -quiet -j $(JOBS) -p build/dev '^$(CURDIR)/(driver|host|programs|sim|tests)/'
+	run-clang-tidy-14 -quiet -j $(JOBS) -p build/dev '^$(CURDIR)/(apps|base|driver|host|sim|tests)/'
 
 clean:
 	rm -rf build

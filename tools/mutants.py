@@ -44,7 +44,7 @@ def try_mutant(patch, source, build, commands, link, seconds):
         applied = subprocess.run(["git", "apply", str(patch)], cwd=folder, env=environment, capture_output=True, text=True)
         if applied.returncode != 0:
             return f"the patch does not fit: {applied.stderr.strip()}"
-        compiler = [word.replace(f"{source}/host/src", f"{folder}/host/src") for word in commands[str(source / target)]]
+        compiler = [word.replace(f"{source}/host/", f"{folder}/host/") for word in commands[str(source / target)]]
         compiler = compiler[: compiler.index("-o")] + ["-O1", "-g0", "-o", "mutant.o", "-c", str(folder / target)]
         compiled = subprocess.run(compiler, cwd=folder, capture_output=True, text=True)
         if compiled.returncode != 0:

@@ -50,7 +50,7 @@ def cpp(ring):
     out = ["// SPDX-License-Identifier: Apache-2.0", f"// {NOTE}", "// clang-format off", "#pragma once", "", "#include <array>",
            "#include <cstddef>", "#include <cstdint>", "",
            "/// The wire format between the ring driver and the engine in RTL; docs/RING.md explains it. Little endian.",
-           "namespace sluice::ring {", ""]
+           "namespace sluice::inline ring {", ""]
     for name, v in ring["values"].items():
         if v["doc"]:
             out.append(f"/// {v['doc']}")
@@ -94,7 +94,7 @@ def cpp(ring):
             body = f"return {word}{f' >> {shift}' if shift else ''} & ((1ULL << {width}) - 1);"
         out.append(f"  [[nodiscard]] constexpr {kind} {field}() const {{ {body} }}")
     out += ["};", f"static_assert(sizeof(CompletionEntry) == {ring['completion']['bits'] // 8});"]
-    return "\n".join(out + ["", "}  // namespace sluice::ring", ""])
+    return "\n".join(out + ["", "}  // namespace sluice::inline ring", ""])
 
 
 def markdown(ring):
@@ -129,7 +129,7 @@ def main():
     ring = tomllib.loads((root / "rtl/ring.toml").read_text())
     made = {
         "rtl/sluice_ring_pkg.sv": system_verilog(ring),
-        "driver/include/sluice/driver/ring_format.hpp": cpp(ring),
+        "driver/ring/include/sluice/ring/ring_format.hpp": cpp(ring),
         "docs/rtl/REGISTERS.md": markdown(ring),
     }
     stale = [name for name, text in made.items()

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "dmadev_engine.hpp"
+#include "sluice/dmadev/dmadev_engine.hpp"
 
 #include <fmt/format.h>
 #include <sys/mman.h>
@@ -9,11 +9,11 @@
 #include <cerrno>
 #include <cstring>
 
-#include "job_slots.hpp"
-#include "sluice/driver/cpu_stores.hpp"
-#include "windows.hpp"
+#include "sluice/cpu/cpu_stores.hpp"
+#include "sluice/engine/job_slots.hpp"
+#include "sluice/engine/windows.hpp"
 
-namespace sluice {
+namespace sluice::inline dmadev {
 namespace {
 
 constexpr std::size_t kPage = 4096;
@@ -318,4 +318,4 @@ void DmadevEngine::fail(FailureCause cause, const std::string& why) {
   }
 }
 
-}  // namespace sluice
+}  // namespace sluice::inline dmadev

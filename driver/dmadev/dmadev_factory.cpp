@@ -6,11 +6,11 @@
 #include <algorithm>
 #include <filesystem>
 
-#include "dmadev_engine.hpp"
-#include "rte_device.hpp"
-#include "sluice/driver/engine_plugin.hpp"
+#include "sluice/dmadev/dmadev_engine.hpp"
+#include "sluice/dmadev/rte_device.hpp"
+#include "sluice/engine/engine_plugin.hpp"
 
-namespace sluice {
+namespace sluice::inline dmadev {
 namespace {
 
 // The driver of our own engine, which DPDK does not know by itself.
@@ -107,7 +107,7 @@ class DmadevFactory final : public EngineFactory {
 };
 
 }  // namespace
-}  // namespace sluice
+}  // namespace sluice::inline dmadev
 
 extern "C" sluice::EngineFactory* sluice_engine_plugin(unsigned abi) {
   return abi == sluice::kEnginePluginAbi ? new sluice::DmadevFactory : nullptr;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "physical_pages.hpp"
+#include "sluice/dmadev/physical_pages.hpp"
 
 #include <fmt/format.h>
 
-namespace sluice {
+namespace sluice::inline dmadev {
 namespace {
 
 constexpr std::size_t kSmallPage = 4096;
@@ -44,4 +44,4 @@ std::uint64_t PhysicalPages::address(const std::byte* at) const {
   return window.pages[offset / window.page] + offset % window.page;
 }
 
-}  // namespace sluice
+}  // namespace sluice::inline dmadev

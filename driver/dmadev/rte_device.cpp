@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "rte_device.hpp"
+#include "sluice/dmadev/rte_device.hpp"
 
 #include <dlfcn.h>
 #include <fmt/format.h>
@@ -19,9 +19,9 @@
 #include <sstream>
 #include <thread>
 
-#include "physical_pages.hpp"
+#include "sluice/dmadev/physical_pages.hpp"
 
-namespace sluice {
+namespace sluice::inline dmadev {
 namespace {
 
 constexpr std::uint16_t kChannel = 0;
@@ -296,4 +296,4 @@ Result<std::vector<RteDeviceInfo>> list_rte_devices(const RteOptions& options) {
   return devices;
 }
 
-}  // namespace sluice
+}  // namespace sluice::inline dmadev

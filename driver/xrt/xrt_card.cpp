@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "xrt_card.hpp"
+#include "sluice/xrt/xrt_card.hpp"
 
 #include <experimental/xrt_ip.h>
 #include <experimental/xrt_xclbin.h>
@@ -16,14 +16,14 @@
 #include <optional>
 #include <thread>
 
-namespace sluice {
+namespace sluice::inline xrt {
 namespace {
 
 constexpr std::uint32_t kNothingThere = 0xFFFFFFFF;
 constexpr std::size_t kPage = 4096;
 
 struct Buffer {
-  xrt::bo bo;
+  ::xrt::bo bo;
   DmaBuffer dma;
   bool spare = false;
 };
@@ -54,8 +54,8 @@ class StandardOutputAside {
 
 /// What XRT holds for us. Buffers go first, the device last.
 struct Handles {
-  xrt::device device;
-  xrt::ip ip;
+  ::xrt::device device;
+  ::xrt::ip ip;
   std::uint32_t host_memory = 0;  // its group in the xclbin
   std::vector<Buffer> buffers;
 };
@@ -64,7 +64,7 @@ struct Handles {
 class Interrupts {
  public:
   /// Throws what XRT throws if the card has none.
-  explicit Interrupts(xrt::ip& ip) : notify_(ip.create_interrupt_notify()) {
+  explicit Interrupts(::xrt::ip& ip) : notify_(ip.create_interrupt_notify()) {
     waiter_ = std::thread([this] {
       while (!stop_) {
         if (notify_.wait(kLook) == std::cv_status::no_timeout) ::eventfd_write(fd_, 1);
@@ -82,7 +82,7 @@ class Interrupts {
 
  private:
   static constexpr std::chrono::milliseconds kLook{100};
-  xrt::ip::interrupt notify_;
+  ::xrt::ip::interrupt notify_;
   int fd_ = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
   std::atomic<bool> stop_{false};
   std::thread waiter_;
@@ -123,7 +123,7 @@ class Card final : public XrtCard {
       return spare->dma;
     }
     try {
-      xrt::bo bo(handles_->device, bytes, xrt::bo::flags::host_only, handles_->host_memory);
+      ::xrt::bo bo(handles_->device, bytes, ::xrt::bo::flags::host_only, handles_->host_memory);
       auto* const memory = bo.map<std::byte*>();
       std::memset(memory, 0, bytes);
       handles_->buffers.push_back({bo, {MemorySpan(memory, bytes), Iova(bo.address())}});
@@ -186,7 +186,7 @@ class Card final : public XrtCard {
 };
 
 /// The group of memory from which the card reaches the host's.
-std::optional<std::uint32_t> host_memory_of(const xrt::xclbin& xclbin) {
+std::optional<std::uint32_t> host_memory_of(const ::xrt::xclbin& xclbin) {
   for (const auto& memory : xclbin.get_mems()) {
     if (memory.get_tag().starts_with("HOST")) return static_cast<std::uint32_t>(memory.get_index());
   }
@@ -199,7 +199,7 @@ Result<std::unique_ptr<XrtCard>> XrtCard::open(const XrtOptions& options) {
   const StandardOutputAside aside(static_cast<bool>(options.alive));
   auto handles = std::make_unique<Handles>();
   try {
-    const xrt::xclbin xclbin(options.xclbin);
+    const ::xrt::xclbin xclbin(options.xclbin);
     const auto host_memory = host_memory_of(xclbin);
     if (!host_memory) {
       return Error{
@@ -207,9 +207,9 @@ Result<std::unique_ptr<XrtCard>> XrtCard::open(const XrtOptions& options) {
           fmt::format("{} connects no kernel to host memory: link it with sp=scrub_1.m00_axi:HOST[0]", options.xclbin)};
     }
     handles->host_memory = *host_memory;
-    handles->device = xrt::device(options.device);
-    const xrt::uuid uuid = handles->device.load_xclbin(xclbin);
-    handles->ip = xrt::ip(handles->device, uuid, options.instance);
+    handles->device = ::xrt::device(options.device);
+    const ::xrt::uuid uuid = handles->device.load_xclbin(xclbin);
+    handles->ip = ::xrt::ip(handles->device, uuid, options.instance);
   } catch (const std::exception& error) {
     return Error{DriverErrc::DeviceMissing,
                  fmt::format("XRT does not open card {} with {}: {}; `sluice engines` lists what there is",
@@ -218,4 +218,4 @@ Result<std::unique_ptr<XrtCard>> XrtCard::open(const XrtOptions& options) {
   return std::unique_ptr<XrtCard>(std::make_unique<Card>(std::move(handles), options.alive, options.interrupts));
 }
 
-}  // namespace sluice
+}  // namespace sluice::inline xrt

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "xrt_emulation.hpp"
+#include "sluice/xrt/xrt_emulation.hpp"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -20,7 +20,7 @@
 #include <sstream>
 #include <thread>
 
-namespace sluice {
+namespace sluice::inline xrt {
 namespace {
 
 namespace fs = std::filesystem;
@@ -198,4 +198,4 @@ void XrtEmulation::command(const std::string& line) {
   }
 }
 
-}  // namespace sluice
+}  // namespace sluice::inline xrt

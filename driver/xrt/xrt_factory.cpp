@@ -7,12 +7,12 @@
 #include <algorithm>
 #include <sstream>
 
-#include "sluice/driver/engine_plugin.hpp"
-#include "sluice/driver/ring_engine.hpp"
-#include "xrt_card.hpp"
-#include "xrt_emulation.hpp"
+#include "sluice/engine/engine_plugin.hpp"
+#include "sluice/ring/ring_engine.hpp"
+#include "sluice/xrt/xrt_card.hpp"
+#include "sluice/xrt/xrt_emulation.hpp"
 
-namespace sluice {
+namespace sluice::inline xrt {
 namespace {
 
 struct Options {
@@ -67,7 +67,7 @@ class XrtFactory final : public EngineFactory {
     unsigned cards = 0;
     std::string why_not = "XRT finds no card: load its drivers xocl and xclmgmt";
     try {
-      cards = xrt::system::enumerate_devices();
+      cards = ::xrt::system::enumerate_devices();
     } catch (const std::exception& error) {
       why_not = error.what();
     }
@@ -146,7 +146,7 @@ class XrtFactory final : public EngineFactory {
 };
 
 }  // namespace
-}  // namespace sluice
+}  // namespace sluice::inline xrt
 
 extern "C" sluice::EngineFactory* sluice_engine_plugin(unsigned abi) {
   return abi == sluice::kEnginePluginAbi ? new sluice::XrtFactory : nullptr;

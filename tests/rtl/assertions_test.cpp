@@ -34,7 +34,7 @@ TEST(Quiescence, SwitchedOffFailsAnAssertion) {
   try {
     engine_writes_after_its_completion("512-no-quiescence", true);
     FAIL() << "no assertion fired";
-  } catch (const sim::RtlViolation& violation) {
+  } catch (const RtlViolation& violation) {
     EXPECT_NE(std::string(violation.what()).find("sluice_bindings.sv"), std::string::npos) << violation.what();
   }
 }

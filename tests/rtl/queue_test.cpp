@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "raw_engine.hpp"
-#include "sluice/driver/engine.hpp"
+#include "sluice/engine/engine.hpp"
 
 namespace sluice::test {
 namespace {

@@ -50,14 +50,14 @@ std::uint8_t cause_of(JobFault fault) {
   return 0;
 }
 
-sim::SimOptions draw_options(const std::string& build, std::uint64_t seed) {
+SimOptions draw_options(const std::string& build, std::uint64_t seed) {
   std::mt19937_64 random(seed * 977 + 1);
   const auto up_to = [&](std::uint32_t most) { return static_cast<std::uint32_t>(random() % (most + 1)); };
-  sim::SimOptions options;
+  SimOptions options;
   options.build = build;
   options.seed = seed;
   std::uint32_t addr_width = 0;
-  for (const sim::RtlBuild& known : sim::rtl_builds()) {
+  for (const RtlBuild& known : rtl_builds()) {
     if (known.name == build) addr_width = known.addr_width;
   }
   // Anywhere the engine's addresses reach, with room for everything that is mapped.
@@ -69,7 +69,7 @@ sim::SimOptions draw_options(const std::string& build, std::uint64_t seed) {
 
 /// From four entries on. Lists of all queues must fit.
 std::uint32_t draw_ring_log2(const std::string& build, std::uint64_t seed) {
-  const auto& builds = sim::rtl_builds();
+  const auto& builds = rtl_builds();
   const auto found = std::find_if(builds.begin(), builds.end(), [&](const auto& one) { return one.name == build; });
   return 2 + static_cast<std::uint32_t>(seed % (found->queues > 4 ? 3 : 5));
 }
@@ -90,7 +90,7 @@ RandomStory::RandomStory(const std::string& build, std::uint64_t seed, std::size
   first_slot_ = static_cast<std::uint16_t>(below(engine_.device().build().slots - engine_.entries() + 1));
   first_generation_ = static_cast<std::uint32_t>(random_());
   engine_.write_engine(ring::kRegTimeout, 20'000);
-  engine_.device().set_observer([this](const sim::BusEvent& event) { observe(event); });
+  engine_.device().set_observer([this](const BusEvent& event) { observe(event); });
 }
 
 /// The byte of the job's extents, in their order.
@@ -236,7 +236,7 @@ void RandomStory::submit(std::size_t q) {
 }
 
 void RandomStory::update_faults() {
-  sim::BusFaults faults;
+  BusFaults faults;
   for (const auto& queue : in_flight_) {
     for (const Job& job : queue) {
       if (job.point.fault != JobFault::SlaveError && job.point.fault != JobFault::DecodeError) continue;
@@ -255,8 +255,8 @@ void RandomStory::update_faults() {
   engine_.device().set_faults(faults);
 }
 
-void RandomStory::observe(const sim::BusEvent& event) {
-  if (event.kind != sim::BusEvent::Kind::WriteAddress && event.kind != sim::BusEvent::Kind::ReadAddress) return;
+void RandomStory::observe(const BusEvent& event) {
+  if (event.kind != BusEvent::Kind::WriteAddress && event.kind != BusEvent::Kind::ReadAddress) return;
   const std::uint64_t offset = event.address - engine_.data_iova();
   const auto place = places_.upper_bound(offset);
   if (place == places_.begin() || std::prev(place)->second.second <= offset) {

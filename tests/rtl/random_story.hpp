@@ -55,7 +55,7 @@ class RandomStory {
   void collect(std::size_t q);
   [[nodiscard]] std::string judge(const Job& job, const RawEngine::Completion& completion, std::size_t q);
   [[nodiscard]] CancelPhase phase_of(const Job& job) const;
-  void observe(const sim::BusEvent& event);
+  void observe(const BusEvent& event);
   void update_faults();
   void look_after_silent_queue();
   void fail(const std::string& what) {

@@ -22,7 +22,7 @@ TEST(RtlRandom, EveryRunKeepsItsPromisesAndEveryCaseIsMet) {
   const char* const only = std::getenv("SLUICE_RTL_BUILD");
   const bool whole = std::getenv("SLUICE_RTL_SEEDS") == nullptr && only == nullptr && first == 1;
   std::set<CoverPoint> covered;
-  for (const sim::RtlBuild& build : sim::rtl_builds()) {
+  for (const RtlBuild& build : rtl_builds()) {
     if (build.name == "512-no-quiescence" || (only != nullptr && build.name != only)) continue;
     for (std::uint64_t seed = first; seed < first + seeds; ++seed) {
       RandomStory story(build.name, seed, 60);

@@ -10,7 +10,7 @@ namespace sluice::test {
 namespace {
 
 TEST(ScrubRegisters, IdentifyTheEngineAndItsParametersInEveryBuild) {
-  for (const sim::RtlBuild& build : sim::rtl_builds()) {
+  for (const RtlBuild& build : rtl_builds()) {
     SCOPED_TRACE(build.name);
     RawEngine engine({.build = build.name});
     EXPECT_EQ(engine.read_engine(ring::kRegId), ring::kId);
@@ -30,7 +30,7 @@ TEST(ScrubRegisters, IdentifyTheEngineAndItsParametersInEveryBuild) {
 
 /// What every register of a queue that is not running keeps, and what it does not.
 TEST(ScrubRegisters, HoldWhatWasWrittenInEveryQueueOfEveryBuild) {
-  for (const sim::RtlBuild& build : sim::rtl_builds()) {
+  for (const RtlBuild& build : rtl_builds()) {
     RawEngine engine({.build = build.name});
     const auto high = static_cast<std::uint32_t>((~0ULL >> (64 - build.addr_width)) >> 32);
     const std::vector<std::pair<std::uint32_t, std::uint32_t>> kept = {
@@ -139,7 +139,7 @@ TEST(ScrubRegisters, RefuseAddressesThatTheBusDoesNotHave) {
 }
 
 TEST(ScrubRegisters, RefuseToEnableAQueueWithoutARing) {
-  auto device = sim::SimulatedDevice::create({});
+  auto device = SimulatedDevice::create({});
   ASSERT_TRUE(device);
   (*device)->write_register(ring::kQueueBase + ring::kQueueCtrl, 1);
   EXPECT_FALSE((*device)->last_write_accepted());

@@ -7,8 +7,8 @@
 #include <cstring>
 #include <random>
 
-#include "sluice/driver/engine.hpp"
-#include "sluice/driver/ring_format.hpp"
+#include "sluice/engine/engine.hpp"
+#include "sluice/ring/ring_format.hpp"
 
 namespace sluice::ring {
 namespace {

@@ -9,10 +9,10 @@
 #include <atomic>
 #include <chrono>
 
-#include "engine_choice.hpp"
-#include "random.hpp"
-#include "replay.hpp"
-#include "trace_generator.hpp"
+#include "sluice/bench/engine_choice.hpp"
+#include "sluice/workload/random.hpp"
+#include "sluice/workload/replay.hpp"
+#include "sluice/workload/trace_generator.hpp"
 
 namespace sluice {
 namespace {

@@ -7,7 +7,7 @@
 #include <random>
 #include <vector>
 
-#include "sluice/driver/engine.hpp"
+#include "sluice/engine/engine.hpp"
 
 namespace sluice::test {
 

@@ -5,7 +5,7 @@
 #include <deque>
 #include <vector>
 
-#include "sluice/driver/engine.hpp"
+#include "sluice/engine/engine.hpp"
 
 namespace sluice::test {
 

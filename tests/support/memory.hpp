@@ -7,7 +7,7 @@
 #include <cstdlib>
 #include <optional>
 
-#include "sluice/driver/units.hpp"
+#include "sluice/base/units.hpp"
 
 namespace sluice::test {
 

@@ -10,8 +10,8 @@ namespace {
 
 constexpr std::uint32_t kBusBytes = 64;
 
-sim::SimOptions options_for(const std::string& build, std::uint32_t write_latency, std::uint32_t read_latency = 1) {
-  sim::SimOptions options;
+SimOptions options_for(const std::string& build, std::uint32_t write_latency, std::uint32_t read_latency = 1) {
+  SimOptions options;
   options.build = build;
   options.timing = {{read_latency, read_latency}, {write_latency, write_latency}, {1, 1}, 1.0};
   return options;
@@ -54,7 +54,7 @@ Stream stream(RawEngine& engine, std::uint64_t length, std::uint32_t count, std:
     released = done;
     if (engine.device().cycles() - start > 10'000'000) throw std::runtime_error("the engine has stopped");
   }
-  const sim::BusTrace& bus = engine.device().data_bus();
+  const BusTrace& bus = engine.device().data_bus();
   Stream result;
   result.data_beats = length * count / kBusBytes;
   result.bus_beats = bus.w_beats_answered;
@@ -82,16 +82,16 @@ double bubble_free(const std::string& build, std::uint64_t length, std::uint32_t
 }
 
 double random_ready(const std::string& build, double probability) {
-  sim::SimOptions options = options_for(build, 1);
+  SimOptions options = options_for(build, 1);
   options.timing.ready_probability = probability;
   RawEngine engine(options, 4 << 20, 8);
   engine.start();
   engine.device().run_cycles(300);
   engine.submit(engine.fill(0, 2 << 20, 0));
   while (engine.device().data_bus().first_w == 0) engine.device().run_cycles(1);
-  const sim::BusTrace before = engine.device().data_bus();
+  const BusTrace before = engine.device().data_bus();
   while (engine.device().data_bus().w_beats < (2U << 20) / kBusBytes) engine.device().run_cycles(1);
-  const sim::BusTrace& after = engine.device().data_bus();
+  const BusTrace& after = engine.device().data_bus();
   return static_cast<double>(after.w_beats - before.w_beats) / static_cast<double>(after.w_ready - before.w_ready);
 }
 
@@ -130,7 +130,7 @@ double fetch_cycles(const std::string& build, std::uint32_t read_latency) {
 double accept_to_first_w(const std::string& build) {
   RawEngine engine(options_for(build, 1), 1 << 20, 8);
   stream(engine, 4096, 1);
-  const sim::BusTrace& data = engine.device().data_bus();
+  const BusTrace& data = engine.device().data_bus();
   return static_cast<double>(data.first_w - data.first_data_aw + 1);
 }
 
@@ -158,7 +158,7 @@ CancelTimes cancel_times(const std::string& build) {
     const std::uint64_t start = engine.device().cycles();
     engine.write(ring::kQueueCancelSlot, 0);
     if (engine.collect().outcome != ring::kOutcomeCancelled) throw std::runtime_error("the cancel came too late");
-    const sim::BusTrace& data = engine.device().data_bus();
+    const BusTrace& data = engine.device().data_bus();
     if (data.last_data_aw > start) {
       worst.request_to_last_aw = std::max(worst.request_to_last_aw, static_cast<double>(data.last_data_aw - start));
     }

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "memory_model.hpp"
-#include "sluice/host/memory_manager.hpp"
+#include "sluice/manager/memory_manager.hpp"
 #include "story.hpp"
 #include "world_engine.hpp"
 

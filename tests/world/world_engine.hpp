@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "memory_model.hpp"
-#include "sluice/driver/engine.hpp"
+#include "sluice/engine/engine.hpp"
 
 namespace sluice::world {
 

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+// The callers' side: accepts jobs, hands back their completions, and notices workers that have stopped.
+#include "sluice/cpu/cpu_engine.hpp"
+
+#include <fmt/format.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <cstring>
+
+#include "cpu_options.hpp"
+#include "cpu_workers.hpp"
+
+namespace sluice::inline cpu {
+
+Result<std::size_t> CpuEngine::Workers::submit(std::span<const ScrubJob> jobs, std::span<JobId> ids) {
+  if (auto room = check_room(jobs, ids); !room) return room.error();
+  if (auto checked = windows_.check(jobs, capabilities_.max_job_length); !checked) return checked.error();
+  const std::scoped_lock locked(callers_);
+  if (fault_) return *fault_;
+  const std::size_t count = std::min<std::size_t>(jobs.size(), slots_.free_count());
+  if (count == 0) {
+    return Error{DriverErrc::Busy, fmt::format("all {} jobs are in use: collect completions first", slots_.capacity())};
+  }
+  if (slots_.held_count() == 0) last_progress_ = std::chrono::steady_clock::now();
+  std::uint64_t urgent = urgent_.tail();
+  std::uint64_t background = background_.tail();
+  for (std::size_t index = 0; index < count; ++index) {
+    ids[index] = slots_.take(jobs[index]);
+    const ScrubJob& job = jobs[index];
+    const bool is_urgent = job.urgency == Urgency::Urgent;
+    Work& work = is_urgent ? urgent_.entry(urgent++) : background_.entry(background++);
+    work = {job.memory,    job.pattern, ids[index].generation, static_cast<std::uint16_t>(ids[index].slot),
+            job.operation, is_urgent,   job.read_soon};
+  }
+  held_.store(slots_.held_count(), std::memory_order_relaxed);
+  if (urgent != urgent_.tail()) urgent_.publish_to(urgent);
+  if (background != background_.tail()) background_.publish_to(background);
+  if (sleepers_.load(std::memory_order_seq_cst) != 0) {
+    { const std::scoped_lock asleep(queues_); }  // none is between its last look and its sleep
+    if (count == 1) {
+      work_.notify_one();
+    } else {
+      work_.notify_all();
+    }
+  }
+  return count;
+}
+
+CancelResult CpuEngine::Workers::cancel(JobId id) {
+  const std::scoped_lock locked(callers_);
+  if (!slots_.holds(id)) return slots_.knows(id) ? CancelResult::AlreadyFinished : CancelResult::UnknownJob;
+  if (told_.has(id)) return CancelResult::AlreadyFinished;
+  cancelled_.set(id);
+  return CancelResult::Requested;
+}
+
+std::size_t CpuEngine::Workers::poll(std::span<Completion> out) {
+  // Who polls in vain looks only now and then at whether the workers still work.
+  const auto now = std::chrono::steady_clock::now();
+  if (finished_.empty() && now.time_since_epoch().count() < next_look_.load(std::memory_order_relaxed)) return 0;
+  const auto look_after = std::chrono::duration_cast<std::chrono::steady_clock::duration>(options_.stall_timeout / 16);
+  next_look_.store((now + look_after).time_since_epoch().count(), std::memory_order_relaxed);
+  const std::scoped_lock locked(callers_);
+  if (finished_.empty() && slots_.held_count() > 0 && !fault_) watch();
+  const std::uint64_t head = finished_.head();
+  const std::size_t count = std::min(out.size(), finished_.size());
+  for (std::size_t index = 0; index < count; ++index) {
+    const Done& done = finished_.entry(head + index);
+    out[index] = {done.id(), slots_.job(done.slot).cookie, done.outcome, done.cause, done.bytes_zeroed};
+    slots_.give_back(done.slot);
+  }
+  finished_.claim_to(head + count);
+  held_.store(slots_.held_count(), std::memory_order_relaxed);
+  if (signalled_.load(std::memory_order_relaxed)) quiet();
+  return count;
+}
+
+/// Nothing to read on the descriptor, unless there are completions.
+void CpuEngine::Workers::quiet() {
+  const std::scoped_lock locked(done_);
+  if (!finished_.empty()) return;
+  signalled_.store(false, std::memory_order_relaxed);
+  std::uint64_t drained = 0;
+  [[maybe_unused]] const auto got = ::read(event_fd_, &drained, sizeof drained);
+}
+
+/// From now on completions are signalled, those that wait already at once.
+int CpuEngine::Workers::event_fd() {
+  const std::scoped_lock locked(done_);
+  event_fd_used_ = true;
+  if (!finished_.empty()) signal();
+  return event_fd_;
+}
+
+std::optional<Error> CpuEngine::Workers::fault() const {
+  const std::scoped_lock locked(callers_);
+  return fault_;
+}
+
+/// Notices workers that have stopped: fails everything that is in flight. What a worker that wakes up later finishes is
+/// dropped.
+void CpuEngine::Workers::watch() {
+  const auto now = std::chrono::steady_clock::now();
+  std::uint64_t progress = 0;
+  for (const Progress& worker : progress_) progress += worker.chunks.load(std::memory_order_relaxed);
+  if (progress != seen_progress_) {
+    seen_progress_ = progress;
+    last_progress_ = now;
+    return;
+  }
+  if (now - last_progress_ < options_.stall_timeout) return;
+  fault_ =
+      Error{DriverErrc::EngineFailed,
+            fmt::format("no worker has finished a chunk for {} ms with {} jobs in flight; the engine is out of use, "
+                        "its memory in flight must stay quarantined",
+                        options_.stall_timeout.count() / 1'000'000, slots_.held_count())};
+  const std::scoped_lock locked(queues_, done_);
+  urgent_.claim_to(urgent_.tail());
+  background_.claim_to(background_.tail());
+  given_up_ = true;
+  std::uint64_t position = finished_.tail();
+  for (std::uint32_t slot = 0; slot < slots_.capacity(); ++slot) {
+    const JobId id = slots_.id(slot);
+    if (!slots_.held(slot) || told_.has(id)) continue;
+    told_.set(id);
+    cancelled_.set(id);
+    finished_.entry(position++) = {id.generation, static_cast<std::uint16_t>(slot), Outcome::Failed,
+                                   FailureCause::Timeout, ByteCount(0)};
+  }
+  finished_.publish_to(position);
+}
+
+Result<std::unique_ptr<CpuEngine>> CpuEngine::create(const CpuOptions& given, std::span<const MemorySpan> windows) {
+  auto checked = check_options(given);
+  if (!checked) return checked.error();
+  const CpuOptions& options = *checked;
+  Windows opened;
+  for (const MemorySpan window : windows) {
+    if (auto added = opened.add(window, Iova(reinterpret_cast<std::uintptr_t>(window.data()))); !added) {
+      return added.error();
+    }
+  }
+  const int event_fd = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (event_fd < 0) {
+    return Error{DriverErrc::NoResources,
+                 fmt::format("eventfd failed: {}; raise the limit of open files (ulimit -n)", std::strerror(errno))};
+  }
+  auto workers = std::make_unique<Workers>(options, std::move(opened), event_fd);
+  try {
+    if (auto started = workers->start(); !started) return started.error();
+  } catch (const std::system_error& error) {
+    return Error{DriverErrc::NoResources,
+                 fmt::format("cannot start {} worker threads: {}; ask for fewer", options.threads, error.what())};
+  }
+  return std::unique_ptr<CpuEngine>(new CpuEngine(std::move(workers)));
+}
+
+CpuEngine::CpuEngine(std::unique_ptr<Workers> workers) : workers_(std::move(workers)) {}
+CpuEngine::~CpuEngine() = default;
+
+const EngineCapabilities& CpuEngine::capabilities() const noexcept { return workers_->capabilities(); }
+Result<std::size_t> CpuEngine::submit(std::span<const ScrubJob> jobs, std::span<JobId> ids) {
+  return workers_->submit(jobs, ids);
+}
+CancelResult CpuEngine::cancel(JobId id) { return workers_->cancel(id); }
+std::size_t CpuEngine::poll(std::span<Completion> out) { return workers_->poll(out); }
+int CpuEngine::completion_fd() const noexcept { return workers_->event_fd(); }
+std::optional<Error> CpuEngine::fault() const { return workers_->fault(); }
+std::chrono::nanoseconds CpuEngine::now() const { return std::chrono::steady_clock::now().time_since_epoch(); }
+
+}  // namespace sluice::inline cpu

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "sluice/cpu/cpu_stores.hpp"
+#include "sluice/engine/engine.hpp"
+#include "sluice/engine/engine_registry.hpp"
+
+namespace sluice::inline cpu {
+
+/// Writes one chunk of a job; false: the memory did not take it.
+using FillFunction = std::function<bool(MemorySpan, std::uint64_t pattern)>;
+
+struct CpuOptions {
+  std::uint32_t max_jobs = 256;            ///< In flight at once; 1 to 65,536.
+  std::uint32_t threads = 1;               ///< Workers; 1 to 64.
+  std::optional<StoreKind> store;          ///< Empty: best_store().
+  std::vector<std::uint32_t> cpus;         ///< Worker n runs on CPU cpus[n mod size] only; empty: see numa_node.
+  std::optional<std::uint32_t> numa_node;  ///< All workers run on this node's CPUs; empty: anywhere. Not with cpus.
+  ByteCount bytes_per_second{0};           ///< Of background jobs, all workers together; 0: no limit.
+  ByteCount chunk{32ULL << 10};            ///< A cancel is noticed after at most so many bytes.
+  ByteCount publish_bytes{256ULL << 10};   ///< One fence and one publication for so many bytes of small jobs.
+  std::chrono::nanoseconds spin{20'000};   ///< A worker looks for work so long before it sleeps.
+  std::chrono::nanoseconds stall_timeout{10'000'000'000};  ///< No chunk finished for so long: the engine failed.
+  /// Memory that the kernel answers with SIGBUS (a file was cut, no huge page is left, the memory is broken) fails its
+  /// job with SlaveError. For that the process gets a handler, once, which hands on every other SIGBUS.
+  bool catch_bus_errors = true;
+  FillFunction fill;  ///< Empty: fill_nontemporal with `store`.
+};
+
+/// The CPUs of a NUMA node, as the kernel lists them. Errors: InvalidArgument for a node that is not there.
+[[nodiscard]] Result<std::vector<std::uint32_t>> cpus_of_node(std::uint32_t node);
+
+/// Fills and verifies memory with worker threads of its own. All functions may be called from any thread.
+/// The destructor cancels what is in flight and waits for the workers.
+class CpuEngine final : public Engine {
+ public:
+  /// Errors: InvalidArgument, NoResources.
+  [[nodiscard]] static Result<std::unique_ptr<CpuEngine>> create(const CpuOptions& options,
+                                                                 std::span<const MemorySpan> windows);
+  ~CpuEngine() override;
+
+  [[nodiscard]] const EngineCapabilities& capabilities() const noexcept override;
+  [[nodiscard]] Result<std::size_t> submit(std::span<const ScrubJob> jobs, std::span<JobId> ids) override;
+  CancelResult cancel(JobId id) override;
+  std::size_t poll(std::span<Completion> out) override;
+  [[nodiscard]] int completion_fd() const noexcept override;
+  [[nodiscard]] std::optional<Error> fault() const override;
+  [[nodiscard]] std::chrono::nanoseconds now() const override;
+
+ private:
+  class Workers;
+  explicit CpuEngine(std::unique_ptr<Workers> workers);
+  std::unique_ptr<Workers> workers_;
+};
+
+/// "cpu": see CpuOptions.
+[[nodiscard]] std::unique_ptr<EngineFactory> make_cpu_factory();
+
+}  // namespace sluice::inline cpu

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <chrono>
+#include <compare>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "sluice/base/units.hpp"
+#include "sluice/engine/error.hpp"
+
+namespace sluice::inline engine {
+
+/// Whether somebody waits for the memory.
+enum class Urgency : std::uint8_t { Background, Urgent };
+
+enum class Operation : std::uint8_t {
+  Fill,
+  Verify,      ///< Reads, and fails with Mismatch at the first byte that is not the pattern's.
+  FillVerify,  ///< Fills, then verifies what the memory holds.
+};
+
+/// Memory to fill or to verify. Start and length are byte granular. The byte at address a is byte (a mod 8) of the
+/// pattern, so that neighbouring jobs join without a seam.
+struct ScrubJob {
+  MemorySpan memory;
+  std::uint64_t pattern = 0;
+  Urgency urgency = Urgency::Background;
+  std::uint64_t cookie = 0;  ///< The caller's own; comes back in the Completion.
+  Operation operation = Operation::Fill;
+  bool read_soon = false;  ///< The caller reads the memory at once: an engine with caches leaves it there.
+};
+
+/// Names one job for ever: a slot of the engine and how often it had been used. A late cancel cannot hit another job.
+struct JobId {
+  std::uint32_t slot = 0;
+  std::uint32_t generation = 0;  ///< From 1; 0 names no job.
+  auto operator<=>(const JobId&) const = default;
+};
+
+enum class Outcome : std::uint8_t {
+  Zeroed = 1,     ///< All bytes were written and acknowledged, and for a verify read and equal.
+  Cancelled = 2,  ///< Stopped on request; the engine will not touch the memory again.
+  Failed = 3,     ///< See FailureCause. After Timeout or EngineFault the engine may still write.
+};
+
+enum class FailureCause : std::uint8_t {
+  None = 0,
+  BadDescriptor = 1,
+  OutsideWindow = 2,
+  SlaveError = 3,   ///< The bus answered SLVERR, or the memory did not take a store.
+  DecodeError = 4,  ///< The bus answered DECERR: nothing is mapped there.
+  Timeout = 5,      ///< The engine stopped making progress.
+  EngineFault = 6,  ///< The engine broke the protocol of its ring.
+  Mismatch = 7,     ///< A byte that was read back differs from the pattern.
+};
+
+struct Completion {
+  JobId id;
+  std::uint64_t cookie = 0;
+  Outcome outcome = Outcome::Failed;
+  FailureCause cause = FailureCause::None;
+  /// An exact prefix of the job's memory: acknowledged by the memory, or what lies before the first byte that differs.
+  ByteCount bytes_zeroed;
+};
+
+enum class CancelResult : std::uint8_t {
+  Requested,        ///< The Completion will tell who won.
+  AlreadyFinished,  ///< The Completion is there or was collected.
+  UnknownJob,       ///< No such job was ever submitted.
+};
+
+struct EngineCapabilities {
+  std::string name;                ///< For example "cpu/avx512" or "ring/512".
+  std::size_t max_jobs_in_flight;  ///< Submitted and not yet collected.
+  ByteCount max_job_length;
+  bool concurrent_calls = false;  ///< All functions may be called from any thread at once.
+  double clock_mhz = 0.0;         ///< Of a simulated engine, by which its now() counts; 0: now() is real time.
+  bool verifies = false;          ///< Takes Verify and FillVerify; else such jobs are refused as InvalidArgument.
+};
+
+[[nodiscard]] std::string to_string(Outcome outcome);
+[[nodiscard]] std::string to_string(FailureCause cause);
+
+/// Whatever does the writing. Which memory it may write is fixed when it is created.
+///
+/// Promises of every engine (tests/driver/contract): each accepted job gets exactly one Completion; bytes_zeroed is an
+/// exact prefix; after a Zeroed or Cancelled Completion the engine does not touch the memory again; the destructor
+/// returns when nothing is in flight any more.
+///
+/// Threading: one thread at a time, unless capabilities().concurrent_calls.
+class Engine {
+ public:
+  Engine() = default;
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+  virtual ~Engine() = default;
+
+  [[nodiscard]] virtual const EngineCapabilities& capabilities() const noexcept = 0;
+
+  /// Accepts the first n of `jobs`, writes their names to ids[0..n) and returns n >= 1. `ids` is at least as long as
+  /// `jobs`. Errors, with nothing accepted: Busy, InvalidArgument, OutsideWindow, EngineFailed.
+  [[nodiscard]] virtual Result<std::size_t> submit(std::span<const ScrubJob> jobs, std::span<JobId> ids) = 0;
+
+  /// Asks for a job to stop. Never waits.
+  virtual CancelResult cancel(JobId id) = 0;
+
+  /// Collects completions into `out`, returns how many. Never waits. A polled engine makes progress only here.
+  virtual std::size_t poll(std::span<Completion> out) = 0;
+
+  /// Readable when there are completions that somebody should look at; -1: poll instead. Those of background jobs may
+  /// wait, while more are under way, so that they come together.
+  [[nodiscard]] virtual int completion_fd() const noexcept { return -1; }
+
+  /// Why the engine accepts no more jobs, if it does not.
+  [[nodiscard]] virtual std::optional<Error> fault() const = 0;
+
+  /// The clock that the engine runs by: simulated time for a simulated engine, else std::chrono::steady_clock.
+  [[nodiscard]] virtual std::chrono::nanoseconds now() const = 0;
+};
+
+}  // namespace sluice::inline engine

@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <set>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "sluice/manager/scrubber.hpp"
+#include "sluice/manager/statistics.hpp"
+#include "sluice/memory/backing_memory.hpp"
+#include "sluice/memory/error.hpp"
+#include "sluice/memory/extent_table.hpp"
+
+namespace sluice::inline manager {
+
+/// The trust group of all VMs of a customer that ask for it; it exists without being created.
+[[nodiscard]] TrustGroupId customer_group(CustomerId customer);
+
+/// What is known of a dedicated pool.
+struct PoolFacts {
+  CustomerId customer;
+  PageKind pages = PageKind::Small;
+  std::uint32_t vms = 0;
+  bool ready = false;  ///< It has been filled.
+  ByteCount size;
+  ByteCount free;
+  bool operator==(const PoolFacts&) const = default;
+};
+
+/// What a VM is, from its creation on. Pool and group are of the VM's own customer.
+struct VmProfile {
+  VmId vm;
+  CustomerId customer;
+  DedicatedPoolId pool;  ///< Unset: the shared pool.
+  TrustGroupId group;    ///< Unset: none.
+  RecycleSettings allowed;
+  ScrubSettings scrub;
+  Placement placement;
+};
+
+/// One run of granted memory.
+struct GrantedRange {
+  MemorySpan memory;
+  int fd = -1;                           ///< The brick's inode; -1: none.
+  std::uint64_t fd_offset = 0;           ///< bytes
+  bool recycled = false;                 ///< Handed over as it was. Otherwise filled with `pattern`.
+  std::uint64_t pattern = 0;             ///< Of ScrubSettings; 0 if nobody has asked for another one.
+  Reason reason = Reason::UnknownOwner;  ///< Why it was recycled; meaningful only if it was.
+};
+
+struct Grant {
+  ClaimId claim;
+  VmId vm;
+  std::vector<GrantedRange> ranges;
+  bool waited = false;  ///< For a scrub, or for a cancel to be answered.
+};
+
+using GrantHandler = std::function<void(Result<Grant>)>;
+using PoolHandler = std::function<void(Result<void>)>;
+
+/// Gives memory to VMs and takes it back; scrubs what changes hands and skips what does not.
+///
+/// Sans-I/O: it has no thread and no clock; work happens in the calls, completions are handled in poll(). Handlers are
+/// called from poll() only, never from inside the call that took them. Not thread-safe: use it from one executor
+/// (AsyncMemoryManager does). The engine, the memory and the manager are destroyed in the order manager, engine,
+/// memory. All lengths are multiples of the pages that the VM
+/// or pool has. A call that returns an error has changed nothing.
+class MemoryManager {
+ public:
+  MemoryManager(const BackingMemory& memory, Engine& engine, const ScrubberConfig& config = {});
+  /// A manager that goes on with what its ledger has found, and keeps that up to date: clean memory stays clean, what
+  /// VMs held stays theirs, all else is dirty. The engine has been made anew, so nothing writes any more that the old
+  /// process had asked for. The ledger is destroyed after the manager. Errors: NoResources.
+  [[nodiscard]] static Result<std::unique_ptr<MemoryManager>> recover(const BackingMemory& memory, Engine& engine,
+                                                                      Ledger& ledger,
+                                                                      const ScrubberConfig& config = {});
+  /// VMs that held memory when the ledger was written and that nobody has spoken for yet, in the order of their ids.
+  [[nodiscard]] std::vector<VmId> unadopted() const { return {unadopted_.begin(), unadopted_.end()}; }
+  /// The VM lives, and whoever runs it goes on with it. The grant is all that it holds, also what it was not told of
+  /// before the crash. Only its own id is known of who wrote that: it is recycled for the VM itself and no other.
+  /// Errors: as create_vm, UnknownId (it held nothing). terminate() gives up a VM that does not live.
+  [[nodiscard]] Result<Grant> adopt(const VmProfile& profile);
+
+  /// A group that recycles memory between its VMs, and `inside` a larger one of the same customer with the other groups
+  /// there. Errors: InvalidArgument (also a third level), IdUsedBefore, UnknownId, ForeignCustomer.
+  [[nodiscard]] Result<void> create_trust_group(TrustGroupId group, CustomerId customer, TrustGroupId inside = {});
+  /// While a group is disabled it recycles nothing; what was written before or meanwhile stays out of it for ever.
+  /// Errors: UnknownId.
+  [[nodiscard]] Result<void> enable_trust_group(TrustGroupId group, bool enabled);
+  /// Ends a group that holds no VM and no group. Errors: UnknownId, WrongState, InvalidArgument (a customer's group).
+  [[nodiscard]] Result<void> destroy_trust_group(TrustGroupId group);
+  /// Memory set apart for some VMs of one customer, scrubbed before it joins. The pool can be used when the handler was
+  /// called. All of its memory has pages of one length. Errors: InvalidArgument, IdUsedBefore, OutOfMemory.
+  [[nodiscard]] Result<ClaimId> create_dedicated_pool(DedicatedPoolId pool, CustomerId customer, ByteCount length,
+                                                      PoolHandler handler, const Placement& placement = {});
+  /// Gives a pool without VMs back to the shared pool. Errors: UnknownId, WrongState.
+  [[nodiscard]] Result<void> destroy_dedicated_pool(DedicatedPoolId pool);
+  /// More memory for a pool, scrubbed before it joins. Errors: UnknownId, WrongState, InvalidArgument, OutOfMemory.
+  [[nodiscard]] Result<ClaimId> grow_dedicated_pool(DedicatedPoolId pool, ByteCount length, PoolHandler handler);
+  /// Gives free memory of a pool back to the shared pool, which scrubs it.
+  /// Errors: UnknownId, WrongState, InvalidArgument, OutOfMemory (less is free).
+  [[nodiscard]] Result<void> shrink_dedicated_pool(DedicatedPoolId pool, ByteCount length);
+  /// Makes free memory of a pool a pool of its own; the VMs stay. What VMs of the old pool wrote is scrubbed before one
+  /// of the new pool gets it, unless a trust group allows it. Errors: as shrink_dedicated_pool, IdUsedBefore.
+  [[nodiscard]] Result<void> partition_dedicated_pool(DedicatedPoolId pool, DedicatedPoolId part, ByteCount length);
+  /// Moves all memory of `other`, which has no VMs any more, into `pool`, and ends it. What is in it stays apart as
+  /// with a partition. Errors: UnknownId, WrongState, InvalidArgument (also pages of another length),
+  /// ForeignCustomer.
+  [[nodiscard]] Result<void> merge_dedicated_pools(DedicatedPoolId pool, DedicatedPoolId other);
+  /// nullopt: no such pool.
+  [[nodiscard]] std::optional<PoolFacts> dedicated_pool(DedicatedPoolId pool) const;
+
+  /// Errors: InvalidArgument, IdUsedBefore, UnknownId, ForeignCustomer, WrongState.
+  [[nodiscard]] Result<void> create_vm(const VmProfile& profile);
+  /// What a VM is now, with the pages that its memory has. nullopt: no such VM.
+  [[nodiscard]] std::optional<VmProfile> profile(VmId vm) const;
+  /// Moves a VM to another group (unset: to none). Memory written before, by any member of either group, is scrubbed
+  /// before it crosses over. Errors: UnknownId, ForeignCustomer, WrongState (a claim is pending).
+  [[nodiscard]] Result<void> change_trust_group(VmId vm, TrustGroupId group);
+
+  /// From now on; what is decided already stands. Errors: UnknownId, WrongState (a claim is pending).
+  [[nodiscard]] Result<void> change_settings(VmId vm, const RecycleSettings& settings);
+  /// The same for scrubs. Errors: InvalidArgument (a delay below 0), UnknownId, WrongState (a claim is pending).
+  [[nodiscard]] Result<void> change_scrub_settings(VmId vm, const ScrubSettings& settings);
+  /// The same for where its next memory lies; the length of its pages stays. Errors: InvalidArgument, UnknownId,
+  /// WrongState (a claim is pending).
+  [[nodiscard]] Result<void> change_placement(VmId vm, const Placement& placement);
+  /// The VM's own say: false means that it takes no memory but scrubbed memory, whatever its settings allow.
+  /// Errors: UnknownId, WrongState (a claim is pending).
+  [[nodiscard]] Result<void> switch_recycling(VmId vm, bool on);
+
+  /// More memory for a running VM. The handler gets the Grant, or OutOfMemory, ScrubUnavailable, Abandoned.
+  /// Errors: UnknownId, InvalidArgument, WrongState, OutOfMemory.
+  [[nodiscard]] Result<ClaimId> allocate(VmId vm, ByteCount length, GrantHandler handler);
+  /// A running VM gives memory back (balloon). Errors: UnknownId, InvalidArgument, NotHeld, WrongState.
+  [[nodiscard]] Result<void> release(VmId vm, MemorySpan memory);
+  /// The VM goes down to come back: its memory is reserved for it, or released where its settings allow no reuse after
+  /// a reboot. Errors: UnknownId, WrongState.
+  [[nodiscard]] Result<void> begin_reboot(VmId vm);
+  /// The VM comes back with `length` bytes, its own first, or none of its own (new_memory_after_reboot). What it does
+  /// not need any more is released, or stays reserved for its next allocate() (keeps_left_over); all of it is released
+  /// if the claim is abandoned or fails later. Errors as allocate().
+  [[nodiscard]] Result<ClaimId> finish_reboot(VmId vm, ByteCount length, GrantHandler handler);
+  /// The VM is gone for good. Errors: UnknownId, WrongState (a claim is pending).
+  [[nodiscard]] Result<void> terminate(VmId vm);
+
+  /// Gives up a pending claim; its handler gets Abandoned. False: no such claim is pending.
+  bool abandon(ClaimId claim);
+
+  /// Submits scrubs, handles completions, calls handlers. Call it while has_work().
+  void poll();
+  [[nodiscard]] bool has_work() const;
+  /// When scrubs that are scheduled for later are due: call poll() then. By ScrubberConfig::clock.
+  [[nodiscard]] std::optional<std::chrono::nanoseconds> next_scheduled() const { return scrubber_.next_scheduled(); }
+  [[nodiscard]] std::chrono::nanoseconds now() const { return scrubber_.now(); }
+
+  /// The end: nothing more is scrubbed or granted. What an engine works on is Quarantined, pending claims get
+  /// ScrubUnavailable at the next poll(). Returns the bytes that were in flight.
+  ByteCount stop();
+
+  /// Why nothing can be scrubbed any more, if so.
+  [[nodiscard]] std::optional<Error> fault() const { return scrubber_.fault(); }
+  [[nodiscard]] const ExtentTable& extents() const { return table_; }
+  [[nodiscard]] const Statistics& statistics() const { return statistics_; }
+  void reset_statistics() { statistics_ = {}; }
+  [[nodiscard]] std::size_t jobs_in_flight() const { return scrubber_.jobs_in_flight(); }
+  /// All memory that this VM could be granted now, besides what it holds. bytes
+  [[nodiscard]] ByteCount available_to(VmId vm) const;
+
+ private:
+  enum class VmPhase : std::uint8_t { Running, Rebooting };
+  struct Vm {
+    VmProfile profile;
+    VmPhase phase = VmPhase::Running;
+    bool recycles = true;      ///< Its own say.
+    std::uint32_t claims = 0;  ///< Whose handlers have not been called.
+  };
+  struct Group {
+    CustomerId customer;
+    TrustGroupId inside;
+    std::uint64_t epoch = 1;
+    bool enabled = true;
+    std::uint32_t vms = 0;
+    std::uint32_t groups = 0;  ///< Inside it.
+  };
+  struct Pool {
+    CustomerId customer;
+    Placement placement;  ///< Its pages are set.
+    std::uint32_t vms = 0;
+    std::uint32_t claims = 0;
+    bool ready = false;
+  };
+  /// A part of a claim: an earmarked extent, and why it had to be scrubbed for it, if it had.
+  struct Part {
+    Extent* extent;
+    std::optional<Reason> scrubbed_because;
+    bool was_queued = false;  ///< Dirty when it was chosen: its background scrub had not started.
+  };
+  struct Pending {
+    ClaimId id;
+    Claim claim;
+    GrantHandler grant_handler;
+    PoolHandler pool_handler;
+    std::vector<Part> parts;
+    ByteCount held;             ///< By its parts.
+    std::size_t unsettled = 0;  ///< Parts that an engine works on.
+    bool waited = false;
+  };
+  struct Finished {
+    Claim claim;
+    GrantHandler grant_handler;
+    PoolHandler pool_handler;
+    Result<Grant> result;
+  };
+
+  MemoryManager(const BackingMemory& memory, Engine& engine, const ScrubberConfig& config, Ledger* ledger);
+  [[nodiscard]] Result<Vm*> find_vm(VmId vm);
+  [[nodiscard]] Result<Vm*> find_vm_without_claims(VmId vm);
+  [[nodiscard]] Result<Group*> find_group(TrustGroupId group, CustomerId customer);
+  [[nodiscard]] TrustGroupId root_of(TrustGroupId group) const;
+  void set_groups(Claim& claim) const;
+  [[nodiscard]] Result<Pool*> find_pool(DedicatedPoolId pool);
+  [[nodiscard]] Result<void> check_new_pool(DedicatedPoolId pool) const;
+  [[nodiscard]] static Result<void> check_idle(DedicatedPoolId pool, const Pool& facts);
+  [[nodiscard]] Result<ClaimId> fill_pool(DedicatedPoolId pool, const Pool& facts, ByteCount length,
+                                          PoolHandler handler);
+  [[nodiscard]] Result<Placement> complete(Placement placement, std::optional<PageKind> pages) const;
+  [[nodiscard]] std::vector<std::uint32_t> zones_for(const Claim& claim) const;
+  [[nodiscard]] Result<void> move_free(DedicatedPoolId from, const Pool& facts, DedicatedPoolId to, ByteCount length);
+  [[nodiscard]] Claim claim_for(const Vm& vm, ClaimKind kind, ByteCount length) const;
+  [[nodiscard]] ByteCount available_for(const Claim& claim) const;
+  [[nodiscard]] Result<ClaimId> start_claim(const Claim& claim, GrantHandler grant_handler, PoolHandler pool_handler);
+  [[nodiscard]] Pending& pending_of(const Extent& extent);
+  [[nodiscard]] ByteCount coming_back() const;
+  void choose_missing(Pending& pending);
+  void choose_or_wait(Pending& pending);
+  void retry_lacking();
+  void set_held(Pending& pending, ByteCount held);
+  [[nodiscard]] static Error scrub_unavailable(const Error& fault);
+  void advance(Pending& pending);
+  [[nodiscard]] bool prepare(Pending& pending, Part& part);
+  void wait_for(Pending& pending, Extent& extent);
+  void grant(Pending& pending);
+  [[nodiscard]] GrantedRange hand_over(const Pending& pending, const Part& part);
+  void settle(Extent& extent);
+  void finish(ClaimId id, Result<Grant> result);
+  void let_go(Pending& pending);
+  [[nodiscard]] static Result<void> check(const ScrubSettings& settings);
+  void settings_changed(const Vm& vm);
+  [[nodiscard]] static bool keeps_memory(const Claim& reboot);
+  void release_extent(Extent& extent, const ScrubSettings& scrub);
+  enum class Keep : std::uint8_t { Nothing, ForNextClaim };
+  void release_reserved(VmId vm, Keep keep);
+  [[nodiscard]] std::vector<Extent*> held_by(VmId vm) const;
+
+  Statistics statistics_;
+  Ledger* ledger_ = nullptr;  ///< nullptr: a crash makes all dirty.
+  ExtentTable table_;
+  Scrubber scrubber_;
+  std::unordered_map<VmId, Vm> vms_;
+  std::unordered_map<TrustGroupId, Group> groups_;
+  std::unordered_map<DedicatedPoolId, Pool> pools_;
+  std::set<VmId> unadopted_;
+  std::unordered_set<VmId> ended_vms_;
+  std::unordered_set<DedicatedPoolId> ended_pools_;
+  std::unordered_set<TrustGroupId> ended_groups_;
+  std::map<ClaimId, Pending> pending_;
+  std::set<ClaimId> lacking_;  ///< Pending claims that hold less than they need: they wait for what others let go.
+  ByteCount lack_;             ///< Of them all.
+  ByteCount surplus_;          ///< What pending claims hold and do not need.
+  std::deque<Finished> finished_;
+  std::uint64_t next_claim_ = 1;
+};
+
+}  // namespace sluice::inline manager

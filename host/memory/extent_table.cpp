@@ -1,0 +1,420 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sluice/memory/extent_table.hpp"
+
+#include <algorithm>
+
+#include "extent_books.hpp"
+
+namespace sluice::inline memory {
+namespace {
+
+constexpr std::uint64_t kCookieMask = (1ULL << 23) - 1;
+
+bool is_free_state(ExtentState state) {
+  return state == ExtentState::Clean || state == ExtentState::Dirty || state == ExtentState::Scrubbing;
+}
+
+}  // namespace
+
+ExtentTable::ExtentTable(std::span<const Brick> bricks, Ledger* ledger) : books_(std::make_unique<Books>()) {
+  books_->ledger = ledger;
+  books_->bricks.assign(bricks.begin(), bricks.end());
+  std::uint64_t page = 0;
+  for (std::uint32_t number = 0; number < bricks.size(); ++number) {
+    const Brick& brick = bricks[number];
+    enforce(!brick.memory.empty() && brick.memory.size() % page_length(brick.pages).value() == 0,
+            "a brick is made of whole pages");
+    std::uint32_t zone = 0;
+    while (zone < books_->zones.size() &&
+           (books_->zones[zone].node != brick.node || books_->zones[zone].pages != brick.pages)) {
+      ++zone;
+    }
+    if (zone == books_->zones.size()) books_->zones.push_back({brick.node, brick.pages, {}});
+    books_->zones[zone].total += length_of(brick.memory);
+    books_->brick_page.push_back(page);
+    books_->brick_zone.push_back(zone);
+    books_->by_address.emplace_back(brick.memory.data(), number);
+    page += brick.memory.size() >> kPageBits;
+  }
+  std::sort(books_->by_address.begin(), books_->by_address.end());
+  enforce(page < 1ULL << 36, "a pool has less than 2^36 pages");
+  books_->total = ByteCount(page << kPageBits);
+  // Brick by brick what the ledger has found, and what is dirty between.
+  const std::span<const LedgerEntry> found = ledger == nullptr ? std::span<const LedgerEntry>() : ledger->found();
+  auto run = found.begin();
+  for (std::uint32_t number = 0; number < bricks.size(); ++number) {
+    std::uint64_t at = books_->brick_page[number];
+    const std::uint64_t end = at + (bricks[number].memory.size() >> kPageBits);
+    while (at < end) {
+      const bool inside = run != found.end() && run->page <= at;
+      LedgerEntry next = inside ? *run : LedgerEntry{at, end - at, LedgerKind{}, {}};
+      if (!inside && run != found.end()) next.pages = std::min(next.pages, run->page - at);
+      const std::uint64_t run_end = std::min(end, next.page + next.pages);
+      add({at, run_end - at, next.kind, next.vm});
+      at = run_end;
+      if (inside && run->page + run->pages == at) ++run;
+    }
+  }
+}
+
+ExtentTable::~ExtentTable() = default;
+
+MemorySpan ExtentTable::memory(const Extent& extent) const {
+  const std::uint32_t number = books_->brick_of(extent.page_);
+  return books_->bricks[number].memory.subspan((extent.page_ - books_->brick_page[number]) << kPageBits,
+                                               extent.pages_ << kPageBits);
+}
+
+const Brick& ExtentTable::brick(const Extent& extent) const { return books_->bricks[books_->brick_of(extent.page_)]; }
+const Lineage& ExtentTable::lineage(const Extent& extent) const { return books_->lineages[extent.lineage_].lineage; }
+const Lineage& ExtentTable::lineage(LineageIndex index) const { return books_->lineages[index].lineage; }
+
+VmId ExtentTable::holder(const Extent& extent) const {
+  const bool held = extent.state() == ExtentState::Owned || extent.state() == ExtentState::Reserved;
+  return held ? owner(extent).vm : VmId();
+}
+
+void ExtentTable::step(Extent& extent, ExtentEvent event) {
+  const std::optional<ExtentState> next = next_state(extent.state(), event);
+  enforce(next.has_value(), "an extent changes its state only as next_state() allows");
+  extent.state_ = static_cast<std::uint64_t>(*next) & 7;
+}
+
+/// Enters an extent into the books, as the last of its list.
+void ExtentTable::attach(Extent& extent) {
+  const ExtentState state = extent.state();
+  LineageEntry& entry = books_->lineages[extent.lineage_];
+  books_->bytes[static_cast<std::size_t>(state)] += extent.length();
+  if (extent.is_earmarked()) return;
+  if (state == ExtentState::Cancelling) books_->coming_back += extent.length();
+  if (state == ExtentState::Reserved) entry.reserved += extent.length();
+  Shelf& shelf = books_->shelf(entry.lineage);
+  if (is_free_state(state)) shelf.free_bytes += extent.length();
+  if (state == ExtentState::Scrubbing) shelf.scrubbing_bytes += extent.length();
+  if (state == ExtentState::Clean) {
+    shelf.clean_bytes += extent.length();
+    shelf.clean.add(extent);
+    return;
+  }
+  ExtentList& list = entry.list(state);
+  const bool was_empty = list.empty();
+  // What waits again after a claim was given up keeps its turn.
+  if (state == ExtentState::Dirty && !was_empty && extent.value_ < books_->slab[list.first].value_) {
+    books_->slab.push_front(list, extent);
+  } else {
+    books_->slab.push_back(list, extent);
+  }
+  if (was_empty) books_->list_changed(extent.lineage_, state, true);
+  if (state == ExtentState::Dirty) books_->follow_oldest(extent.lineage_);
+}
+
+void ExtentTable::detach(Extent& extent) {
+  const ExtentState state = extent.state();
+  LineageEntry& entry = books_->lineages[extent.lineage_];
+  books_->bytes[static_cast<std::size_t>(state)] -= extent.length();
+  if (extent.is_earmarked()) return;
+  if (state == ExtentState::Cancelling) books_->coming_back -= extent.length();
+  if (state == ExtentState::Reserved) entry.reserved -= extent.length();
+  Shelf& shelf = books_->shelf(entry.lineage);
+  if (is_free_state(state)) shelf.free_bytes -= extent.length();
+  if (state == ExtentState::Scrubbing) shelf.scrubbing_bytes -= extent.length();
+  if (state == ExtentState::Clean) {
+    shelf.clean_bytes -= extent.length();
+    shelf.clean.remove(extent);
+    return;
+  }
+  ExtentList& list = entry.list(state);
+  books_->slab.unlink(list, extent);
+  if (list.empty()) books_->list_changed(extent.lineage_, state, false);
+  if (state == ExtentState::Dirty) books_->follow_oldest(extent.lineage_);
+}
+
+/// Of an extent that is not in the books now.
+void ExtentTable::change_lineage(Extent& extent, const Lineage& lineage) {
+  const LineageIndex old = extent.lineage_;
+  if (books_->lineages[old].lineage == lineage) return;
+  const LineageIndex index = books_->lineages.find_or_add(lineage);
+  books_->add_extents(index, extent.length());
+  extent.lineage_ = index & kLineageMask;
+  books_->drop_extents(old, extent.length());
+}
+
+void ExtentTable::grant(Extent& extent, const Owner& owner) {
+  detach(extent);
+  step(extent, ExtentEvent::Grant);
+  const Lineage& now = lineage(extent);
+  change_lineage(extent, {owner, now.pool, now.zone, {}, {}});
+  extent.earmarked_ = 0;
+  extent.awaited_ = 0;
+  attach(extent);
+  record(extent);
+}
+
+void ExtentTable::reserve(Extent& extent) {
+  detach(extent);
+  step(extent, ExtentEvent::Reserve);
+  attach(extent);
+}
+
+void ExtentTable::release(Extent& extent, Fill fill, std::chrono::nanoseconds delay, std::chrono::nanoseconds now) {
+  detach(extent);
+  step(extent, ExtentEvent::Release);
+  const Lineage& held = lineage(extent);
+  change_lineage(extent, {held.owner, held.pool, held.zone, fill, delay});
+  // No two are released at the same time.
+  books_->last_stamp = std::max(books_->last_stamp + 1, static_cast<std::uint64_t>(now.count()));
+  extent.value_ = books_->last_stamp;
+  attach(extent);
+  record(extent);
+}
+
+void ExtentTable::start_scrub(Extent& extent, std::uint32_t cookie) {
+  detach(extent);
+  if (extent.state() == ExtentState::Clean) extent.value_ = ++books_->last_stamp;
+  step(extent, ExtentEvent::StartScrub);
+  extent.cookie_ = cookie & kCookieMask;
+  attach(extent);
+  record(extent);
+}
+
+void ExtentTable::request_cancel(Extent& extent) {
+  detach(extent);
+  step(extent, ExtentEvent::RequestCancel);
+  attach(extent);
+}
+
+void ExtentTable::scrub_zeroed(Extent& extent, std::uint64_t pattern) {
+  detach(extent);
+  step(extent, ExtentEvent::ScrubZeroed);
+  const Lineage& before = lineage(extent);
+  change_lineage(extent, {{}, before.pool, before.zone, {}, {}});
+  extent.value_ = pattern;
+  attach(extent);
+  record(extent);
+}
+
+void ExtentTable::scrub_cancelled(Extent& extent) {
+  detach(extent);
+  step(extent, ExtentEvent::ScrubCancelled);
+  attach(extent);
+}
+
+void ExtentTable::scrub_failed(Extent& extent) {
+  detach(extent);
+  step(extent, ExtentEvent::ScrubFailed);
+  attach(extent);
+  record(extent);
+}
+
+void ExtentTable::earmark(Extent& extent, std::uint32_t claim) {
+  detach(extent);
+  extent.earmarked_ = 1;
+  extent.previous_or_claim_ = claim;
+  extent.next_or_ticket_ = 0;
+  attach(extent);
+}
+
+void ExtentTable::drop_earmark(Extent& extent) {
+  detach(extent);
+  extent.earmarked_ = 0;
+  extent.awaited_ = 0;
+  attach(extent);
+}
+
+void ExtentTable::set_awaited(Extent& extent, bool awaited) {
+  enforce(extent.is_earmarked(), "only what is earmarked is awaited");
+  extent.awaited_ = awaited ? 1 : 0;
+}
+
+void ExtentTable::set_ticket(Extent& extent, std::uint32_t ticket) {
+  enforce(extent.is_earmarked(), "only what is earmarked has a ticket");
+  extent.next_or_ticket_ = ticket;
+}
+
+void ExtentTable::move_to_pool(Extent& extent, DedicatedPoolId pool) {
+  detach(extent);
+  Lineage moved = lineage(extent);
+  moved.pool = pool;
+  change_lineage(extent, moved);
+  attach(extent);
+}
+
+ByteCount ExtentTable::whole_pages(const Extent& extent, ByteCount length) const {
+  const std::uint64_t page = page_length(books_->zones[lineage(extent).zone].pages).value();
+  return ByteCount(std::max(length.value() / page, std::uint64_t{1}) * page);
+}
+
+Extent& ExtentTable::split(Extent& extent, ByteCount length) {
+  const ExtentState state = extent.state();
+  enforce(state != ExtentState::Scrubbing && state != ExtentState::Cancelling,
+          "an extent is not cut while an engine works on it");
+  enforce(length > ByteCount(0) && length < extent.length() &&
+              length.value() % page_length(books_->zones[lineage(extent).zone].pages).value() == 0,
+          "an extent is cut inside, between pages");
+  const bool in_list = !extent.is_earmarked() && state != ExtentState::Clean;
+  if (!in_list) detach(extent);
+  Extent rest = extent;
+  const std::uint64_t pages = length.value() >> kPageBits;
+  rest.page_ = (extent.page_ + pages) & kPageMask;
+  rest.pages_ = (extent.pages_ - pages) & kPageMask;
+  extent.pages_ = pages & kPageMask;
+  Extent& added = books_->slab[books_->slab.add(rest)];
+  books_->places.add(added.page_, ExtentSlab::index_of(added));
+  LineageEntry& entry = books_->lineages[extent.lineage_];
+  ++entry.extents;
+  // At no time do the two together say less than the one did.
+  record(added);
+  resize_record(extent);
+  if (in_list) {  // the rest keeps its turn
+    books_->slab.insert_after(entry.list(state), extent, added);
+    return added;
+  }
+  attach(extent);
+  attach(added);
+  return added;
+}
+
+bool ExtentTable::same_but_place(const Extent& a, const Extent& b) const {
+  if (a.is_earmarked() || b.is_earmarked() || a.state_ != b.state_ || a.lineage_ != b.lineage_) return false;
+  if (a.state() == ExtentState::Scrubbing || a.state() == ExtentState::Cancelling) return false;
+  if (a.state() == ExtentState::Clean && a.value_ != b.value_) return false;
+  return books_->brick_of(a.page_) == books_->brick_of(b.page_);
+}
+
+/// Joins two neighbours. What is left keeps the earlier turn of both.
+Extent& ExtentTable::merge(Extent& first, Extent& second) {
+  const bool clean = first.state() == ExtentState::Clean;
+  Shelf* const shelf = clean ? &books_->shelf(lineage(first)) : nullptr;
+  if (clean) {
+    shelf->clean.remove(first);
+    shelf->clean.remove(second);
+  } else {
+    ExtentList& list = books_->lineages[first.lineage_].list(first.state());
+    if (first.state() == ExtentState::Dirty && second.value_ < first.value_) {
+      books_->slab.unlink(list, first);
+      books_->slab.insert_after(list, second, first);
+      first.value_ = second.value_;
+    }
+    books_->slab.unlink(list, second);
+  }
+  books_->places.remove(second.page_, ExtentSlab::index_of(second));
+  first.pages_ = (first.pages_ + second.pages_) & kPageMask;
+  resize_record(first);
+  if (books_->ledger != nullptr && books_->ledger->has_room(ExtentSlab::index_of(second))) {
+    books_->ledger->clear(ExtentSlab::index_of(second));
+  }
+  --books_->lineages[first.lineage_].extents;
+  books_->slab.remove(second);
+  if (clean) shelf->clean.add(first);
+  if (first.state() == ExtentState::Dirty) books_->follow_oldest(first.lineage_);
+  return first;
+}
+
+Extent& ExtentTable::coalesce(Extent& extent) {
+  Extent* kept = &extent;
+  const auto [before, after] = books_->places.around(extent.page_);
+  Extent* const previous = books_->slab.at(before);
+  Extent* const next = books_->slab.at(after);
+  if (previous != nullptr && same_but_place(*previous, extent)) kept = &merge(*previous, extent);
+  if (next != nullptr && same_but_place(*kept, *next)) merge(*kept, *next);
+  return *kept;
+}
+
+std::optional<LineageIndex> ExtentTable::next_lineage(const Domain& domain, std::optional<LineageIndex> after) const {
+  const auto found = books_->domains.find(domain);
+  if (found == books_->domains.end()) return std::nullopt;
+  const auto next = after ? found->second.upper_bound(*after) : found->second.begin();
+  return next == found->second.end() ? std::nullopt : std::optional(*next);
+}
+
+Extent* ExtentTable::first(LineageIndex lineage, ExtentState state) const {
+  return books_->slab.at(books_->lineages[lineage].list(state).first);
+}
+Extent* ExtentTable::next(const Extent& extent) const { return books_->slab.next(extent); }
+ByteCount ExtentTable::reserved(LineageIndex lineage) const { return books_->lineages[lineage].reserved; }
+
+Extent* ExtentTable::fitting_clean(DedicatedPoolId pool, std::uint32_t zone, ByteCount length) const {
+  Shelf* const shelf = books_->find_shelf(pool, zone);
+  return shelf == nullptr ? nullptr : shelf->clean.fitting(length.value() >> kPageBits);
+}
+Extent* ExtentTable::longest_clean(DedicatedPoolId pool, std::uint32_t zone) const {
+  Shelf* const shelf = books_->find_shelf(pool, zone);
+  return shelf == nullptr ? nullptr : shelf->clean.longest();
+}
+Extent* ExtentTable::oldest_dirty(DedicatedPoolId pool, std::uint32_t zone) const {
+  const Shelf* const shelf = books_->find_shelf(pool, zone);
+  if (shelf == nullptr || shelf->dirty_by_age.empty()) return nullptr;
+  return first(shelf->dirty_by_age.begin()->second, ExtentState::Dirty);
+}
+Extent* ExtentTable::any_scrubbing(DedicatedPoolId pool, std::uint32_t zone) const {
+  const Shelf* const shelf = books_->find_shelf(pool, zone);
+  if (shelf == nullptr || shelf->scrubbing.empty()) return nullptr;
+  return first(*shelf->scrubbing.begin(), ExtentState::Scrubbing);
+}
+
+std::vector<Extent*> ExtentTable::members(DedicatedPoolId pool) const {
+  std::vector<Extent*> all;
+  const Domain domain = Domain::member(pool);
+  for (auto index = next_lineage(domain); index; index = next_lineage(domain, index)) {
+    for (const ExtentList& list : books_->lineages[*index].lists) {
+      for (Extent* extent = books_->slab.at(list.first); extent != nullptr; extent = next(*extent))
+        all.push_back(extent);
+    }
+  }
+  for (std::uint32_t zone = 0; zone < books_->zones.size(); ++zone) {
+    if (Shelf* const shelf = books_->find_shelf(pool, zone)) shelf->clean.collect(all);
+  }
+  return all;
+}
+
+std::optional<ExtentTable::Due> ExtentTable::next_due() const {
+  if (books_->due.empty()) return std::nullopt;
+  const auto [time, index] = *books_->due.begin();
+  const bool at_once = lineage(index).delay.count() == 0;
+  return Due{first(index, ExtentState::Dirty), std::chrono::nanoseconds(at_once ? 0 : static_cast<std::int64_t>(time))};
+}
+
+Extent* ExtentTable::find(const std::byte* address) const {
+  const auto after = std::upper_bound(books_->by_address.begin(), books_->by_address.end(), address,
+                                      [](const std::byte* at, const auto& brick) { return at < brick.first; });
+  if (after == books_->by_address.begin()) return nullptr;
+  const auto [base, number] = *std::prev(after);
+  const auto offset = static_cast<std::uint64_t>(address - base);
+  if (offset >= books_->bricks[number].memory.size()) return nullptr;
+  return books_->slab.at(books_->places.at_or_before(books_->brick_page[number] + (offset >> kPageBits)));
+}
+
+Extent* ExtentTable::first_place() const { return books_->slab.at(books_->places.at_or_before(0)); }
+Extent* ExtentTable::next_place(const Extent& extent) const {
+  return books_->slab.at(books_->places.after(extent.page_));
+}
+
+ByteCount ExtentTable::bytes(ExtentState state) const { return books_->bytes[static_cast<std::size_t>(state)]; }
+ByteCount ExtentTable::free_bytes(DedicatedPoolId pool) const {
+  ByteCount free;
+  for (std::uint32_t zone = 0; zone < books_->zones.size(); ++zone) free += free_bytes(pool, zone);
+  return free;
+}
+ByteCount ExtentTable::free_bytes(DedicatedPoolId pool, std::uint32_t zone) const {
+  const Shelf* const shelf = books_->find_shelf(pool, zone);
+  return shelf == nullptr ? ByteCount(0) : shelf->free_bytes;
+}
+ByteCount ExtentTable::clean_bytes(DedicatedPoolId pool, std::uint32_t zone) const {
+  const Shelf* const shelf = books_->find_shelf(pool, zone);
+  return shelf == nullptr ? ByteCount(0) : shelf->clean_bytes;
+}
+ByteCount ExtentTable::idle_bytes(DedicatedPoolId pool, std::uint32_t zone) const {
+  const Shelf* const shelf = books_->find_shelf(pool, zone);
+  return shelf == nullptr ? ByteCount(0) : shelf->free_bytes - shelf->scrubbing_bytes;
+}
+ByteCount ExtentTable::coming_back() const { return books_->coming_back; }
+ByteCount ExtentTable::bytes_in(DedicatedPoolId pool) const {
+  const auto found = books_->pools.find(pool);
+  return found == books_->pools.end() ? ByteCount(0) : found->second.all;
+}
+ByteCount ExtentTable::total() const { return books_->total; }
+std::size_t ExtentTable::count() const { return books_->slab.count(); }
+std::span<const Brick> ExtentTable::bricks() const { return books_->bricks; }
+std::span<const Zone> ExtentTable::zones() const { return books_->zones; }
+
+}  // namespace sluice::inline memory

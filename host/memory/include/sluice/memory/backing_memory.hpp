@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "sluice/base/units.hpp"
+#include "sluice/memory/error.hpp"
+
+namespace sluice::inline memory {
+
+inline constexpr ByteCount kPageSize{4096};
+
+enum class PageKind : std::uint8_t { Small, Huge2MiB, Huge1GiB };
+
+/// 4 KiB, 2 MiB, 1 GiB.
+[[nodiscard]] ByteCount page_length(PageKind kind);
+
+/// A contiguous piece of the pool. Memory of one brick can be handed to another process by its descriptor.
+struct Brick {
+  MemorySpan memory;
+  int fd = -1;                       ///< The inode whose offset 0 is memory[0]; -1: the memory has none.
+  PageKind pages = PageKind::Small;  ///< Of its mapping: it is never cut inside one.
+  std::uint32_t node = 0;            ///< NUMA node
+};
+
+/// Where the pool's memory comes from. Bricks stay mapped, in the same place, as long as this lives.
+class BackingMemory {
+ public:
+  BackingMemory() = default;
+  BackingMemory(const BackingMemory&) = delete;
+  BackingMemory& operator=(const BackingMemory&) = delete;
+  virtual ~BackingMemory() = default;
+
+  [[nodiscard]] virtual std::span<const Brick> bricks() const = 0;
+};
+
+/// Bricks of one file each, mapped and populated. Errors of all that make them: InvalidArgument (a length that is not a
+/// multiple of `pages`), NoResources. Huge pages must have been reserved (vm.nr_hugepages).
+class FileMemory final : public BackingMemory {
+ public:
+  /// Memfds: the memory goes with the last process that has a descriptor of it. On one NUMA node if one is given.
+  [[nodiscard]] static Result<std::unique_ptr<FileMemory>> create(ByteCount brick_length, std::uint32_t brick_count,
+                                                                  PageKind pages = PageKind::Small,
+                                                                  std::optional<std::uint32_t> node = std::nullopt);
+  /// Files `brick-0`, `brick-1` and so on in a folder on tmpfs, or on hugetlbfs with such pages: they outlive the
+  /// process. Those that are there are opened as they are; all must have this length.
+  [[nodiscard]] static Result<std::unique_ptr<FileMemory>> open(const std::string& folder, ByteCount brick_length,
+                                                                std::uint32_t brick_count,
+                                                                PageKind pages = PageKind::Small,
+                                                                std::optional<std::uint32_t> node = std::nullopt);
+  ~FileMemory() override;
+
+  [[nodiscard]] std::span<const Brick> bricks() const override { return bricks_; }
+
+ private:
+  FileMemory() = default;
+  [[nodiscard]] Result<void> add_brick(const std::string& file, ByteCount length, PageKind pages,
+                                       std::optional<std::uint32_t> node);
+  std::vector<Brick> bricks_;
+};
+
+/// Memory that the embedding program owns and keeps alive. Page aligned.
+class ForeignMemory final : public BackingMemory {
+ public:
+  /// Errors: InvalidArgument for a piece that is empty or not page aligned.
+  [[nodiscard]] static Result<std::unique_ptr<ForeignMemory>> create(std::span<const MemorySpan> pieces);
+
+  [[nodiscard]] std::span<const Brick> bricks() const override { return bricks_; }
+
+ private:
+  ForeignMemory() = default;
+  std::vector<Brick> bricks_;
+};
+
+}  // namespace sluice::inline memory

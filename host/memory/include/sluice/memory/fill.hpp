@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+
+namespace sluice::inline memory {
+
+/// What an extent is, or is to be, filled with.
+struct Fill {
+  std::uint64_t pattern = 0;
+  bool random = false;  ///< The next scrub chooses a pattern.
+  bool operator==(const Fill&) const = default;
+};
+
+}  // namespace sluice::inline memory

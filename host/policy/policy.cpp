@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+// Policy documents: their fields, and how they are read and written.
+#include "sluice/policy/policy.hpp"
+
+#include <fmt/format.h>
+#include <toml++/toml.h>
+
+#include <boost/json.hpp>
+#include <charconv>
+
+#include "policy_fields.hpp"
+
+namespace sluice::inline policy {
+namespace {
+
+namespace json = boost::json;
+
+Error invalid(std::string message) { return {HostErrc::InvalidArgument, std::move(message)}; }
+
+json::value from_toml_node(const toml::node& node) {
+  if (const auto* boolean = node.as_boolean()) return boolean->get();
+  if (const auto* integer = node.as_integer()) return integer->get();
+  if (const auto* number = node.as_floating_point()) return number->get();
+  if (const auto* text = node.as_string()) return json::string(text->get());
+  return nullptr;
+}
+
+std::string join(std::span<const std::string_view> words) {
+  std::string all;
+  for (const std::string_view word : words) all += fmt::format("{}'{}'", all.empty() ? "" : ", ", word);
+  return all;
+}
+
+}  // namespace
+
+/// Reads one document.
+class PolicyReader {
+ public:
+  Result<Policy> read(const json::object& document) {
+    for (const auto& [key, value] : document) {
+      const FieldFacts* const facts = find(key);
+      if (facts == nullptr) {
+        return invalid(
+            fmt::format("policy field '{}' does not exist: choose one of {}", std::string_view(key), names()));
+      }
+      auto text = text_of(*facts, value);
+      if (!text) return text.error();
+      policy_.values_[facts->field] = std::move(*text);
+    }
+    if (auto sound = check(); !sound) return sound.error();
+    return std::move(policy_);
+  }
+
+ private:
+  static const FieldFacts* find(std::string_view name) {
+    for (const FieldFacts& facts : kFields) {
+      if (facts.name == name) return &facts;
+    }
+    return nullptr;
+  }
+  static std::string names() {
+    std::vector<std::string_view> all;
+    all.reserve(kFields.size());
+    for (const FieldFacts& facts : kFields) all.push_back(facts.name);
+    return join(all);
+  }
+
+  static Result<std::string> text_of(const FieldFacts& facts, const json::value& value) {
+    const auto wrong = [&](const std::string& want) {
+      return invalid(fmt::format("policy field '{}' is {}: give {}", facts.name, json::serialize(value), want));
+    };
+    switch (facts.kind) {
+      case FieldKind::Switch:
+        if (!value.is_bool()) return wrong("true or false");
+        return std::string(value.get_bool() ? "true" : "false");
+      case FieldKind::Seconds: {
+        if (!value.is_number()) return wrong("a number of seconds");
+        const auto seconds = value.to_number<double>();
+        if (!(seconds >= 0.0 && seconds <= kLongestDelaySeconds)) {
+          return wrong(fmt::format("a number of seconds from 0 to {}", kLongestDelaySeconds));
+        }
+        return fmt::format("{}", seconds);
+      }
+      case FieldKind::Choice:
+        for (const std::string_view choice : facts.choices) {
+          if (value.is_string() && value.get_string() == json::string_view(choice)) return std::string(choice);
+        }
+        return wrong("one of " + join(facts.choices));
+      case FieldKind::Pattern: {
+        if (!value.is_string() || !pattern_of(std::string_view(value.get_string()))) {
+          return wrong("16 hexadecimal digits, as \"0x0123456789abcdef\"");
+        }
+        return std::string(value.get_string());
+      }
+    }
+    return wrong("a value");
+  }
+
+  [[nodiscard]] bool says(PolicyField field, std::string_view value) const { return policy_.value(field) == value; }
+  [[nodiscard]] bool has(PolicyField field) const { return policy_.value(field).has_value(); }
+
+  [[nodiscard]] Result<void> check() const {
+    const auto contradiction = [](PolicyField a, std::string_view with, PolicyField b) {
+      return invalid(fmt::format("policy contradicts itself: '{}' {} '{}': leave one of them out", to_string(a), with,
+                                 to_string(b)));
+    };
+    if (says(PolicyField::Enable, "false")) {
+      for (const FieldFacts& facts : kFields) {
+        if (facts.recycles && says(facts.field, "true")) {
+          return contradiction(facts.field, "is true without", PolicyField::Enable);
+        }
+      }
+    }
+    if (says(PolicyField::ForceNewMemory, "true")) {
+      for (const PolicyField field : {PolicyField::RecycleOnReboot, PolicyField::KeepLeftOver}) {
+        if (says(field, "true")) return contradiction(field, "is true with", PolicyField::ForceNewMemory);
+      }
+    }
+    if (says(PolicyField::Fill, "pattern") != has(PolicyField::FillPattern)) {
+      return invalid("policy field 'fill' is \"pattern\" if 'fill_pattern' is given, and only then: give both or none");
+    }
+    if (says(PolicyField::ScrubTiming, "scheduled") != has(PolicyField::ScrubDelay)) {
+      return invalid(
+          "policy field 'scrub_timing' is \"scheduled\" if 'scrub_delay_s' is given, and only then: give both or none");
+    }
+    return {};
+  }
+
+  Policy policy_;
+};
+
+std::string_view to_string(PolicyField field) { return kFields.at(static_cast<std::size_t>(field)).name; }
+
+std::optional<std::uint64_t> pattern_of(std::string_view text) {
+  if (text.size() != 18 || !text.starts_with("0x")) return std::nullopt;
+  std::uint64_t pattern = 0;
+  const auto [end, error] = std::from_chars(text.data() + 2, text.data() + text.size(), pattern, 16);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return pattern;
+}
+
+Result<Policy> Policy::from_json(std::string_view text) {
+  json::error_code code;
+  json::stream_parser parser;
+  const std::size_t read = parser.write_some(text.data(), text.size(), code);
+  if (!code && read == text.size()) parser.finish(code);
+  if (code || read < text.size()) {
+    return invalid(fmt::format("policy is no JSON, at byte {} of {}: {}", read, text.size(),
+                               code ? code.message() : "more follows after the document"));
+  }
+  const json::value document = parser.release();
+  if (!document.is_object()) return invalid("policy is no JSON object: give {\"field\": value, ...}");
+  return PolicyReader().read(document.get_object());
+}
+
+Result<Policy> Policy::from_toml(std::string_view text) {
+  try {
+    json::object document;
+    for (const auto& [key, node] : toml::parse(text)) document[key.str()] = from_toml_node(node);
+    return PolicyReader().read(document);
+  } catch (const toml::parse_error& error) {
+    return invalid(fmt::format("policy is no TOML, at line {} column {}: {}", error.source().begin.line,
+                               error.source().begin.column, error.description()));
+  }
+}
+
+std::string Policy::to_json() const {
+  std::string text = "{";
+  for (const auto& [field, value] : values_) {
+    const FieldKind kind = kFields.at(static_cast<std::size_t>(field)).kind;
+    const bool quoted = kind == FieldKind::Choice || kind == FieldKind::Pattern;
+    text += fmt::format("{}\n  \"{}\": {}", text.size() == 1 ? "" : ",", to_string(field),
+                        quoted ? fmt::format("\"{}\"", value) : value);
+  }
+  return text + "\n}\n";
+}
+
+std::optional<std::string> Policy::value(PolicyField field) const {
+  const auto found = values_.find(field);
+  return found == values_.end() ? std::nullopt : std::optional(found->second);
+}
+
+std::string Policy::schema() {
+  std::string text =
+      "{\n  \"$schema\": \"https://json-schema.org/draft/2020-12/schema\",\n  \"title\": \"Sluice memory policy\",\n"
+      "  \"type\": \"object\",\n  \"additionalProperties\": false,\n  \"properties\": {";
+  for (const FieldFacts& facts : kFields) {
+    std::string type;
+    switch (facts.kind) {
+      case FieldKind::Switch:
+        type = "\"type\": \"boolean\"";
+        break;
+      case FieldKind::Seconds:
+        type = fmt::format("\"type\": \"number\", \"minimum\": 0, \"maximum\": {}", kLongestDelaySeconds);
+        break;
+      case FieldKind::Choice:
+        for (const std::string_view choice : facts.choices) {
+          type += fmt::format("{}\"{}\"", type.empty() ? "\"enum\": [" : ", ", choice);
+        }
+        type += "]";
+        break;
+      case FieldKind::Pattern:
+        type = "\"type\": \"string\", \"pattern\": \"^0x[0-9a-fA-F]{16}$\"";
+        break;
+    }
+    text += fmt::format("{}\n    \"{}\": {{ {}, \"description\": \"{}\" }}", facts.field == PolicyField{} ? "" : ",",
+                        facts.name, type, facts.meaning);
+  }
+  return text + "\n  }\n}\n";
+}
+
+}  // namespace sluice::inline policy

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <span>
+
+#include "sluice/policy/policy.hpp"
+
+namespace sluice::inline policy {
+
+enum class FieldKind : std::uint8_t { Switch, Seconds, Choice, Pattern };
+
+struct FieldFacts {
+  PolicyField field;
+  std::string_view name;
+  FieldKind kind;
+  std::span<const std::string_view> choices;  ///< Choice
+  bool RecycleSettings::*flag;                ///< Switch: what it sets.
+  bool recycles;                              ///< A switch that lets memory be handed over as it is.
+  std::string_view meaning;
+};
+
+inline constexpr std::array<std::string_view, 4> kTimings = {"after_release", "before_grant", "both", "scheduled"};
+inline constexpr std::array<std::string_view, 4> kMethods = {"zeros", "ones", "pattern", "random"};
+inline constexpr double kLongestDelaySeconds = 31'536'000;  // a year
+
+inline constexpr std::array<FieldFacts, kPolicyFields> kFields = {{
+    {PolicyField::Enable,
+     "enable",
+     FieldKind::Switch,
+     {},
+     &RecycleSettings::enabled,
+     false,
+     "false: no memory is reused unscrubbed in any way"},
+    {PolicyField::RecycleOnReboot,
+     "recycle_on_reboot",
+     FieldKind::Switch,
+     {},
+     &RecycleSettings::after_reboot,
+     true,
+     "the VM comes back from a reboot with its own memory"},
+    {PolicyField::RecycleWithinVm,
+     "recycle_within_vm",
+     FieldKind::Switch,
+     {},
+     &RecycleSettings::within_vm,
+     true,
+     "the VM gets back unscrubbed what it gave back by its balloon"},
+    {PolicyField::RecycleWithinDedicatedPool,
+     "recycle_within_dedicated_pool",
+     FieldKind::Switch,
+     {},
+     &RecycleSettings::dedicated_pool,
+     true,
+     "memory moves unscrubbed between the VMs of its dedicated pool"},
+    {PolicyField::RecycleWithinTrustGroup,
+     "recycle_within_trust_group",
+     FieldKind::Switch,
+     {},
+     &RecycleSettings::trust_group,
+     true,
+     "memory moves unscrubbed between the VMs of its trust group"},
+    {PolicyField::ForceNewMemory,
+     "force_new_memory",
+     FieldKind::Switch,
+     {},
+     &RecycleSettings::new_memory_after_reboot,
+     false,
+     "the VM comes back from a reboot with none of its own memory"},
+    {PolicyField::KeepLeftOver,
+     "keep_left_over",
+     FieldKind::Switch,
+     {},
+     &RecycleSettings::keeps_left_over,
+     true,
+     "what the VM does not need after a reboot stays reserved for it"},
+    {PolicyField::GrowPoolOnReboot,
+     "grow_pool_on_reboot",
+     FieldKind::Switch,
+     {},
+     &RecycleSettings::pool_grows_on_reboot,
+     false,
+     "what the VM holds beyond its dedicated pool joins that on a reboot"},
+    {PolicyField::ScrubTiming, "scrub_timing", FieldKind::Choice, kTimings, nullptr, false, "when memory is scrubbed"},
+    {PolicyField::ScrubDelay,
+     "scrub_delay_s",
+     FieldKind::Seconds,
+     {},
+     nullptr,
+     false,
+     "seconds from the release to a scheduled scrub"},
+    {PolicyField::Fill, "fill", FieldKind::Choice, kMethods, nullptr, false, "what memory is overwritten with"},
+    {PolicyField::FillPattern,
+     "fill_pattern",
+     FieldKind::Pattern,
+     {},
+     nullptr,
+     false,
+     "the 64 bits of fill pattern, little endian"},
+}};
+static_assert([] {
+  for (std::size_t index = 0; index < kFields.size(); ++index) {
+    if (kFields[index].field != static_cast<PolicyField>(index)) return false;
+  }
+  return true;
+}());
+
+/// "0x" and 16 hexadecimal digits; else nullopt.
+[[nodiscard]] std::optional<std::uint64_t> pattern_of(std::string_view text);
+
+}  // namespace sluice::inline policy

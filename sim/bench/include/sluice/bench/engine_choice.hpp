@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+
+#include "sluice/compose/failover_engine.hpp"
+#include "sluice/engine/engine_registry.hpp"
+#include "sluice/memory/backing_memory.hpp"
+
+namespace sluice {
+
+/// All kinds of engines that this program knows, but for those that are made of others.
+[[nodiscard]] EngineRegistry make_plain_registry();
+/// All kinds of engines that this program knows.
+[[nodiscard]] EngineRegistry make_engine_registry();
+
+/// The first of these engines that works, with the pool's memory opened to it. Registry and memory outlive it.
+[[nodiscard]] Result<std::unique_ptr<FailoverEngine>> make_engine(const EngineRegistry& registry,
+                                                                  const std::vector<EngineName>& names,
+                                                                  const BackingMemory& memory,
+                                                                  const FailoverOptions& options = {});
+
+/// For tests: an engine that reports everything as zeroed and writes nothing.
+[[nodiscard]] Result<std::unique_ptr<FailoverEngine>> make_idle_engine(const BackingMemory& memory);
+
+}  // namespace sluice

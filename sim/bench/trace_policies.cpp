@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+// What recycling saves on a trace: the same VMs under one policy after the other.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <memory>
+#include <stdexcept>
+
+#include "sluice/bench/bench.hpp"
+#include "sluice/bench/statistics.hpp"
+#include "sluice/cpu/cpu_engine.hpp"
+#include "sluice/workload/replay.hpp"
+
+namespace sluice::bench {
+namespace {
+
+struct NamedPolicy {
+  const char* name;
+  const char* document;
+};
+constexpr std::array<NamedPolicy, 6> kPolicies = {{
+    {"no recycling, scrubbed on grant", R"({"enable": false, "scrub_timing": "before_grant"})"},
+    {"no recycling", R"({"enable": false})"},
+    {"reboot only", R"({"recycle_within_vm": false, "recycle_within_dedicated_pool": false,
+                        "recycle_within_trust_group": false})"},
+    {"dedicated pools only", R"({"recycle_on_reboot": false, "recycle_within_vm": false,
+                                 "recycle_within_trust_group": false})"},
+    {"trust groups only", R"({"recycle_on_reboot": false, "recycle_within_vm": false,
+                              "recycle_within_dedicated_pool": false})"},
+    {"all", "{}"},
+}};
+constexpr double kUsualRate = 4.0;    // GiB/s: 64 GiB in 16 s
+constexpr double kCleanTarget = 0.1;  // of the pool, in the background
+constexpr std::size_t kLevels = 240;  // points of a curve
+constexpr double kRoom = 1.1;         // the pool, as a multiple of the most that the trace needs
+
+struct Charts {
+  Chart* scrubbed;
+  Chart* cpu;
+  Chart* waits;
+  Chart* levels;
+};
+
+double hours(std::chrono::nanoseconds time) { return std::chrono::duration<double, std::ratio<3600>>(time).count(); }
+
+double median_of(const Results& results, const char* chart, const char* series, double otherwise) {
+  const Chart* const found = results.find(chart);
+  const Figure* const figure = found == nullptr ? nullptr : found->find(series, "2 MiB");
+  return figure == nullptr ? otherwise : estimate(figure->samples).median;
+}
+
+void add(const Bench& bench, const Charts& charts, const NamedPolicy& policy, const ReplayResult& result,
+         std::uint64_t scale, ByteCount pool) {
+  const auto& statistics = result.statistics;
+  const double scrubbed = gib(statistics.scrubbed + statistics.scrubbed_before_cancel) * static_cast<double>(scale);
+  const Figure figure{policy.name, "", 0.0, {}};  // not exact: all of it follows the measured speed
+  Figure at_all = figure;
+  at_all.at = "whole trace";
+  Bench::add_sample(*charts.scrubbed, at_all, scrubbed);
+  if (const double cost = median_of(bench.results, "cpu_cost", "cpu", 0.0); cost > 0.0) {
+    Bench::add_sample(*charts.cpu, at_all, scrubbed * cost * 1e9 / tsc_hz());
+  }
+  if (charts.cpu->figures.empty() && charts.cpu->notes.size() == 1) {
+    charts.cpu->notes.emplace_back("Not measured in this run: give micro too.");
+  }
+  std::vector<double> waits;
+  for (const auto wait : result.waits) waits.push_back(static_cast<double>(wait.count()) / 1e6);
+  constexpr std::array<std::pair<const char*, double>, 5> kQuantiles = {
+      {{"p50", 0.5}, {"p90", 0.9}, {"p99", 0.99}, {"p99.9", 0.999}, {"longest", 1.0}}};
+  for (std::size_t index = 0; index < kQuantiles.size(); ++index) {
+    Figure quantile_at = figure;
+    quantile_at.at = kQuantiles[index].first;
+    quantile_at.x = static_cast<double>(index);
+    Bench::add_sample(*charts.waits, quantile_at, quantile(waits, kQuantiles[index].second));
+  }
+  // At the same times for all: the level after the last event before.
+  const double end = hours(result.levels.back().time);
+  std::size_t event = 0;
+  for (std::size_t point = 0; point <= kLevels; ++point) {
+    Figure level = figure;
+    level.x = end * static_cast<double>(point) / static_cast<double>(kLevels);
+    level.at = fmt::format("{:.3f}", level.x);
+    while (event + 1 < result.levels.size() && hours(result.levels[event + 1].time) <= level.x) ++event;
+    Bench::add_sample(*charts.levels, level, 100.0 * gib(result.levels[event].clean) / gib(pool));
+  }
+}
+
+void replay(Bench& bench, const Charts& charts, std::size_t number, std::uint64_t scale, ByteCount pool) {
+  const NamedPolicy& policy = kPolicies[number];
+  ReplayOptions options;
+  options.memory_scale = scale;
+  const double measured = median_of(bench.results, "throughput", "cpu", 0.0);
+  const double rate = measured > 0.0 ? measured : kUsualRate;
+  Bench::note_once(*charts.waits,
+                   fmt::format("Scrubs run at {} GiB/s, {}.", digits(rate),
+                               measured > 0.0 ? "the CPU engine's speed in jobs of 2 MiB, as measured above"
+                                              : "which was not measured in this run: give micro too"));
+  options.scrub_rate = rate * static_cast<double>(kGiB.value());
+  options.vms_write = false;
+  options.clean_target = ByteCount(static_cast<std::uint64_t>(kCleanTarget * static_cast<double>(pool.value())));
+  options.idle_after = std::chrono::hours(24 * 365);
+  const auto parsed = Policy::from_json(policy.document);
+  if (!parsed || !options.policies.attach({}, *parsed)) throw std::runtime_error("a policy of the benchmark is wrong");
+  auto memory = FileMemory::create(pool, 1);
+  if (!memory) throw std::runtime_error(memory.error().message);
+  const MemorySpan windows[] = {(*memory)->bricks()[0].memory};
+  auto engine = CpuEngine::create({}, windows);
+  if (!engine) throw std::runtime_error(engine.error().message);
+  const std::atomic<bool> stop{false};
+  const ReplayResult result = Replay(bench.trace, **memory, **engine, options).run(stop, [](std::size_t) {});
+  if (result.end != ReplayEnd::Finished) throw std::runtime_error(result.message);
+  add(bench, charts, policy, result, scale, pool);
+}
+
+}  // namespace
+
+void plan_trace(Bench& bench, Plan& plan) {
+  const auto chart = [&](const char* id, const char* title, const char* x_label, const char* y_label,
+                         const char* unit) {
+    Chart made{id, "trace", title, x_label, y_label, unit};
+    made.more_is_better = false;
+    made.baseline = "no recycling";
+    return made;
+  };
+  Charts charts{};
+  charts.scrubbed = &bench.add(chart("trace_scrubbed", "What is scrubbed under each policy", "", "scrubbed", "GiB"));
+  charts.cpu = &bench.add(chart("trace_cpu", "What that costs the CPU", "", "CPU time", "s"));
+  charts.waits = &bench.add(chart("trace_waits", "How long VMs wait for their memory", "grants", "time", "ms"));
+  charts.levels = &bench.add(chart("trace_clean", "How much of the pool is clean", "hours", "clean", "% of the pool"));
+  charts.levels->x_scale = Scale::Linear;
+  charts.levels->more_is_better = true;
+  charts.levels->baseline.clear();
+  charts.waits->baseline.clear();
+  // Sizes are divided so that the pool fits beside the arena.
+  const std::uint64_t room = std::min<std::uint64_t>(bench.arena.all().size() / 2, 512ULL << 20);
+  std::uint64_t scale = 1;
+  ByteCount peak;
+  for (;; scale *= 2) {
+    TraceChecker checker(scale);
+    for (const TraceEvent& event : bench.trace.events) {
+      if (const auto problem = checker.add(event)) {
+        throw std::runtime_error(
+            fmt::format("{}: a bad {}: expected {}", bench.trace.source, problem->column, problem->expected));
+      }
+    }
+    peak = checker.peak();
+    if (static_cast<double>(peak.value()) * kRoom < static_cast<double>(room)) break;
+  }
+  const auto pages = static_cast<std::uint64_t>(static_cast<double>(peak.value()) * kRoom / 4096.0);
+  const ByteCount pool((pages + 1) * 4096);
+  charts.scrubbed->notes = {
+      "Trace: " + bench.trace.source + ". Taken from it: " + bench.trace.taken + ". Drawn: " + bench.trace.drawn + ".",
+      fmt::format("The pool has {:.0f} GiB, a tenth more than the trace needs at once. Sizes are divided by {} for the "
+                  "replay, and "
+                  "given here as they are in the trace.",
+                  gib(pool) * static_cast<double>(scale), scale)};
+  charts.scrubbed->notes.push_back(fmt::format(
+      "Memory is scrubbed in the background until {:.0f} % of the pool are clean, and the rest when somebody needs it: "
+      "what nobody needs meanwhile waits for its own VM, pool or group.",
+      100.0 * kCleanTarget));
+  charts.cpu->notes = {"What is scrubbed, times the CPU engine's cost for a GiB in jobs of 2 MiB, as measured above."};
+  charts.waits->notes = {"By the trace's clock; what the books cost is not in it."};
+  for (std::size_t policy = 0; policy < kPolicies.size(); ++policy) {
+    plan.emplace_back([&bench, charts, policy, scale, pool] { replay(bench, charts, policy, scale, pool); });
+  }
+}
+
+}  // namespace sluice::bench

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sluice/workload/paced_engine.hpp"
+
+#include <array>
+
+namespace sluice::inline workload {
+
+std::optional<std::chrono::nanoseconds> PacedEngine::next_due() const {
+  if (by_due_.empty()) return std::nullopt;
+  return by_due_.begin()->first.first;
+}
+
+Result<std::size_t> PacedEngine::submit(std::span<const ScrubJob> jobs, std::span<JobId> ids) {
+  Result<std::size_t> accepted = engine_.submit(jobs, ids);
+  if (!accepted) return accepted;
+  for (std::size_t index = 0; index < *accepted; ++index) {
+    const ScrubJob& job = jobs[index];
+    const double seconds = static_cast<double>(job.memory.size()) / bytes_per_second_;
+    const std::chrono::nanoseconds length(static_cast<std::int64_t>(seconds * 1e9));
+    std::chrono::nanoseconds due = time_ + length;
+    if (job.urgency == Urgency::Background) {
+      background_free_ = std::max(time_, background_free_) + length;
+      due = background_free_;
+    }
+    jobs_[ids[index]] = {due, next_order_, false, std::nullopt};
+    by_due_.emplace(Key{due, next_order_++}, ids[index]);
+  }
+  return accepted;
+}
+
+CancelResult PacedEngine::cancel(JobId id) {
+  const auto found = jobs_.find(id);
+  if (found == jobs_.end()) return engine_.cancel(id);
+  Job& job = found->second;
+  if (!job.cancelled) {
+    job.cancelled = true;
+    by_due_.erase({job.due, job.order});
+    job.due = time_;
+    job.order = next_order_++;
+    by_due_.emplace(Key{job.due, job.order}, id);
+  }
+  static_cast<void>(engine_.cancel(id));  // it may have finished already: on the trace's clock it has not
+  return CancelResult::Requested;
+}
+
+std::size_t PacedEngine::poll(std::span<Completion> out) {
+  std::array<Completion, 32> some;
+  const std::size_t got = engine_.poll(some);
+  for (const Completion& completion : std::span(some).first(got)) jobs_.at(completion.id).result = completion;
+  std::size_t count = 0;
+  while (count < out.size() && !by_due_.empty()) {
+    const auto [key, id] = *by_due_.begin();
+    const Job& job = jobs_.at(id);
+    // After a fault there is no order to keep. Before, the order is that of the trace's clock.
+    if (!job.result || (key.first > time_ && !engine_.fault())) break;
+    out[count] = *job.result;
+    if (job.cancelled && out[count].outcome == Outcome::Zeroed) out[count].outcome = Outcome::Cancelled;
+    ++count;
+    by_due_.erase(by_due_.begin());
+    jobs_.erase(id);
+  }
+  return count;
+}
+
+}  // namespace sluice::inline workload

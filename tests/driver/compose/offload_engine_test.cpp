@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sluice/compose/offload_engine.hpp"
+
+#include <gtest/gtest.h>
+
+#include "support/manual_engine.hpp"
+#include "support/memory.hpp"
+
+namespace sluice::test {
+namespace {
+
+constexpr OffloadLengths kLengths{ByteCount(8192), ByteCount(16'384)};
+
+class OffloadEngineTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    auto cpu = std::make_unique<ManualEngine>();
+    auto engine = std::make_unique<ManualEngine>();
+    cpu_ = cpu.get();
+    engine_ = engine.get();
+    both_ = *OffloadEngine::create(std::move(cpu), std::move(engine), kLengths);
+  }
+  JobId submit(std::size_t length) {
+    const ScrubJob job{memory_.part(0, length), 0, Urgency::Background, length};
+    JobId id;
+    const auto accepted = both_->submit({&job, 1}, {&id, 1});
+    EXPECT_TRUE(accepted);
+    return id;
+  }
+
+  Memory memory_{1 << 20};
+  std::unique_ptr<OffloadEngine> both_;
+  ManualEngine* cpu_ = nullptr;
+  ManualEngine* engine_ = nullptr;
+};
+
+TEST_F(OffloadEngineTest, ShortJobsGoToTheCpuAndLongOnesToTheEngine) {
+  submit(4096);
+  submit(32'768);
+  EXPECT_EQ(cpu_->running().size(), 1U);
+  EXPECT_EQ(engine_->running().size(), 1U);
+  EXPECT_EQ(engine_->running().at(0).job.memory.size(), 32'768U);
+}
+
+TEST_F(OffloadEngineTest, InBetweenAJobGoesWhereTheLastOneWent) {
+  submit(12'288);
+  EXPECT_EQ(cpu_->running().size(), 1U) << "the CPU at first";
+  submit(32'768);
+  submit(12'288);
+  EXPECT_EQ(engine_->running().size(), 2U);
+  submit(4096);
+  submit(12'288);
+  EXPECT_EQ(cpu_->running().size(), 3U);
+  submit(kLengths.above.value());
+  EXPECT_EQ(cpu_->running().size(), 4U) << "above means longer";
+}
+
+TEST_F(OffloadEngineTest, CompletionsAndCancelsFindTheirJobs) {
+  const JobId on_cpu = submit(4096);
+  const JobId on_engine = submit(32'768);
+  EXPECT_NE(on_cpu, on_engine) << "both are the first job of their engine";
+  EXPECT_EQ(both_->cancel(on_engine), CancelResult::Requested);
+  EXPECT_TRUE(engine_->running().at(0).cancel_requested);
+  EXPECT_FALSE(cpu_->running().at(0).cancel_requested);
+  cpu_->end_all();
+  engine_->end_all();
+  std::array<Completion, 4> completions;
+  ASSERT_EQ(both_->poll(completions), 2U);
+  for (const Completion& completion : std::span(completions).first(2)) {
+    EXPECT_EQ(completion.id, completion.cookie == 4096 ? on_cpu : on_engine);
+  }
+}
+
+TEST_F(OffloadEngineTest, NeitherSideStarvesWhenCompletionsAreCollectedOneByOne) {
+  for (int job = 0; job < 6; ++job) submit(job % 2 == 0 ? 4096 : 32'768);
+  cpu_->end_all();
+  engine_->end_all();
+  std::array<std::size_t, 2> got{};
+  for (int poll = 0; poll < 4; ++poll) {
+    Completion completion;
+    ASSERT_EQ(both_->poll({&completion, 1}), 1U);
+    ++got[completion.cookie == 4096 ? 0 : 1];
+  }
+  EXPECT_EQ(got[0], 2U);
+  EXPECT_EQ(got[1], 2U);
+}
+
+TEST_F(OffloadEngineTest, BatchIsCutWhereTheSideChanges) {
+  const std::size_t lengths[] = {4096, 4096, 32'768, 12'288, 4096};
+  std::vector<ScrubJob> jobs;
+  for (const std::size_t length : lengths) jobs.push_back({memory_.part(0, length)});
+  std::vector<JobId> ids(jobs.size());
+  const auto accepted = both_->submit(jobs, ids);
+  ASSERT_TRUE(accepted);
+  EXPECT_EQ(*accepted, jobs.size());
+  EXPECT_EQ(cpu_->running().size(), 3U);
+  EXPECT_EQ(engine_->running().size(), 2U);
+}
+
+TEST_F(OffloadEngineTest, EngineThatBreaksDownIsAFault) {
+  EXPECT_FALSE(both_->fault());
+  engine_->break_down();
+  EXPECT_TRUE(both_->fault());
+}
+
+TEST(OffloadEngine, RefusesLengthsTheWrongWayRound) {
+  const auto made = OffloadEngine::create(std::make_unique<ManualEngine>(), std::make_unique<ManualEngine>(),
+                                          {ByteCount(8192), ByteCount(4096)});
+  ASSERT_FALSE(made);
+  EXPECT_EQ(made.error().code, DriverErrc::InvalidArgument);
+  EXPECT_NE(made.error().message.find("8192"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace sluice::test

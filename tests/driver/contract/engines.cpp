@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engines.hpp"
+
+#include <atomic>
+#include <thread>
+
+#ifdef SLUICE_WITH_DPDK
+#include "dmadev_under_test.hpp"
+#endif
+#include "sluice/compose/failover_engine.hpp"
+#include "sluice/compose/offload_engine.hpp"
+#include "sluice/cpu/cpu_engine.hpp"
+#include "sluice/device/simulated_device.hpp"
+#include "sluice/ring/ring_engine.hpp"
+#include "support/faulty_engine.hpp"
+#include "support/wave.hpp"
+
+namespace sluice::test {
+namespace {
+
+class CpuUnderTest final : public EngineUnderTest {
+ public:
+  CpuUnderTest(std::uint32_t threads, std::optional<StoreKind> store) : threads_(threads), store_(store) {}
+  ~CpuUnderTest() override { open_gate(); }
+
+  std::unique_ptr<Engine> make(const EngineWish& wish) override {
+    CpuOptions options;
+    options.max_jobs = wish.max_jobs;
+    options.threads = threads_;
+    if (wish.stalls) options.stall_timeout = std::chrono::milliseconds(50);
+    allowed_ = wish.gated ? 0 : (wish.stalls ? 2 : kEverything);
+    started_ = 0;
+    options.fill = [this, bad = wish.bad_range, kind = store_.value_or(best_store())](MemorySpan memory,
+                                                                                      std::uint64_t pattern) {
+      const std::uint64_t mine = started_.fetch_add(1);
+      while (mine >= allowed_.load()) std::this_thread::yield();
+      if (memory.data() < bad.data() + bad.size() && bad.data() < memory.data() + memory.size()) return false;
+      fill_nontemporal(kind, memory, pattern);
+      finished_.fetch_add(1);
+      return true;
+    };
+    const MemorySpan windows[] = {wish.window};
+    return value_or_throw(CpuEngine::create(options, windows));
+  }
+
+  /// Returns when a worker has done something and waits at the gate again, in the middle of its job.
+  void let_work(Engine& /*engine*/) override {
+    const std::uint64_t before = finished_;
+    allowed_ = started_ + 2;
+    while (finished_ == before || started_ <= allowed_) std::this_thread::yield();
+  }
+  void open_gate() override { allowed_ = kEverything; }
+
+ private:
+  static constexpr std::uint64_t kEverything = ~0ULL;
+  std::uint32_t threads_;
+  std::optional<StoreKind> store_;
+  std::atomic<std::uint64_t> allowed_{kEverything};
+  std::atomic<std::uint64_t> started_{0};
+  std::atomic<std::uint64_t> finished_{0};
+};
+
+/// A simulated engine works only while it is polled, so it needs no gate.
+class RingUnderTest final : public EngineUnderTest {
+ public:
+  RingUnderTest(std::string build, BusTiming timing) : build_(std::move(build)), timing_(timing) {}
+
+  std::unique_ptr<Engine> make(const EngineWish& wish) override {
+    SimOptions options;
+    options.build = build_;
+    options.seed = wish.seed;
+    options.wave_file = wave_file();
+    options.timing = timing_;
+    options.faults.slave_error_range = wish.bad_range;
+    if (wish.stalls) options.faults.hang_after_bursts = 2;
+    auto device = value_or_throw(SimulatedDevice::create(options));
+    device_ = device.get();
+    RingOptions ring;
+    ring.ring_entries = wish.max_jobs;
+    ring.stall_timeout = std::chrono::microseconds(100);
+    const MemorySpan windows[] = {wish.window};
+    return value_or_throw(RingEngine::create(std::move(device), ring, windows));
+  }
+
+  void let_work(Engine& /*engine*/) override { device_->run_cycles(400); }
+  void open_gate() override {}
+
+ private:
+  std::string build_;
+  BusTiming timing_;
+  SimulatedDevice* device_ = nullptr;
+};
+
+/// Any engine behind something that must keep its promises.
+class WrappedUnderTest final : public EngineUnderTest {
+ public:
+  using Wrap = std::function<std::unique_ptr<Engine>(std::unique_ptr<Engine>, std::uint64_t seed)>;
+  WrappedUnderTest(std::unique_ptr<EngineUnderTest> inner, Wrap wrap)
+      : inner_(std::move(inner)), wrap_(std::move(wrap)) {}
+
+  std::unique_ptr<Engine> make(const EngineWish& wish) override { return wrap_(inner_->make(wish), wish.seed); }
+  void let_work(Engine& engine) override { inner_->let_work(engine); }
+  void open_gate() override { inner_->open_gate(); }
+
+ private:
+  std::unique_ptr<EngineUnderTest> inner_;
+  Wrap wrap_;
+};
+
+EngineKind wrapped(const std::string& name, const EngineKind& inner, const WrappedUnderTest::Wrap& wrap) {
+  return {name, [=] { return std::make_unique<WrappedUnderTest>(inner.make(), wrap); }};
+}
+
+WrappedUnderTest::Wrap with(EngineMisdeed misdeed) {
+  return [misdeed](std::unique_ptr<Engine> engine, std::uint64_t seed) {
+    return std::make_unique<FaultyEngine>(std::move(engine), misdeed, 1, seed);
+  };
+}
+
+std::unique_ptr<Engine> alone_in_failover(std::unique_ptr<Engine> engine, std::uint64_t /*seed*/) {
+  std::vector<EngineCandidate> candidates(1);
+  const auto shared = std::make_shared<std::unique_ptr<Engine>>(std::move(engine));  // std::function wants copies
+  candidates[0] = {"only", [shared]() -> Result<std::unique_ptr<Engine>> { return std::move(*shared); }};
+  return value_or_throw(FailoverEngine::create(std::move(candidates), {}));
+}
+
+/// Every job goes to the engine that is wrapped, as one side of two.
+WrappedUnderTest::Wrap offloaded(bool to_engine) {
+  return [to_engine](std::unique_ptr<Engine> engine, std::uint64_t /*seed*/) -> std::unique_ptr<Engine> {
+    std::unique_ptr<Engine> unused = value_or_throw(CpuEngine::create({.max_jobs = 65'536}, {}));
+    if (!to_engine) std::swap(engine, unused);
+    const ByteCount all(to_engine ? 0 : ~0ULL);
+    return value_or_throw(OffloadEngine::create(std::move(unused), std::move(engine), {all, all}));
+  };
+}
+
+EngineKind cpu(const std::string& name, std::uint32_t threads, std::optional<StoreKind> store) {
+  return {name, [=] { return std::make_unique<CpuUnderTest>(threads, store); }};
+}
+
+EngineKind ring(const std::string& name, const std::string& build, BusTiming timing) {
+  return {name, [=] { return std::make_unique<RingUnderTest>(build, timing); }};
+}
+
+}  // namespace
+
+std::vector<EngineKind> all_engines() {
+  const BusTiming calm;
+  const BusTiming rough{{0, 200}, {0, 200}, {0, 5}, 0.6, true};
+  std::vector<EngineKind> kinds = {
+      cpu("Cpu", 1, {}),
+      cpu("CpuThreeThreads", 3, {}),
+      ring("Ring64", "64", calm),
+      ring("Ring128", "128", calm),
+      ring("Ring256", "256", rough),
+      ring("Ring512", "512", calm),
+      ring("Ring512Rough", "512", rough),
+      ring("Ring512Shared", "512-shared", rough),
+      ring("Ring512Lean", "512-lean", calm),
+      ring("Ring1024", "1024", calm),
+      wrapped("CpuDelayed", cpu("", 1, {}), with(EngineMisdeed::Delay)),
+      wrapped("CpuReordered", cpu("", 2, {}), with(EngineMisdeed::Reorder)),
+      wrapped("FailoverCpu", cpu("", 1, {}), alone_in_failover),
+      wrapped("OffloadCpu", cpu("", 2, {}), offloaded(false)),
+      wrapped("OffloadRing512", ring("", "512", rough), offloaded(true)),
+      wrapped("FailoverRing512", ring("", "512", rough), alone_in_failover),
+  };
+  for (const StoreKind kind : kStoreKinds) {
+    if (has_store(kind)) kinds.push_back(cpu("Cpu_" + to_string(kind), 1, kind));
+  }
+#ifdef SLUICE_WITH_DPDK
+  for (const EngineKind& kind : dmadev_engines()) kinds.push_back(kind);
+#endif
+  return kinds;
+}
+
+}  // namespace sluice::test

@@ -1,0 +1,357 @@
+// SPDX-License-Identifier: Apache-2.0
+// The engine over a DMA channel, beyond the contract: on a channel of software whose statuses the test writes.
+#include "sluice/dmadev/dmadev_engine.hpp"
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cstring>
+#include <deque>
+#include <thread>
+
+#include "sluice/dmadev/physical_pages.hpp"
+#include "support/memory.hpp"
+
+namespace sluice {
+namespace {
+
+using test::first_not;
+using test::first_not_pattern;
+using test::Memory;
+
+constexpr std::byte kUntouched{0xA5};
+constexpr std::uint64_t kPattern = 0x0123456789ABCDEF;
+
+/// What a test says to the channel, and sees of it.
+struct Script {
+  DmaLimits limits{"script", true, true, 64};
+  std::deque<DmaStatus> statuses;  ///< Of the next operations; then Done.
+  bool runs = true;
+  std::size_t ends_too_many = 0;
+  std::vector<MemorySpan> prepared;
+  std::size_t fills = 0;
+  std::size_t most_bytes_waiting = 0;
+  bool halted = false;
+  bool given_up = false;
+};
+
+class ScriptedDma final : public DmaDevice {
+ public:
+  explicit ScriptedDma(Script& script) : script_(script) {}
+
+  [[nodiscard]] const DmaLimits& limits() const override { return script_.limits; }
+  [[nodiscard]] Result<void> map(MemorySpan /*memory*/) override { return {}; }
+  [[nodiscard]] bool fill(std::uint64_t pattern, MemorySpan to) override {
+    ++script_.fills;
+    std::vector<std::byte> bytes(to.size());
+    for (std::size_t index = 0; index < bytes.size(); ++index) {
+      bytes[index] = static_cast<std::byte>(pattern >> (8 * (index % 8)));
+    }
+    return prepare(to, std::move(bytes), nullptr);
+  }
+  [[nodiscard]] bool copy(const std::byte* from, MemorySpan to) override { return prepare(to, {}, from); }
+  void doorbell() override { started_ = jobs_.size(); }
+  [[nodiscard]] bool halted() override { return script_.halted; }
+  void give_up() override { script_.given_up = true; }
+
+  std::size_t completed(std::span<DmaStatus> out) override {
+    std::size_t count = 0;
+    while (script_.runs && count < out.size() && started_ > 0) {
+      DmaStatus status = DmaStatus::Done;
+      if (!script_.statuses.empty()) {
+        status = script_.statuses.front();
+        script_.statuses.pop_front();
+      }
+      const Job& job = jobs_.front();
+      // A copy reads its source now: whoever changed it too early is found out.
+      if (status == DmaStatus::Done) std::memcpy(job.to.data(), job.from ? job.from : job.bytes.data(), job.to.size());
+      waiting_ -= job.to.size();
+      jobs_.pop_front();
+      --started_;
+      out[count++] = status;
+    }
+    while (script_.ends_too_many > 0 && count < out.size()) {
+      --script_.ends_too_many;
+      out[count++] = DmaStatus::Done;
+    }
+    return count;
+  }
+
+ private:
+  struct Job {
+    MemorySpan to;
+    std::vector<std::byte> bytes;
+    const std::byte* from;
+  };
+  bool prepare(MemorySpan to, std::vector<std::byte> bytes, const std::byte* from) {
+    if (jobs_.size() == script_.limits.descriptors) return false;
+    script_.prepared.push_back(to);
+    jobs_.push_back({to, std::move(bytes), from});
+    waiting_ += to.size();
+    script_.most_bytes_waiting = std::max(script_.most_bytes_waiting, waiting_);
+    return true;
+  }
+
+  Script& script_;
+  std::deque<Job> jobs_;
+  std::size_t started_ = 0;
+  std::size_t waiting_ = 0;
+};
+
+class DmadevEngineTest : public ::testing::Test {
+ protected:
+  Result<std::unique_ptr<DmadevEngine>> create(const DmadevOptions& options) {
+    const MemorySpan windows[] = {memory_.all()};
+    return DmadevEngine::create(std::make_unique<ScriptedDma>(script_), options, windows);
+  }
+  std::unique_ptr<DmadevEngine> make(DmadevOptions options = {}) {
+    options.chunk = ByteCount(4096);
+    options.in_flight = ByteCount(16'384);
+    auto engine = create(options);
+    EXPECT_TRUE(engine) << engine.error().message;
+    return std::move(*engine);
+  }
+  JobId submit(DmadevEngine& engine, const ScrubJob& job) {
+    JobId id;
+    const auto accepted = engine.submit({&job, 1}, {&id, 1});
+    EXPECT_TRUE(accepted) << accepted.error().message;
+    return id;
+  }
+  std::vector<Completion> collect(DmadevEngine& engine, std::size_t count) {
+    std::vector<Completion> all;
+    std::array<Completion, 8> some;
+    for (int attempt = 0; attempt < 1000 && all.size() < count; ++attempt) {
+      const std::size_t got = engine.poll(some);
+      all.insert(all.end(), some.begin(), some.begin() + static_cast<std::ptrdiff_t>(got));
+    }
+    EXPECT_EQ(all.size(), count);
+    return all;
+  }
+
+  Script script_;
+  Memory memory_{1 << 20, kUntouched};
+};
+
+TEST_F(DmadevEngineTest, FillsWithTheDeviceWhereItCanWhateverTheAlignment) {
+  auto engine = make();
+  for (const std::size_t offset : {0U, 1U, 3U, 7U}) {
+    const MemorySpan target = memory_.part(4096 + offset, 10'001);
+    submit(*engine, {target, kPattern});
+    EXPECT_EQ(collect(*engine, 1).at(0).outcome, Outcome::Zeroed);
+    EXPECT_EQ(first_not_pattern(target, kPattern), std::nullopt) << offset;
+  }
+  EXPECT_EQ(script_.fills, 12U);
+}
+
+TEST_F(DmadevEngineTest, CopiesPatternsThatFollowEachOtherFromAPageThatStaysAsLongAsItIsRead) {
+  script_.limits.fills = false;
+  auto engine = make();
+  std::vector<ScrubJob> jobs;
+  for (std::size_t index = 0; index < 12; ++index) {
+    jobs.push_back({memory_.part(index * 20'000 + index, 9'000 + index), index % 3 == 0 ? 0 : kPattern * index});
+  }
+  for (const ScrubJob& job : jobs) submit(*engine, job);
+  collect(*engine, jobs.size());
+  for (const ScrubJob& job : jobs) EXPECT_EQ(first_not_pattern(job.memory, job.pattern), std::nullopt);
+  EXPECT_EQ(script_.fills, 0U);
+}
+
+TEST_F(DmadevEngineTest, CopiesWhenItIsToldToAndNotOnADeviceThatCannot) {
+  auto engine = make({.copy = true});
+  submit(*engine, {memory_.part(0, 4096)});
+  collect(*engine, 1);
+  EXPECT_EQ(script_.fills, 0U);
+  EXPECT_EQ(first_not(memory_.part(0, 4096), std::byte{0}), std::nullopt);
+  for (const auto& [fills, copies, copy] : {std::tuple{false, false, false}, std::tuple{true, false, true}}) {
+    script_.limits.fills = fills;
+    script_.limits.copies = copies;
+    const auto refused = create({.copy = copy});
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, DriverErrc::DeviceMissing);
+    EXPECT_NE(refused.error().message.find("script cannot"), std::string::npos) << refused.error().message;
+  }
+}
+
+TEST_F(DmadevEngineTest, TellsEachStatusByItsCauseWithTheExactPrefix) {
+  const std::pair<DmaStatus, FailureCause> known[] = {{DmaStatus::BadOperation, FailureCause::BadDescriptor},
+                                                      {DmaStatus::BadAddress, FailureCause::DecodeError},
+                                                      {DmaStatus::AccessFailed, FailureCause::SlaveError},
+                                                      {DmaStatus::DeviceFailed, FailureCause::EngineFault}};
+  for (const auto& [status, cause] : known) {
+    memory_.fill(kUntouched);
+    auto engine = make();
+    script_.statuses = {DmaStatus::Done, DmaStatus::Done, status, DmaStatus::NotAttempted};
+    const MemorySpan target = memory_.part(0, 40'000);
+    submit(*engine, {target, kPattern});
+    const Completion completion = collect(*engine, 1).at(0);
+    EXPECT_EQ(completion.outcome, Outcome::Failed);
+    EXPECT_EQ(completion.cause, cause);
+    EXPECT_EQ(completion.bytes_zeroed, ByteCount(8192));
+    EXPECT_EQ(first_not_pattern(target.first(8192), kPattern), std::nullopt);
+    EXPECT_EQ(first_not(target.subspan(8192), kUntouched), std::nullopt);
+    EXPECT_FALSE(engine->fault());
+  }
+}
+
+TEST_F(DmadevEngineTest, GivesAgainWhatWasNotAttemptedAfterTheErrorOfAnotherJob) {
+  auto engine = make();
+  const MemorySpan first = memory_.part(0, 8192);
+  const MemorySpan second = memory_.part(100'000, 30'000);
+  script_.statuses = {DmaStatus::Done, DmaStatus::AccessFailed, DmaStatus::NotAttempted, DmaStatus::NotAttempted,
+                      // The device goes on; then it stops once more, in the middle.
+                      DmaStatus::Done, DmaStatus::Done, DmaStatus::NotAttempted, DmaStatus::Done};
+  submit(*engine, {first, kPattern, Urgency::Background, 1});
+  submit(*engine, {second, kPattern, Urgency::Background, 2});
+  for (const Completion& completion : collect(*engine, 2)) {
+    EXPECT_EQ(completion.outcome, completion.cookie == 1 ? Outcome::Failed : Outcome::Zeroed);
+    EXPECT_EQ(completion.bytes_zeroed, ByteCount(completion.cookie == 1 ? 4096 : 30'000));
+  }
+  EXPECT_EQ(first_not_pattern(second, kPattern), std::nullopt);
+}
+
+TEST_F(DmadevEngineTest, BringsInAMissingPageOnceAndThenGivesUp) {
+  for (const bool comes : {true, false}) {
+    memory_.fill(kUntouched);
+    auto engine = make();
+    script_.statuses = {DmaStatus::Done, DmaStatus::PageFault, DmaStatus::Done, DmaStatus::Done};
+    if (!comes) script_.statuses.push_back(DmaStatus::PageFault);
+    const MemorySpan target = memory_.part(0, 40'000);
+    submit(*engine, {target, kPattern});
+    const Completion completion = collect(*engine, 1).at(0);
+    EXPECT_EQ(completion.outcome, comes ? Outcome::Zeroed : Outcome::Failed);
+    EXPECT_EQ(completion.cause, comes ? FailureCause::None : FailureCause::SlaveError);
+    EXPECT_EQ(completion.bytes_zeroed, ByteCount(comes ? 40'000 : 4096));
+    EXPECT_EQ(first_not_pattern(target.first(completion.bytes_zeroed.value()), kPattern), std::nullopt);
+  }
+}
+
+TEST_F(DmadevEngineTest, NoOperationCrossesAPageOfADeviceWithPhysicalAddresses) {
+  script_.limits.boundary = 2048;
+  auto engine = make();
+  const MemorySpan target = memory_.part(1000, 20'000);
+  submit(*engine, {target, kPattern});
+  EXPECT_EQ(collect(*engine, 1).at(0).outcome, Outcome::Zeroed);
+  EXPECT_EQ(first_not_pattern(target, kPattern), std::nullopt);
+  for (const MemorySpan operation : script_.prepared) {
+    const auto address = reinterpret_cast<std::uintptr_t>(operation.data());
+    EXPECT_EQ(address / 2048, (address + operation.size() - 1) / 2048);
+  }
+  script_.limits.fills = false;
+  const auto refused = create({});
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().message.find("physical addresses"), std::string::npos);
+}
+
+TEST_F(DmadevEngineTest, ADeviceThatSaysItHasHaltedIsAFaultLongBeforeItsTimeout) {
+  auto engine = make({.stall_timeout = std::chrono::hours(1)});
+  script_.runs = false;
+  submit(*engine, {memory_.part(0, 8192)});
+  EXPECT_FALSE(engine->fault());
+  script_.halted = true;
+  std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  const Completion completion = collect(*engine, 1).at(0);
+  EXPECT_EQ(completion.outcome, Outcome::Failed);
+  EXPECT_EQ(completion.cause, FailureCause::EngineFault);
+  ASSERT_TRUE(engine->fault());
+  EXPECT_NE(engine->fault()->message.find("stopped at an error"), std::string::npos);
+  EXPECT_TRUE(script_.given_up);
+}
+
+TEST_F(DmadevEngineTest, KeepsNoMoreInFlightThanItMaySoThatACancelIsQuick) {
+  auto engine = make();
+  script_.runs = false;
+  const JobId id = submit(*engine, {memory_.part(0, 400'000), kPattern});
+  submit(*engine, {memory_.part(500'000, 8192), kPattern, Urgency::Urgent, 2});
+  std::array<Completion, 4> some;
+  EXPECT_EQ(engine->poll(some), 0U);
+  EXPECT_EQ(script_.prepared.size(), 4U);
+  engine->cancel(id);
+  script_.runs = true;
+  for (const Completion& completion : collect(*engine, 2)) {
+    EXPECT_EQ(completion.outcome, completion.cookie == 2 ? Outcome::Zeroed : Outcome::Cancelled);
+    EXPECT_EQ(completion.bytes_zeroed, ByteCount(completion.cookie == 2 ? 8192 : 16'384));
+  }
+  EXPECT_EQ(script_.most_bytes_waiting, 16'384U);
+  EXPECT_EQ(first_not(memory_.part(16'384, 383'616), kUntouched), std::nullopt);
+}
+
+TEST_F(DmadevEngineTest, GivesUrgentJobsFirst) {
+  auto engine = make();
+  script_.runs = false;
+  submit(*engine, {memory_.part(0, 100'000), 0, Urgency::Background, 1});
+  submit(*engine, {memory_.part(200'000, 100'000), 0, Urgency::Background, 2});
+  submit(*engine, {memory_.part(400'000, 20'000), 0, Urgency::Urgent, 3});
+  script_.runs = true;
+  EXPECT_EQ(collect(*engine, 3).at(0).cookie, 3U);
+}
+
+TEST_F(DmadevEngineTest, MoreEndsThanOperationsAreAFault) {
+  auto engine = make();
+  script_.runs = false;
+  submit(*engine, {memory_.part(0, 4096), 0, Urgency::Background, 1});
+  script_.ends_too_many = 2;
+  const Completion completion = collect(*engine, 1).at(0);
+  EXPECT_EQ(completion.outcome, Outcome::Failed);
+  EXPECT_EQ(completion.cause, FailureCause::EngineFault);
+  EXPECT_EQ(completion.bytes_zeroed, ByteCount(0));
+  ASSERT_TRUE(engine->fault());
+  EXPECT_TRUE(script_.given_up);
+}
+
+TEST_F(DmadevEngineTest, RefusesOptionsThatCannotWork) {
+  for (const DmadevOptions& options :
+       {DmadevOptions{.max_jobs = 0}, DmadevOptions{.max_jobs = 70'000}, DmadevOptions{.chunk = ByteCount(100)},
+        DmadevOptions{.chunk = ByteCount(1 << 20), .in_flight = ByteCount(4096)}}) {
+    const auto refused = create(options);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, DriverErrc::InvalidArgument);
+  }
+}
+
+/// Memory in huge pages as the kernel would tell it: page n lies at kFirst + 2 n pages.
+class PhysicalPagesTest : public ::testing::Test {
+ protected:
+  static constexpr std::size_t kHuge = 2 << 20;
+  static constexpr std::uint64_t kFirst = 7 * kHuge;
+
+  PhysicalPagesTest() {
+    const auto address = reinterpret_cast<std::uintptr_t>(memory_.all().data());
+    window_ = memory_.part((kHuge - address % kHuge) % kHuge, 3 * kHuge);
+  }
+  [[nodiscard]] std::optional<std::uint64_t> physical(const std::byte* at) const {
+    const auto offset = static_cast<std::uint64_t>(at - window_.data());
+    return kFirst + offset / kHuge * 2 * kHuge + offset % kHuge;
+  }
+
+  Memory memory_{4 * kHuge};
+  MemorySpan window_;
+};
+
+TEST_F(PhysicalPagesTest, KnowsWhereEachByteLies) {
+  PhysicalPages pages;
+  const auto added = pages.add(window_, kHuge, [this](const std::byte* at) { return physical(at); });
+  ASSERT_TRUE(added) << added.error().message;
+  for (const std::size_t offset : {std::size_t{0}, kHuge - 1, kHuge, 2 * kHuge + 12'345, 3 * kHuge - 1}) {
+    EXPECT_EQ(pages.address(&window_[offset]), physical(&window_[offset])) << offset;
+  }
+}
+
+TEST_F(PhysicalPagesTest, RefusesPagesThatMayMoveThatAreNoneOrThatItMayNotKnow) {
+  PhysicalPages pages;
+  const auto refusal = [&](MemorySpan window, std::size_t page, const PhysicalPages::Lookup& lookup) {
+    const auto added = pages.add(window, page, lookup);
+    return added ? std::string() : added.error().message;
+  };
+  const auto known = [this](const std::byte* at) { return physical(at); };
+  EXPECT_NE(refusal(window_, 4096, known).find("may move"), std::string::npos);
+  EXPECT_NE(refusal(window_.subspan(4096), kHuge, known).find("whole pages"), std::string::npos);
+  const auto unknown = [](const std::byte* /*at*/) { return std::nullopt; };
+  EXPECT_NE(refusal(window_, kHuge, unknown).find("may not know"), std::string::npos);
+  const auto scattered = [this](const std::byte* at) { return *physical(at) + (at > &window_[2 * kHuge] ? 4096 : 0); };
+  EXPECT_NE(refusal(window_, kHuge, scattered).find("does not lie in pages"), std::string::npos);
+  const auto crooked = [this](const std::byte* at) { return *physical(at) + 4096; };
+  EXPECT_NE(refusal(window_, kHuge, crooked).find("does not lie in pages"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace sluice

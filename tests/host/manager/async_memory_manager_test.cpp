@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sluice/manager/async_memory_manager.hpp"
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/bind_executor.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/deferred.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/asio/use_future.hpp>
+#include <future>
+#include <thread>
+
+#include "sluice/cpu/cpu_engine.hpp"
+#include "support/manager_fixture.hpp"
+
+namespace sluice::test {
+namespace {
+
+namespace asio = boost::asio;
+
+constexpr VmId kA{1};
+constexpr VmId kB{2};
+
+class AsyncMemoryManagerTest : public ManagerFixture, public ::testing::Test {
+ protected:
+  /// All memory dirty with A's data, and B, a stranger, who wants some.
+  void leave_everything_dirty() {
+    create(kA);
+    create(kB, kOtherCustomer);
+    take(kA, 64);
+    ASSERT_TRUE(manager_.terminate(kA));
+  }
+
+  asio::io_context io_;
+  AsyncMemoryManager async_{io_.get_executor(), manager_};
+};
+
+TEST_F(AsyncMemoryManagerTest, CallbackIsCalledLaterWithTheGrant) {
+  create(kA);
+  bool called = false;
+  async_.async_allocate(kA, length(4), [&](boost::system::error_code code, const Grant& grant) {
+    called = true;
+    EXPECT_FALSE(code);
+    EXPECT_EQ(grant.ranges.size(), 1U);
+  });
+  EXPECT_FALSE(called);
+  io_.run();
+  EXPECT_TRUE(called);
+}
+
+TEST_F(AsyncMemoryManagerTest, WakesUpForScheduledScrubs) {
+  ASSERT_TRUE(manager_.create_vm(
+      {kA, kCustomer, {}, {}, {}, {.timing = ScrubTiming::Scheduled, .delay = std::chrono::milliseconds(5)}}));
+  take(kA, 64);
+  ASSERT_TRUE(manager_.terminate(kA));
+  async_.async_drain(asio::detached);
+  io_.run_for(std::chrono::milliseconds(2));
+  EXPECT_EQ(manager_.extents().bytes(ExtentState::Dirty), length(64));
+  engine_.set_time(std::chrono::milliseconds(6));
+  while (manager_.jobs_in_flight() == 0) io_.run_one();
+  EXPECT_EQ(manager_.extents().bytes(ExtentState::Scrubbing), length(64));
+}
+
+TEST_F(AsyncMemoryManagerTest, CoroutineAwaitsGrantRebootAndPool) {
+  bool finished = false;
+  asio::co_spawn(
+      io_,
+      [&]() -> asio::awaitable<void> {
+        co_await async_.async_create_dedicated_pool(DedicatedPoolId(5), kCustomer, length(8), asio::use_awaitable);
+        create(kA, kCustomer, {}, DedicatedPoolId(5));
+        const Grant grant = co_await async_.async_allocate(kA, length(8), asio::use_awaitable);
+        EXPECT_EQ(grant.ranges.size(), 1U);
+        EXPECT_TRUE(manager_.begin_reboot(kA));
+        const Grant again = co_await async_.async_finish_reboot(kA, length(8), asio::use_awaitable);
+        EXPECT_EQ(again.ranges.at(0).memory.data(), grant.ranges.at(0).memory.data());
+        finished = true;
+      },
+      asio::detached);
+  io_.run();
+  EXPECT_TRUE(finished);
+}
+
+TEST_F(AsyncMemoryManagerTest, DeferredAndFutureTokensWork) {
+  create(kA);
+  auto operation = async_.async_allocate(kA, length(1), asio::deferred);
+  EXPECT_EQ(manager_.extents().bytes(ExtentState::Owned), length(0)) << "deferred starts nothing";
+  bool called = false;
+  std::move(operation)([&](boost::system::error_code code, const Grant&) { called = !code; });
+  std::future<Grant> future = async_.async_allocate(kA, length(2), asio::use_future);
+  io_.run();
+  EXPECT_TRUE(called);
+  EXPECT_EQ(future.get().ranges.size(), 1U);
+}
+
+TEST_F(AsyncMemoryManagerTest, ErrorsComeThroughTheHandlerNotFromInside) {
+  bool called = false;
+  async_.async_allocate(kA, length(1), [&](boost::system::error_code code, const Grant&) {
+    called = true;
+    EXPECT_EQ(code, HostErrc::UnknownId);
+  });
+  EXPECT_FALSE(called);
+  io_.run();
+  EXPECT_TRUE(called);
+}
+
+TEST_F(AsyncMemoryManagerTest, CancellationSlotGivesTheClaimUp) {
+  leave_everything_dirty();
+  asio::cancellation_signal signal;
+  boost::system::error_code seen;
+  async_.async_allocate(
+      kB, length(4),
+      asio::bind_cancellation_slot(signal.slot(), [&](boost::system::error_code code, const Grant&) { seen = code; }));
+  signal.emit(asio::cancellation_type::terminal);
+  io_.run_for(std::chrono::milliseconds(20));
+  EXPECT_EQ(seen, asio::error::operation_aborted);
+  EXPECT_EQ(manager_.available_to(kB), length(64));
+  EXPECT_TRUE(manager_.terminate(kB)) << "no claim is pending any more";
+}
+
+TEST_F(AsyncMemoryManagerTest, DrainCompletesWhenAllIsClean) {
+  leave_everything_dirty();
+  bool drained = false;
+  async_.async_drain([&](boost::system::error_code code) {
+    EXPECT_FALSE(code);
+    drained = true;
+  });
+  io_.run_for(std::chrono::milliseconds(5));
+  EXPECT_FALSE(drained);
+  engine_.end_all();
+  io_.run_for(std::chrono::seconds(10));
+  EXPECT_TRUE(drained);
+  EXPECT_EQ(manager_.extents().bytes(ExtentState::Clean), manager_.extents().total());
+}
+
+TEST_F(AsyncMemoryManagerTest, DrainCanBeCancelled) {
+  leave_everything_dirty();
+  asio::cancellation_signal signal;
+  boost::system::error_code seen;
+  async_.async_drain(asio::bind_cancellation_slot(signal.slot(), [&](boost::system::error_code code) { seen = code; }));
+  signal.emit(asio::cancellation_type::partial);
+  io_.run_for(std::chrono::milliseconds(20));
+  EXPECT_EQ(seen, asio::error::operation_aborted);
+}
+
+TEST_F(AsyncMemoryManagerTest, HandlersRunOnTheirOwnExecutor) {
+  create(kA);
+  asio::thread_pool pool(1);
+  std::promise<std::thread::id> where;
+  async_.async_allocate(kA, length(1), asio::bind_executor(pool, [&](boost::system::error_code, const Grant&) {
+                          where.set_value(std::this_thread::get_id());
+                        }));
+  io_.run();
+  EXPECT_TRUE(where.get_future().get() != std::this_thread::get_id());
+  pool.join();
+}
+
+/// The whole way with a real engine and its own thread.
+TEST(AsyncMemoryManagerWithCpu, ManyVmsComeAndGo) {
+  auto memory = FileMemory::create(ByteCount(4 << 20), 2);
+  ASSERT_TRUE(memory);
+  std::vector<MemorySpan> windows;
+  for (const Brick& brick : (*memory)->bricks()) windows.push_back(brick.memory);
+  auto engine = CpuEngine::create({}, windows);
+  ASSERT_TRUE(engine);
+  MemoryManager manager(**memory, **engine);
+  asio::io_context io;
+  AsyncMemoryManager async(io.get_executor(), manager);
+  int finished = 0;
+  for (std::uint64_t customer = 1; customer <= 8; ++customer) {
+    asio::co_spawn(
+        io,
+        [&, customer]() -> asio::awaitable<void> {
+          for (std::uint64_t round = 0; round < 20; ++round) {
+            const VmId vm(customer * 100 + round);
+            EXPECT_TRUE(manager.create_vm({vm, CustomerId(customer), {}, {}, {}}));
+            const Grant grant = co_await async.async_allocate(vm, ByteCount(1 << 20), asio::use_awaitable);
+            for (const GrantedRange& range : grant.ranges) {
+              EXPECT_EQ(first_not(range.memory, std::byte{0}), std::nullopt);
+              std::fill(range.memory.begin(), range.memory.end(), static_cast<std::byte>(customer));
+            }
+            EXPECT_TRUE(manager.terminate(vm));
+          }
+          ++finished;
+        },
+        asio::detached);
+  }
+  io.run();
+  EXPECT_EQ(finished, 8);
+}
+
+}  // namespace
+}  // namespace sluice::test

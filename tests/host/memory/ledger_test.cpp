@@ -1,0 +1,404 @@
+// SPDX-License-Identifier: Apache-2.0
+// The ledger by itself: what it believes, what it refuses, and why.
+#include "sluice/memory/ledger.hpp"
+
+#include <gmock/gmock.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <fstream>
+
+#include "support/manager_fixture.hpp"
+#include "support/temporary_folder.hpp"
+
+namespace sluice::test {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+constexpr std::uint64_t kRecords = 4096 + (8ULL << 24);  // where they begin in the file
+
+class Ledgers : public ::testing::Test {
+ protected:
+  [[nodiscard]] std::unique_ptr<Ledger> open(const LedgerOptions& options = {}) { return open_with(*memory_, options); }
+  [[nodiscard]] std::unique_ptr<Ledger> open_with(const BackingMemory& memory, const LedgerOptions& options = {}) {
+    auto ledger = Ledger::open(path_, memory.bricks(), options);
+    EXPECT_TRUE(ledger) << (ledger ? "" : ledger.error().message);
+    return ledger ? std::move(*ledger) : nullptr;
+  }
+  /// A ledger that says three things.
+  void write_one() {
+    const auto ledger = open();
+    ASSERT_TRUE(ledger->enter(VmId(77)));
+    ledger->write(0, {0, 10, LedgerKind::Clean, {}});
+    ledger->write(1, {10, 5, LedgerKind::Held, VmId(77)});
+    ledger->write(2, {15, 1, LedgerKind::Quarantined, {}});
+    ASSERT_TRUE(ledger->publish());
+  }
+  void overwrite(std::uint64_t offset, std::uint64_t value) {
+    std::fstream file(path_, std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(static_cast<std::streamoff>(offset));
+    file.write(reinterpret_cast<const char*>(&value), sizeof value);
+  }
+  /// What is there is not believed, for this reason.
+  void expect_rejected(const std::string& why, const LedgerOptions& options = {}) {
+    const auto ledger = open(options);
+    EXPECT_THAT(ledger->found(), IsEmpty());
+    EXPECT_THAT(ledger->rejected(), HasSubstr(why));
+    EXPECT_THAT(ledger->rejected(), HasSubstr(path_));
+  }
+
+  TemporaryFolder folder_;
+  std::string path_ = folder_ / "ledger";
+  std::unique_ptr<FileMemory> memory_ = FileMemory::create(ByteCount(32 * 4096), 2).value();
+};
+
+TEST_F(Ledgers, SayNothingAtFirst) {
+  const auto ledger = open();
+  EXPECT_THAT(ledger->found(), IsEmpty());
+  EXPECT_THAT(ledger->rejected(), IsEmpty());
+}
+
+TEST_F(Ledgers, SayAgainWhatWasWritten) {
+  write_one();
+  const auto ledger = open();
+  EXPECT_THAT(ledger->rejected(), IsEmpty());
+  EXPECT_THAT(ledger->found(),
+              ElementsAre(LedgerEntry{0, 10, LedgerKind::Clean, {}}, LedgerEntry{10, 5, LedgerKind::Held, VmId(77)},
+                          LedgerEntry{15, 1, LedgerKind::Quarantined, {}}));
+}
+
+TEST_F(Ledgers, KeepTheOldFileUntilTheNewOneIsPublished) {
+  write_one();
+  {
+    const auto ledger = open();
+    ledger->write(0, {0, 64, LedgerKind::Clean, {}});
+  }
+  EXPECT_EQ(open()->found().size(), 3U);
+  EXPECT_FALSE(std::filesystem::exists(path_ + ".new"));
+}
+
+TEST_F(Ledgers, TakeRecordsThatSayTheSameTogether) {
+  {
+    const auto ledger = open();
+    ledger->write(0, {0, 10, LedgerKind::Clean, {}});
+    ledger->write(1, {4, 20, LedgerKind::Clean, {}});
+    ledger->write(2, {24, 2, LedgerKind::Clean, {}});
+    ASSERT_TRUE(ledger->publish());
+  }
+  EXPECT_THAT(open()->found(), ElementsAre(LedgerEntry{0, 26, LedgerKind::Clean, {}}));
+}
+
+TEST_F(Ledgers, OfAnotherBootAreNotBelieved) {
+  write_one();
+  expect_rejected("this is boot another", {.boot_id = "another", .before_store = {}});
+}
+
+TEST_F(Ledgers, OfOtherMemoryAreNotBelieved) {
+  write_one();
+  memory_ = FileMemory::create(ByteCount(32 * 4096), 2).value();
+  expect_rejected("it is of 2 bricks with other files, inodes or lengths than the 2 here");
+}
+
+TEST_F(Ledgers, OfMemoryOfAnotherLengthAreNotBelieved) {
+  const auto named = [&](std::uint32_t bricks) {
+    return FileMemory::open(folder_.path(), ByteCount(8 * 4096), bricks).value();
+  };
+  ASSERT_TRUE(open_with(*named(2))->publish());
+  EXPECT_THAT(open_with(*named(2))->rejected(), IsEmpty());
+  EXPECT_THAT(open_with(*named(3))->rejected(), HasSubstr("it is of 2 bricks"));
+}
+
+TEST_F(Ledgers, OfAnotherVersionAreNotBelieved) {
+  write_one();
+  overwrite(8, 99);
+  expect_rejected("it has version 99, not 1");
+}
+
+TEST_F(Ledgers, WithADamagedHeaderAreNotBelieved) {
+  write_one();
+  overwrite(24, 0x6161616161616161);
+  expect_rejected("the checksum of its header is wrong");
+}
+
+TEST_F(Ledgers, WithADamagedRecordAreNotBelieved) {
+  write_one();
+  for (const std::uint64_t offset : {kRecords + 16, kRecords + 24}) {
+    overwrite(offset, 0x1000000003);
+    expect_rejected("the checksum of record 1 is wrong");
+  }
+}
+
+/// A valid record at another place says nothing there.
+TEST_F(Ledgers, WithAMovedRecordAreNotBelieved) {
+  write_one();
+  std::uint64_t words[2];
+  std::ifstream file(path_, std::ios::binary);
+  file.seekg(static_cast<std::streamoff>(kRecords));
+  file.read(reinterpret_cast<char*>(words), sizeof words);
+  overwrite(kRecords + 5 * 16, words[0]);
+  overwrite(kRecords + 5 * 16 + 8, words[1]);
+  expect_rejected("the checksum of record 5 is wrong");
+}
+
+TEST_F(Ledgers, ThatContradictThemselvesAreNotBelieved) {
+  {
+    const auto ledger = open();
+    ledger->write(0, {0, 10, LedgerKind::Clean, {}});
+    ledger->write(1, {9, 5, LedgerKind::Quarantined, {}});
+    ASSERT_TRUE(ledger->publish());
+  }
+  expect_rejected("it says two things of page 9");
+}
+
+TEST_F(Ledgers, OfPagesThatAreNotThereAreNotBelieved) {
+  {
+    const auto ledger = open();
+    ledger->write(0, {60, 5, LedgerKind::Clean, {}});
+    ASSERT_TRUE(ledger->publish());
+  }
+  expect_rejected("it tells of memory that is not there");
+}
+
+TEST_F(Ledgers, CutShortOrOfOtherKindsAreNotBelieved) {
+  write_one();
+  std::filesystem::resize_file(path_, 5000);
+  expect_rejected("it has 5000 bytes, which is not the size of a ledger");
+  std::filesystem::resize_file(path_, 0);
+  expect_rejected("of 0 bytes cannot be read");
+  std::filesystem::resize_file(path_, kRecords);
+  expect_rejected("it is no ledger");
+}
+
+TEST_F(Ledgers, ServeOneProcessAtATime) {
+  const auto first = open();
+  const auto second = Ledger::open(path_, memory_->bricks());
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code, HostErrc::WrongState);
+  EXPECT_THAT(second.error().message, HasSubstr(path_));
+}
+
+TEST_F(Ledgers, NeedMemoryThatCanBeRecognised) {
+  Memory memory(4096);
+  const Brick bricks[] = {{memory.all()}};
+  const auto refused = Ledger::open(path_, bricks);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, HostErrc::InvalidArgument);
+}
+
+TEST_F(Ledgers, NeedAFolderThatIsThere) {
+  const auto refused = Ledger::open(folder_ / "nowhere/ledger", memory_->bricks());
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, HostErrc::NoResources);
+  EXPECT_THAT(refused.error().message, HasSubstr("nowhere/ledger.lock failed: No such file"));
+}
+
+/// As a full disk would: the kernel lets no file grow beyond a limit.
+class FullDisk {
+ public:
+  explicit FullDisk(std::uint64_t bytes) {
+    std::signal(SIGXFSZ, SIG_IGN);
+    ::getrlimit(RLIMIT_FSIZE, &before_);
+    const rlimit limit{bytes, before_.rlim_max};
+    ::setrlimit(RLIMIT_FSIZE, &limit);
+  }
+  ~FullDisk() { ::setrlimit(RLIMIT_FSIZE, &before_); }
+  FullDisk(const FullDisk&) = delete;
+  FullDisk& operator=(const FullDisk&) = delete;
+
+ private:
+  rlimit before_{};
+};
+
+TEST_F(Ledgers, OnAFullDiskAreRefused) {
+  const FullDisk disk(1 << 20);
+  const auto refused = Ledger::open(path_, memory_->bricks());
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, HostErrc::NoResources);
+  EXPECT_THAT(refused.error().message, HasSubstr("give a path on a tmpfs with room"));
+}
+
+/// The ledger holds 4,096 extents and cannot grow: what needs more is refused and changes nothing, the rest goes on.
+TEST_F(Ledgers, ThatCannotGrowRefuseWhatNeedsMoreExtents) {
+  memory_ = FileMemory::create(ByteCount(16'384 * 4096), 1).value();
+  const auto ledger = open();
+  ManualEngine engine;
+  auto manager = MemoryManager::recover(*memory_, engine, *ledger).value();
+  while (manager->has_work()) {
+    manager->poll();
+    engine.end_all();
+  }
+  ASSERT_TRUE(manager->create_vm({VmId(1), CustomerId(1), {}, {}, {}, {}, {}}));
+  std::optional<Grant> all;
+  ASSERT_TRUE(manager->allocate(VmId(1), ByteCount(16'384 * 4096), [&](Result<Grant> grant) { all = *grant; }));
+  manager->poll();
+  ASSERT_TRUE(all);
+  const FullDisk disk(kRecords);
+  std::size_t released = 0;
+  std::optional<Error> error;
+  for (std::size_t page = 0; page < 16'384 && !error; page += 2) {
+    const auto result = manager->release(VmId(1), all->ranges[0].memory.subspan(page * 4096, 4096));
+    if (result) ++released;
+    if (!result) error = result.error();
+  }
+  ASSERT_TRUE(error);
+  EXPECT_EQ(error->code, HostErrc::NoResources);
+  EXPECT_GT(released, 1000U);
+  EXPECT_EQ(manager->extents().bytes(ExtentState::Owned).value(), (16'384 - released) * 4096);
+  const auto claim = manager->allocate(VmId(1), kPageSize, [](const Result<Grant>&) {});
+  ASSERT_FALSE(claim);
+  EXPECT_EQ(claim.error().code, HostErrc::NoResources);
+  EXPECT_TRUE(manager->terminate(VmId(1))) << "this needs no room";
+  while (manager->has_work()) {
+    manager->poll();
+    engine.end_all();
+  }
+  EXPECT_EQ(manager->extents().bytes(ExtentState::Clean), manager->extents().total());
+}
+
+class Recovery : public Ledgers {
+ protected:
+  void start(const BackingMemory& memory) {
+    ledger_ = open_with(memory);
+    engine_.emplace();
+    manager_ = MemoryManager::recover(memory, *engine_, *ledger_).value();
+  }
+  /// As a crash leaves it: nothing that ends in order changes the file.
+  void crash() {
+    std::filesystem::copy_file(path_, path_ + ".kept");
+    manager_.reset();
+    ledger_.reset();
+    std::filesystem::rename(path_ + ".kept", path_);
+  }
+  void settle() {
+    while (manager_->has_work()) {
+      manager_->poll();
+      engine_->end_all();
+    }
+    manager_->poll();
+  }
+  Grant take(VmId vm, std::size_t pages) {
+    std::optional<Result<Grant>> result;
+    EXPECT_TRUE(manager_->allocate(vm, ByteCount(pages * 4096), [&](Result<Grant> grant) { result.emplace(grant); }));
+    settle();
+    EXPECT_TRUE(result && *result);
+    return result && *result ? **result : Grant{};
+  }
+  [[nodiscard]] std::uint64_t pages_in(ExtentState state) const {
+    return manager_->extents().bytes(state).value() / 4096;
+  }
+
+  std::unique_ptr<Ledger> ledger_;
+  std::optional<ManualEngine> engine_;
+  std::unique_ptr<MemoryManager> manager_;
+};
+
+constexpr VmId kA{1};
+constexpr VmId kB{2};
+constexpr CustomerId kCustomer{1};
+
+TEST_F(Recovery, KeepsCleanMemoryCleanAndLeasesTheirHolders) {
+  start(*memory_);
+  settle();
+  ASSERT_TRUE(manager_->create_vm({kA, kCustomer, {}, {}, {}, {}, {}}));
+  ASSERT_TRUE(manager_->create_vm({kB, kCustomer, {}, {}, {}, {}, {}}));
+  const MemorySpan held = take(kA, 10).ranges.at(0).memory;
+  take(kB, 4);
+  ASSERT_TRUE(manager_->begin_reboot(kB));
+  crash();
+  start(*memory_);
+  EXPECT_EQ(pages_in(ExtentState::Clean), 50U);
+  EXPECT_EQ(pages_in(ExtentState::Owned), 14U);
+  EXPECT_THAT(manager_->unadopted(), ElementsAre(kA, kB));
+  const auto again = manager_->create_vm({kA, kCustomer, {}, {}, {}, {}, {}});
+  ASSERT_FALSE(again);
+  EXPECT_THAT(again.error().message, HasSubstr("adopt it, or terminate it"));
+  EXPECT_FALSE(manager_->adopt({VmId(3), kCustomer, {}, {}, {}, {}, {}}));
+  EXPECT_FALSE(manager_->adopt({kA, {}, {}, {}, {}, {}, {}})) << "no customer";
+  const auto grant = manager_->adopt({kA, kCustomer, {}, {}, {}, {}, {}});
+  ASSERT_TRUE(grant) << grant.error().message;
+  ASSERT_EQ(grant->ranges.size(), 1U);
+  EXPECT_EQ(grant->ranges[0].memory.data(), held.data());
+  EXPECT_EQ(grant->ranges[0].memory.size(), held.size());
+  ASSERT_TRUE(manager_->terminate(kB));
+  EXPECT_THAT(manager_->unadopted(), IsEmpty());
+  settle();
+  EXPECT_EQ(pages_in(ExtentState::Clean), 54U);
+  // What it holds it can give back, and take again as it is.
+  held[0] = std::byte{0x55};
+  ASSERT_TRUE(manager_->release(kA, held));
+  const Grant back = take(kA, 10);
+  EXPECT_TRUE(back.ranges.at(0).recycled);
+}
+
+TEST_F(Recovery, MakesAllElseDirty) {
+  start(*memory_);
+  settle();
+  ASSERT_TRUE(manager_->create_vm({kA, kCustomer, {}, {}, {}, {}, {}}));
+  const Grant grant = take(kA, 20);
+  ASSERT_TRUE(manager_->release(kA, grant.ranges.at(0).memory.first(8 * 4096)));
+  manager_->poll();
+  ASSERT_EQ(pages_in(ExtentState::Scrubbing), 8U);
+  crash();
+  start(*memory_);
+  EXPECT_EQ(pages_in(ExtentState::Dirty), 8U);
+  EXPECT_EQ(pages_in(ExtentState::Owned), 12U);
+}
+
+TEST_F(Recovery, KeepsBadMemoryInQuarantine) {
+  start(*memory_);
+  manager_->poll();
+  engine_->end(0, Outcome::Failed, 0, FailureCause::SlaveError);
+  settle();
+  ASSERT_EQ(pages_in(ExtentState::Quarantined), 32U);
+  crash();
+  start(*memory_);
+  EXPECT_EQ(pages_in(ExtentState::Quarantined), 32U);
+}
+
+TEST_F(Recovery, DoesNotTakeMemoryWithAPatternForClean) {
+  start(*memory_);
+  ASSERT_TRUE(manager_->create_vm({kA, kCustomer, {}, {}, {}, {.method = FillMethod::Ones}, {}}));
+  take(kA, 64);
+  ASSERT_TRUE(manager_->terminate(kA));
+  settle();
+  ASSERT_EQ(pages_in(ExtentState::Clean), 64U);
+  crash();
+  start(*memory_);
+  EXPECT_EQ(pages_in(ExtentState::Dirty), 64U);
+}
+
+TEST_F(Recovery, AfterAnotherBootKnowsNothing) {
+  start(*memory_);
+  settle();
+  ledger_.reset();
+  ledger_ = open({.boot_id = "another", .before_store = {}});
+  manager_ = MemoryManager::recover(*memory_, *engine_, *ledger_).value();
+  EXPECT_EQ(pages_in(ExtentState::Dirty), 64U);
+}
+
+TEST_F(Recovery, KnowsMemoryInNamedFilesAgain) {
+  const auto open_memory = [&] { return FileMemory::open(folder_.path(), ByteCount(16 * 4096), 2).value(); };
+  auto memory = open_memory();
+  start(*memory);
+  settle();
+  ASSERT_TRUE(manager_->create_vm({kA, kCustomer, {}, {}, {}, {}, {}}));
+  const Grant grant = take(kA, 8);
+  grant.ranges.at(0).memory[5] = std::byte{0x77};
+  crash();
+  memory = open_memory();
+  start(*memory);
+  EXPECT_EQ(pages_in(ExtentState::Clean), 24U);
+  const auto adopted = manager_->adopt({kA, kCustomer, {}, {}, {}, {}, {}});
+  ASSERT_TRUE(adopted);
+  EXPECT_EQ(adopted->ranges.at(0).memory[5], std::byte{0x77});
+  const auto other_length = FileMemory::open(folder_.path(), ByteCount(4096), 2);
+  ASSERT_FALSE(other_length);
+  EXPECT_THAT(other_length.error().message, HasSubstr("brick-0 has 65536 bytes, not 4096"));
+}
+
+}  // namespace
+}  // namespace sluice::test

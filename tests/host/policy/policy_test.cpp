@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sluice/policy/policy.hpp"
+
+#include <gmock/gmock.h>
+
+#include <fstream>
+#include <sstream>
+
+#include "support/manager_fixture.hpp"
+
+namespace sluice {
+namespace {
+
+using std::chrono::milliseconds;
+using ::testing::HasSubstr;
+
+constexpr PolicySubject kSubject{VmId(1), TrustGroupId(2), UserId(3), CustomerId(4)};
+constexpr PolicyTarget kVm{PolicyScope::Instance, 1};
+constexpr PolicyTarget kGroup{PolicyScope::TrustGroup, 2};
+constexpr PolicyTarget kUser{PolicyScope::User, 3};
+constexpr PolicyTarget kCustomer{PolicyScope::Customer, 4};
+constexpr PolicyTarget kDefault{PolicyScope::Default, 0};
+
+Policy policy(const std::string& text) {
+  auto read = Policy::from_json(text);
+  EXPECT_TRUE(read) << read.error().message;
+  return read ? *read : Policy();
+}
+
+std::string complaint(const std::string& text) {
+  const auto read = Policy::from_json(text);
+  return read ? "none" : read.error().message;
+}
+
+PolicyExplanation why(const PolicyBook& book, PolicyField field, const PolicySubject& subject = kSubject) {
+  return book.effective(subject).explanation.at(static_cast<std::size_t>(field));
+}
+
+TEST(Policy, ReadsEveryField) {
+  PolicyBook book;
+  ASSERT_TRUE(book.attach(kVm, policy(R"({"enable": true, "recycle_on_reboot": false, "recycle_within_vm": false,
+    "recycle_within_dedicated_pool": false, "recycle_within_trust_group": false, "force_new_memory": true,
+    "keep_left_over": false, "grow_pool_on_reboot": true, "scrub_timing": "scheduled", "scrub_delay_s": 1.5,
+    "fill": "pattern", "fill_pattern": "0x0123456789abcdef"})")));
+  const EffectivePolicy effective = book.effective(kSubject);
+  EXPECT_TRUE(effective.recycle.enabled);
+  EXPECT_FALSE(effective.recycle.after_reboot);
+  EXPECT_FALSE(effective.recycle.within_vm);
+  EXPECT_FALSE(effective.recycle.dedicated_pool);
+  EXPECT_FALSE(effective.recycle.trust_group);
+  EXPECT_TRUE(effective.recycle.new_memory_after_reboot);
+  EXPECT_FALSE(effective.recycle.keeps_left_over);
+  EXPECT_TRUE(effective.recycle.pool_grows_on_reboot);
+  EXPECT_EQ(effective.scrub,
+            (ScrubSettings{ScrubTiming::Scheduled, milliseconds(1500), FillMethod::Pattern, 0x0123456789ABCDEF}));
+  EXPECT_EQ(effective.explanation.size(), kPolicyFields);
+  for (const PolicyExplanation& line : effective.explanation) EXPECT_EQ(line.from, "VM 1") << to_string(line.field);
+}
+
+TEST(Policy, OfNobodyIsBuiltIn) {
+  const EffectivePolicy effective = PolicyBook().effective({});
+  EXPECT_TRUE(effective.recycle.after_reboot);
+  EXPECT_FALSE(effective.recycle.new_memory_after_reboot);
+  EXPECT_EQ(effective.scrub, ScrubSettings{});
+  for (const PolicyExplanation& line : effective.explanation) EXPECT_EQ(line.from, "built in");
+}
+
+TEST(Policy, ReadsTomlAsWell) {
+  const auto read = Policy::from_toml("recycle_on_reboot = false\nscrub_timing = 'scheduled'\nscrub_delay_s = 60\n");
+  ASSERT_TRUE(read) << read.error().message;
+  EXPECT_EQ(*read, policy(R"({"recycle_on_reboot": false, "scrub_timing": "scheduled", "scrub_delay_s": 60})"));
+  EXPECT_THAT(Policy::from_toml("enable = \n").error().message, HasSubstr("line 1"));
+  EXPECT_THAT(Policy::from_toml("[enable]\n").error().message, HasSubstr("'enable' is null: give true or false"));
+}
+
+TEST(Policy, IsWrittenAsItWasRead) {
+  const Policy read =
+      policy(R"({"enable": false, "scrub_timing": "scheduled", "scrub_delay_s": 0.25, "fill": "ones"})");
+  EXPECT_EQ(policy(read.to_json()), read);
+  EXPECT_EQ(policy(Policy().to_json()), Policy());
+}
+
+TEST(Policy, SaysWhatIsWrongWithADocument) {
+  EXPECT_THAT(complaint("{\"enable\": tru}"), HasSubstr("no JSON, at byte"));
+  EXPECT_THAT(complaint("{\"enable\": true"), HasSubstr("no JSON"));
+  EXPECT_THAT(complaint("{} {}"), HasSubstr("no JSON"));
+  EXPECT_THAT(complaint("[]"), HasSubstr("no JSON object"));
+  EXPECT_THAT(complaint(R"({"recycle": true})"), HasSubstr("'recycle' does not exist: choose one of 'enable', "));
+  EXPECT_THAT(complaint(R"({"enable": 1})"), HasSubstr("'enable' is 1: give true or false"));
+  EXPECT_THAT(complaint(R"({"fill": "snow"})"), HasSubstr("'fill' is \"snow\": give one of 'zeros', 'ones'"));
+  EXPECT_THAT(complaint(R"({"scrub_timing": "scheduled", "scrub_delay_s": -1})"), HasSubstr("is -1: give a number"));
+  EXPECT_THAT(complaint(R"({"scrub_timing": "scheduled", "scrub_delay_s": 1e99})"), HasSubstr("from 0 to 31536000"));
+  EXPECT_THAT(complaint(R"({"fill": "pattern", "fill_pattern": "0x12"})"), HasSubstr("16 hexadecimal digits"));
+  EXPECT_THAT(complaint(R"({"fill": "pattern", "fill_pattern": "0x0123456789abcdeg"})"), HasSubstr("16 hexadecimal"));
+}
+
+TEST(Policy, MayNotContradictItself) {
+  EXPECT_THAT(complaint(R"({"enable": false, "recycle_on_reboot": true})"), HasSubstr("'recycle_on_reboot' is true"));
+  EXPECT_THAT(complaint(R"({"force_new_memory": true, "recycle_on_reboot": true})"), HasSubstr("'force_new_memory'"));
+  EXPECT_THAT(complaint(R"({"force_new_memory": true, "keep_left_over": true})"), HasSubstr("'keep_left_over'"));
+  EXPECT_THAT(complaint(R"({"fill": "pattern"})"), HasSubstr("give both or none"));
+  EXPECT_THAT(complaint(R"({"fill": "ones", "fill_pattern": "0x0123456789abcdef"})"), HasSubstr("give both or none"));
+  EXPECT_THAT(complaint(R"({"scrub_timing": "scheduled"})"), HasSubstr("give both or none"));
+  EXPECT_THAT(complaint(R"({"scrub_delay_s": 5})"), HasSubstr("give both or none"));
+  EXPECT_EQ(complaint(R"({"enable": false, "recycle_on_reboot": false})"), "none");
+}
+
+TEST(Policy, SchemaIsThePublishedOne) {
+  std::ifstream file(SLUICE_SOURCE_DIR "/docs/policy.schema.json");
+  std::ostringstream published;
+  published << file.rdbuf();
+  EXPECT_EQ(published.str(), Policy::schema());
+}
+
+TEST(Policy, SettingsGoIntoTheManagerAndChangeThere) {
+  test::ManagerFixture fixture;
+  PolicyBook book;
+  ASSERT_TRUE(book.create_template("no reuse", policy(R"({"recycle_on_reboot": false, "fill": "ones"})")));
+  ASSERT_TRUE(book.attach_template(kDefault, "no reuse"));
+  const VmId vm(1);
+  EffectivePolicy now = book.effective({vm, {}, {}, CustomerId(4)});
+  ASSERT_TRUE(fixture.manager_.create_vm({vm, CustomerId(4), {}, {}, now.recycle, now.scrub}));
+  const auto reboots_unscrubbed = [&] {
+    EXPECT_TRUE(fixture.manager_.begin_reboot(vm));
+    std::optional<Result<Grant>> result;
+    EXPECT_TRUE(fixture.manager_.finish_reboot(vm, fixture.length(64),
+                                               [&](Result<Grant> grant) { result.emplace(std::move(grant)); }));
+    fixture.settle();
+    EXPECT_TRUE(result && *result);
+    return (*result)->ranges.at(0).recycled;
+  };
+  fixture.take(vm, 64);
+  EXPECT_FALSE(reboots_unscrubbed());
+  EXPECT_EQ(test::first_not(fixture.pool_.all(), std::byte{0xFF}), std::nullopt);
+  ASSERT_TRUE(book.attach(kCustomer, policy(R"({"recycle_on_reboot": true})")));
+  now = book.effective({vm, {}, {}, CustomerId(4)});
+  ASSERT_TRUE(fixture.manager_.change_settings(vm, now.recycle));
+  ASSERT_TRUE(fixture.manager_.change_scrub_settings(vm, now.scrub));
+  EXPECT_TRUE(reboots_unscrubbed());
+}
+
+TEST(PolicyBook, TheNearestToTheVmDecidesFieldByField) {
+  PolicyBook book;
+  const PolicyField field = PolicyField::RecycleOnReboot;
+  EXPECT_EQ(why(book, field).from, "built in");
+  bool on = false;
+  for (const PolicyTarget target : {kDefault, kCustomer, kUser, kGroup, kVm}) {
+    ASSERT_TRUE(book.attach(target, policy(on ? R"({"recycle_on_reboot": true})" : R"({"recycle_on_reboot": false})")));
+    EXPECT_EQ(book.effective(kSubject).recycle.after_reboot, on);
+    on = !on;
+  }
+  EXPECT_EQ(why(book, field).from, "VM 1");
+  book.detach(kVm);
+  EXPECT_EQ(why(book, field).from, "trust group 2");
+  book.detach(kGroup);
+  EXPECT_EQ(why(book, field).from, "user 3");
+  book.detach(kUser);
+  EXPECT_EQ(why(book, field).from, "customer 4");
+  EXPECT_EQ(why(book, field, {VmId(9), {}, {}, CustomerId(9)}).from, "default") << "of another customer";
+  ASSERT_TRUE(book.attach(kVm, policy(R"({"recycle_within_vm": false})")));
+  EXPECT_EQ(why(book, field).from, "customer 4") << "the VM's leaves it open";
+  EXPECT_EQ(why(book, PolicyField::RecycleWithinVm).from, "VM 1");
+}
+
+TEST(PolicyBook, AProvidersLockAlwaysWins) {
+  PolicyBook book;
+  const PolicyField field = PolicyField::RecycleWithinTrustGroup;
+  ASSERT_TRUE(book.attach(kVm, policy(R"({"recycle_within_trust_group": true})")));
+  for (const PolicyTarget target : {kDefault, kCustomer, kUser, kGroup, kVm}) {
+    ASSERT_TRUE(book.lock(target, field));
+    EXPECT_FALSE(book.effective(kSubject).recycle.trust_group);
+    EXPECT_THAT(why(book, field).from, HasSubstr("locked by the provider for "));
+    book.unlock(target, field);
+    EXPECT_TRUE(book.effective(kSubject).recycle.trust_group);
+  }
+  ASSERT_TRUE(book.lock(kCustomer, PolicyField::Enable));
+  EXPECT_FALSE(book.effective(kSubject).recycle.enabled);
+  EXPECT_TRUE(book.effective({VmId(9), {}, {}, CustomerId(9)}).recycle.enabled);
+  const auto refused = book.lock(kVm, PolicyField::ScrubTiming);
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().message, HasSubstr("'scrub_timing' cannot be denied"));
+}
+
+TEST(PolicyBook, FieldsThatBelongTogetherComeFromOneDocument) {
+  PolicyBook book;
+  ASSERT_TRUE(book.attach(kCustomer, policy(R"({"scrub_timing": "scheduled", "scrub_delay_s": 60,
+                                               "fill": "pattern", "fill_pattern": "0x0123456789abcdef"})")));
+  ASSERT_TRUE(book.attach(kVm, policy(R"({"scrub_timing": "both", "fill": "ones"})")));
+  EXPECT_EQ(book.effective(kSubject).scrub, (ScrubSettings{ScrubTiming::Both, {}, FillMethod::Ones, 0}));
+}
+
+TEST(PolicyBook, TemplatesAreNamedCopiedAndApplied) {
+  PolicyBook book;
+  ASSERT_TRUE(book.create_template("web", policy(R"({"recycle_on_reboot": false})")));
+  ASSERT_TRUE(book.copy_template("web", "web 2"));
+  ASSERT_TRUE(book.attach_template(kVm, "web"));
+  ASSERT_TRUE(book.attach_template({PolicyScope::Instance, 5}, "web 2"));
+  EXPECT_FALSE(book.effective(kSubject).recycle.after_reboot);
+  EXPECT_EQ(why(book, PolicyField::RecycleOnReboot).from, "VM 1, template 'web'");
+  ASSERT_TRUE(book.change_template("web", policy(R"({"recycle_on_reboot": true})")));
+  EXPECT_TRUE(book.effective(kSubject).recycle.after_reboot) << "who has it follows";
+  EXPECT_FALSE(book.effective({VmId(5), {}, {}, {}}).recycle.after_reboot) << "a copy does not";
+  EXPECT_EQ(book.templates().size(), 2U);
+}
+
+TEST(PolicyBook, RefusesWhatMakesNoSense) {
+  PolicyBook book;
+  ASSERT_TRUE(book.create_template("web", {}));
+  ASSERT_TRUE(book.attach_template(kVm, "web"));
+  EXPECT_EQ(book.create_template("", {}).error().code, HostErrc::InvalidArgument);
+  EXPECT_EQ(book.create_template("web", {}).error().code, HostErrc::InvalidArgument);
+  EXPECT_EQ(book.copy_template("web", "web").error().code, HostErrc::InvalidArgument);
+  EXPECT_EQ(book.copy_template("mail", "x").error().code, HostErrc::UnknownId);
+  EXPECT_EQ(book.change_template("mail", {}).error().code, HostErrc::UnknownId);
+  EXPECT_EQ(book.attach_template(kVm, "mail").error().code, HostErrc::UnknownId);
+  EXPECT_EQ(book.remove_template("mail").error().code, HostErrc::UnknownId);
+  EXPECT_THAT(book.remove_template("web").error().message, HasSubstr("attached to VM 1"));
+  EXPECT_EQ(book.attach({PolicyScope::Customer, 0}, {}).error().code, HostErrc::InvalidArgument);
+  EXPECT_EQ(book.attach({PolicyScope::Default, 1}, {}).error().code, HostErrc::InvalidArgument);
+  book.detach(kVm);
+  EXPECT_TRUE(book.remove_template("web"));
+}
+
+}  // namespace
+}  // namespace sluice
