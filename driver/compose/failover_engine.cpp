@@ -44,6 +44,7 @@ Result<void> FailoverEngine::start_next(const std::string& from, const std::stri
     if (!left.empty()) tell(candidate.name);
     if (made) {
       const std::chrono::nanoseconds time = engines_.empty() ? (*made)->now() : now();
+      if (!engines_.empty()) given_up_progress_ = progress();
       engines_.push_back(std::move(*made));
       clock_offset_ = time - current().now();
       const std::size_t jobs =

@@ -98,14 +98,18 @@ std::optional<Error> CpuEngine::Workers::fault() const {
   return fault_;
 }
 
+std::uint64_t CpuEngine::Workers::progress() const {
+  std::uint64_t chunks = 0;
+  for (const Progress& worker : progress_) chunks += worker.chunks.load(std::memory_order_relaxed);
+  return chunks;
+}
+
 /// Notices workers that have stopped: fails everything that is in flight. What a worker that wakes up later finishes is
 /// dropped.
 void CpuEngine::Workers::watch() {
   const auto now = std::chrono::steady_clock::now();
-  std::uint64_t progress = 0;
-  for (const Progress& worker : progress_) progress += worker.chunks.load(std::memory_order_relaxed);
-  if (progress != seen_progress_) {
-    seen_progress_ = progress;
+  if (const std::uint64_t chunks = progress(); chunks != seen_progress_) {
+    seen_progress_ = chunks;
     last_progress_ = now;
     return;
   }
@@ -165,6 +169,8 @@ Result<std::size_t> CpuEngine::submit(std::span<const ScrubJob> jobs, std::span<
 }
 CancelResult CpuEngine::cancel(JobId id) { return workers_->cancel(id); }
 std::size_t CpuEngine::poll(std::span<Completion> out) { return workers_->poll(out); }
+std::uint64_t CpuEngine::progress() { return workers_->progress(); }
+bool CpuEngine::reaches(MemorySpan memory) const { return workers_->reaches(memory); }
 int CpuEngine::completion_fd() const noexcept { return workers_->event_fd(); }
 std::optional<Error> CpuEngine::fault() const { return workers_->fault(); }
 std::chrono::nanoseconds CpuEngine::now() const { return std::chrono::steady_clock::now().time_since_epoch(); }

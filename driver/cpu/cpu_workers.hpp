@@ -35,6 +35,8 @@ class CpuEngine::Workers {
 
   const EngineCapabilities& capabilities() const { return capabilities_; }
   std::optional<Error> fault() const;
+  [[nodiscard]] std::uint64_t progress() const;
+  [[nodiscard]] bool reaches(MemorySpan memory) const { return windows_.find(memory).has_value(); }
 
  private:
   struct alignas(32) Work {

@@ -248,6 +248,7 @@ void DmadevEngine::reap() {
     for (const DmaStatus status : std::span(statuses).first(count)) {
       const Chunk chunk = chunks_.front();
       chunks_.pop_front();
+      ++chunks_ended_;
       bytes_in_flight_ -= chunk.length;
       if (copies_) --(chunk.from_pattern_page ? pattern_page_ : zero_page_).in_flight;
       Progress& progress = progress_[chunk.slot];
@@ -304,6 +305,8 @@ void DmadevEngine::watch() {
        fmt::format("the device has ended nothing for {} ms with {} operations in flight",
                    std::chrono::duration_cast<std::chrono::milliseconds>(silence).count(), chunks_.size()));
 }
+
+bool DmadevEngine::reaches(MemorySpan memory) const { return windows_->find(memory).has_value(); }
 
 /// Nothing is known about what is in flight: every job that has not finished fails, with no byte reported as zeroed.
 void DmadevEngine::fail(FailureCause cause, const std::string& why) {

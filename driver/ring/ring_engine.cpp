@@ -357,8 +357,7 @@ void RingEngine::watch() {
       return;
     }
   }
-  const std::uint64_t beats = read_counter(ring::kRegWriteBeats) + read_counter(ring::kRegReadBeats);
-  if (beats != last_beats_) {
+  if (const std::uint64_t beats = progress(); beats != last_beats_) {
     last_beats_ = beats;
     last_progress_ = transport_->now();
   } else if (silence >= options_.stall_timeout) {
@@ -366,6 +365,11 @@ void RingEngine::watch() {
                                             silence.count() / 1000, slots_->held_count()));
   }
 }
+
+/// Beats that the device has moved.
+std::uint64_t RingEngine::progress() { return read_counter(ring::kRegWriteBeats) + read_counter(ring::kRegReadBeats); }
+
+bool RingEngine::reaches(MemorySpan memory) const { return windows_->find(memory).has_value(); }
 
 void RingEngine::fail(FailureCause cause, const std::string& why) {
   fault_cause_ = cause;

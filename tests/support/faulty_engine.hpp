@@ -66,6 +66,8 @@ class FaultyEngine final : public Engine {
     }
     return engine_->cancel(id);
   }
+  [[nodiscard]] std::uint64_t progress() override { return engine_->progress(); }
+  [[nodiscard]] bool reaches(MemorySpan memory) const override { return engine_->reaches(memory); }
   [[nodiscard]] std::optional<Error> fault() const override { return fault_ ? fault_ : engine_->fault(); }
   [[nodiscard]] std::chrono::nanoseconds now() const override { return engine_->now(); }
 

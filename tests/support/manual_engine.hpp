@@ -50,6 +50,8 @@ class ManualEngine final : public Engine {
     return count;
   }
 
+  [[nodiscard]] std::uint64_t progress() override { return ended_; }
+  [[nodiscard]] bool reaches(MemorySpan /*memory*/) const override { return true; }
   [[nodiscard]] std::optional<Error> fault() const override { return fault_; }
   [[nodiscard]] std::chrono::nanoseconds now() const override { return time_; }
   void set_busy(bool busy) { busy_ = busy; }
@@ -60,6 +62,7 @@ class ManualEngine final : public Engine {
   /// Ends the index-th running job. A prefix of `bytes` is really written.
   void end(std::size_t index, Outcome outcome, std::uint64_t bytes, FailureCause cause = FailureCause::None) {
     const Job job = running_.at(index);
+    ++ended_;
     running_.erase(running_.begin() + static_cast<std::ptrdiff_t>(index));
     for (std::byte& byte : job.job.memory.first(bytes)) {
       byte = static_cast<std::byte>(job.job.pattern >> (reinterpret_cast<std::uintptr_t>(&byte) % 8 * 8));
@@ -89,6 +92,7 @@ class ManualEngine final : public Engine {
   std::optional<Error> fault_;
   bool busy_ = false;
   std::uint32_t next_ = 0;
+  std::uint64_t ended_ = 0;
   std::chrono::nanoseconds time_{0};
 };
 

@@ -61,6 +61,8 @@ class WorldEngine final : public Engine {
     done_.erase(done_.begin(), done_.begin() + static_cast<std::ptrdiff_t>(count));
     return count;
   }
+  [[nodiscard]] std::uint64_t progress() override { return ended_; }
+  [[nodiscard]] bool reaches(MemorySpan /*memory*/) const override { return true; }
   [[nodiscard]] std::optional<Error> fault() const override {
     if (dead_) return Error{DriverErrc::EngineFailed, "the engine is dead"};
     return std::nullopt;
@@ -74,6 +76,7 @@ class WorldEngine final : public Engine {
   /// Ends a job: all of it is written, or `bytes` and it was cancelled, or it failed after `bytes`.
   void end(std::size_t which, Outcome outcome, std::size_t bytes) {
     const Job job = jobs_[which];
+    ++ended_;
     jobs_.erase(jobs_.begin() + static_cast<std::ptrdiff_t>(which));
     write(job, outcome == Outcome::Zeroed ? job.pages * 4096 : bytes);
     const auto cause = outcome == Outcome::Failed ? FailureCause::SlaveError : FailureCause::None;
@@ -104,6 +107,7 @@ class WorldEngine final : public Engine {
   std::vector<Job> jobs_;
   std::vector<std::pair<Completion, Job>> done_;
   std::uint32_t next_ = 0;
+  std::uint64_t ended_ = 0;
   bool dead_ = false;
   bool busy_ = false;
 };

@@ -7,8 +7,8 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <cstdio>
 #include <exception>
-#include <sluice/driver/cpu_engine.hpp>
-#include <sluice/host/async_memory_manager.hpp>
+#include <sluice/cpu/cpu_engine.hpp>
+#include <sluice/manager/async_memory_manager.hpp>
 
 namespace asio = boost::asio;
 

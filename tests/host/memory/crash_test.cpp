@@ -44,6 +44,8 @@ class HastyEngine final : public Engine {
     submitted_.erase(submitted_.begin(), submitted_.begin() + static_cast<std::ptrdiff_t>(count));
     return count;
   }
+  [[nodiscard]] std::uint64_t progress() override { return 0; }
+  [[nodiscard]] bool reaches(MemorySpan /*memory*/) const override { return true; }
   [[nodiscard]] std::optional<Error> fault() const override { return std::nullopt; }
   [[nodiscard]] std::chrono::nanoseconds now() const override { return std::chrono::nanoseconds(0); }
 

@@ -54,6 +54,8 @@ class FailoverEngine final : public Engine {
   [[nodiscard]] Result<std::size_t> submit(std::span<const ScrubJob> jobs, std::span<JobId> ids) override;
   CancelResult cancel(JobId id) override;
   std::size_t poll(std::span<Completion> out) override;
+  [[nodiscard]] std::uint64_t progress() override { return given_up_progress_ + current().progress(); }
+  [[nodiscard]] bool reaches(MemorySpan memory) const override { return engines_.back()->reaches(memory); }
   /// Only when no engine is left.
   [[nodiscard]] std::optional<Error> fault() const override { return fault_; }
   /// Never goes back, though each engine may have a clock of its own.
@@ -93,6 +95,7 @@ class FailoverEngine final : public Engine {
   std::array<std::uint64_t, 2> ended_{};  // jobs of each urgency
   std::chrono::nanoseconds last_end_{0};
   std::chrono::nanoseconds last_look_{0};
+  std::uint64_t given_up_progress_ = 0;  // of the engines before this one
   std::deque<Completion> finished_;
   std::vector<Failover> failovers_;
   std::optional<Error> fault_;

@@ -27,6 +27,10 @@ class OffloadEngine final : public Engine {
   [[nodiscard]] Result<std::size_t> submit(std::span<const ScrubJob> jobs, std::span<JobId> ids) override;
   CancelResult cancel(JobId id) override;
   std::size_t poll(std::span<Completion> out) override;
+  [[nodiscard]] std::uint64_t progress() override { return sides_[0]->progress() + sides_[1]->progress(); }
+  [[nodiscard]] bool reaches(MemorySpan memory) const override {
+    return sides_[0]->reaches(memory) && sides_[1]->reaches(memory);
+  }
   [[nodiscard]] std::optional<Error> fault() const override;
   [[nodiscard]] std::chrono::nanoseconds now() const override { return sides_[0]->now(); }
 

@@ -51,6 +51,8 @@ class CpuEngine final : public Engine {
   [[nodiscard]] Result<std::size_t> submit(std::span<const ScrubJob> jobs, std::span<JobId> ids) override;
   CancelResult cancel(JobId id) override;
   std::size_t poll(std::span<Completion> out) override;
+  [[nodiscard]] std::uint64_t progress() override;
+  [[nodiscard]] bool reaches(MemorySpan memory) const override;
   [[nodiscard]] int completion_fd() const noexcept override;
   [[nodiscard]] std::optional<Error> fault() const override;
   [[nodiscard]] std::chrono::nanoseconds now() const override;

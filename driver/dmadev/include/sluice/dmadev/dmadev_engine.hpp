@@ -41,6 +41,8 @@ class DmadevEngine final : public Engine {
   [[nodiscard]] Result<std::size_t> submit(std::span<const ScrubJob> jobs, std::span<JobId> ids) override;
   CancelResult cancel(JobId id) override;
   std::size_t poll(std::span<Completion> out) override;
+  [[nodiscard]] std::uint64_t progress() override { return chunks_ended_; }
+  [[nodiscard]] bool reaches(MemorySpan memory) const override;
   [[nodiscard]] std::optional<Error> fault() const override { return fault_; }
   [[nodiscard]] std::chrono::nanoseconds now() const override;
 
@@ -91,6 +93,7 @@ class DmadevEngine final : public Engine {
   std::unique_ptr<Ring<std::uint32_t>> urgent_;
   std::unique_ptr<Ring<std::uint32_t>> background_;
   std::deque<Chunk> chunks_;  // given to the device, oldest first
+  std::uint64_t chunks_ended_ = 0;
   std::size_t bytes_in_flight_ = 0;
   SourcePage zero_page_;
   SourcePage pattern_page_;

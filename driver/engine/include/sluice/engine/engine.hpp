@@ -64,6 +64,9 @@ struct Completion {
   FailureCause cause = FailureCause::None;
   /// An exact prefix of the job's memory: acknowledged by the memory, or what lies before the first byte that differs.
   ByteCount bytes_zeroed;
+  /// Failed: so many bytes at the end of the job's memory have nothing to do with the failure. Nobody knows what is in
+  /// them, and nothing writes them any more. 0, unless an engine knows better: all that follows the prefix is in doubt.
+  ByteCount bytes_unaffected;
 };
 
 enum class CancelResult : std::uint8_t {
@@ -109,6 +112,13 @@ class Engine {
 
   /// Collects completions into `out`, returns how many. Never waits. A polled engine makes progress only here.
   virtual std::size_t poll(std::span<Completion> out) = 0;
+
+  /// A count that grows whenever the engine has done some more of what it was asked for: a chunk, a piece, beats on the
+  /// bus. Whether an engine that has jobs still works is judged by it alone. Says nothing while nothing is in flight.
+  [[nodiscard]] virtual std::uint64_t progress() = 0;
+
+  /// Whether all of `memory` lies inside one of the engine's windows.
+  [[nodiscard]] virtual bool reaches(MemorySpan memory) const = 0;
 
   /// Readable when there are completions that somebody should look at; -1: poll instead. Those of background jobs may
   /// wait, while more are under way, so that they come together.

@@ -49,6 +49,8 @@ class RingEngine final : public Engine {
   [[nodiscard]] Result<std::size_t> submit(std::span<const ScrubJob> jobs, std::span<JobId> ids) override;
   CancelResult cancel(JobId id) override;
   std::size_t poll(std::span<Completion> out) override;
+  [[nodiscard]] std::uint64_t progress() override;
+  [[nodiscard]] bool reaches(MemorySpan memory) const override;
   [[nodiscard]] int completion_fd() const noexcept override { return interrupt_fd_; }
   [[nodiscard]] std::optional<Error> fault() const override { return fault_; }
   [[nodiscard]] std::chrono::nanoseconds now() const override { return transport_->now(); }

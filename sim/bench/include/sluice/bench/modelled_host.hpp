@@ -34,6 +34,8 @@ class NullEngine final : public Engine {
     done_.erase(done_.begin(), done_.begin() + static_cast<std::ptrdiff_t>(count));
     return count;
   }
+  [[nodiscard]] std::uint64_t progress() override { return 0; }
+  [[nodiscard]] bool reaches(MemorySpan /*memory*/) const override { return true; }
   [[nodiscard]] std::optional<Error> fault() const override { return std::nullopt; }
   [[nodiscard]] std::chrono::nanoseconds now() const override {
     return std::chrono::steady_clock::now().time_since_epoch();

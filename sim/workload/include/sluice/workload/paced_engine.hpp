@@ -29,6 +29,8 @@ class PacedEngine final : public Engine {
   [[nodiscard]] Result<std::size_t> submit(std::span<const ScrubJob> jobs, std::span<JobId> ids) override;
   CancelResult cancel(JobId id) override;
   std::size_t poll(std::span<Completion> out) override;
+  [[nodiscard]] std::uint64_t progress() override { return engine_.progress(); }
+  [[nodiscard]] bool reaches(MemorySpan memory) const override { return engine_.reaches(memory); }
   [[nodiscard]] std::optional<Error> fault() const override { return engine_.fault(); }
   [[nodiscard]] std::chrono::nanoseconds now() const override { return engine_.now(); }
 
