@@ -19,8 +19,7 @@
 #include <vector>
 
 #include "rte_pmd_sluice.h"
-#include "sluice/cpu/cpu_engine.hpp"
-#include "sluice/device/rtl_factory.hpp"
+#include "sluice/compose/engine_choice.hpp"
 #include "sluice/engine/engine_registry.hpp"
 
 RTE_LOG_REGISTER_DEFAULT(sluice_logtype, NOTICE);
@@ -69,10 +68,7 @@ struct Arguments {
 /// The one channel of a device: operations in their order, over an engine that may end them in any.
 class Channel {
  public:
-  explicit Channel(Arguments arguments) : arguments_(std::move(arguments)) {
-    registry_.add(make_cpu_factory());
-    registry_.add(make_rtl_factory());
-  }
+  explicit Channel(Arguments arguments) : arguments_(std::move(arguments)) {}
 
   [[nodiscard]] bool strict() const { return arguments_.strict; }
   void set_up(std::uint16_t descriptors) { ring_.resize(std::bit_ceil<std::size_t>(descriptors)); }
@@ -263,7 +259,7 @@ class Channel {
   }
 
   Arguments arguments_;
-  EngineRegistry registry_;
+  EngineRegistry registry_ = make_plain_registry();
   std::unique_ptr<Engine> engine_;
   std::vector<Slot> ring_;
   // Numbers of operations since the start: reaped_ <= issued_ <= doorbell_ <= prepared_.

@@ -68,9 +68,12 @@ class WrappedEngine final : public sluice::Engine {
                       failed ? sluice::FailureCause::EngineFault : sluice::FailureCause::None,
                       ByteCount(completion.bytes)};
       running_.erase(job);
+      ++ended_;
     }
     return known;
   }
+  [[nodiscard]] std::uint64_t progress() override { return ended_; }
+  [[nodiscard]] bool reaches(sluice::MemorySpan /*memory*/) const override { return true; }
   [[nodiscard]] std::optional<Error> fault() const override {
     const char* const why = operations_.fault == nullptr ? nullptr : operations_.fault(context_);
     if (why == nullptr) return std::nullopt;
@@ -94,6 +97,7 @@ class WrappedEngine final : public sluice::Engine {
   sluice::EngineCapabilities capabilities_;
   std::vector<Running> running_;
   std::uint64_t next_ = 1ULL << 32;  // a generation is never 0
+  std::uint64_t ended_ = 0;
 };
 
 std::vector<sluice::MemorySpan> windows_of(const sluice::BackingMemory& memory) {

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sluice/bench/engine_choice.hpp"
 
-#include "sluice/bench/auto_factory.hpp"
-#include "sluice/cpu/cpu_engine.hpp"
-#include "sluice/device/rtl_factory.hpp"
+#include <fmt/format.h>
 
-#ifndef SLUICE_DMADEV_PLUGIN
-#define SLUICE_DMADEV_PLUGIN "sluice_engine_dmadev.so"
-#endif
-#ifndef SLUICE_XRT_PLUGIN
-#define SLUICE_XRT_PLUGIN "sluice_engine_xrt.so"
-#endif
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <sstream>
+
+#include "sluice/bench/results.hpp"
+#include "sluice/compose/auto_factory.hpp"
+#include "sluice/compose/engine_choice.hpp"
+#include "sluice/cpu/cpu_engine.hpp"
 
 namespace sluice {
 namespace {
@@ -22,32 +23,34 @@ std::vector<MemorySpan> windows_of(const BackingMemory& memory) {
   return windows;
 }
 
+/// What `sluice bench micro offload --json FILE` has found on this machine.
+Result<std::vector<OffloadAdvice>> advice_in(const std::string& file) {
+  std::ifstream in(file);
+  std::stringstream text;
+  text << in.rdbuf();
+  if (!in) {
+    return Error{DriverErrc::InvalidArgument, fmt::format("cannot read {}: {}", file, std::strerror(errno))};
+  }
+  const auto results = bench::results_from_json(text.str(), file);
+  if (!results) return results.error();
+  std::vector<OffloadAdvice> advice;
+  advice.reserve(results->advice.size());
+  for (const bench::Routing& each : results->advice) advice.push_back({each.engine, {each.below, each.above}});
+  return advice;
+}
+
 }  // namespace
 
 EngineRegistry make_engine_registry() {
   EngineRegistry registry = make_plain_registry();
-  registry.add(make_auto_factory(make_plain_registry()));
-  return registry;
-}
-
-EngineRegistry make_plain_registry() {
-  EngineRegistry registry;
-  registry.add(make_cpu_factory());
-  registry.add(make_rtl_factory());
-  registry.add_plugin("dmadev", SLUICE_DMADEV_PLUGIN);
-  registry.add_plugin("xrt", SLUICE_XRT_PLUGIN);
+  registry.add(make_auto_factory(make_plain_registry(), advice_in));
   return registry;
 }
 
 Result<std::unique_ptr<FailoverEngine>> make_engine(const EngineRegistry& registry,
                                                     const std::vector<EngineName>& names, const BackingMemory& memory,
                                                     const FailoverOptions& options) {
-  std::vector<EngineCandidate> candidates;
-  candidates.reserve(names.size());
-  for (const EngineName& name : names) {
-    candidates.push_back({name.text, [&registry, &memory, name] { return registry.create(name, windows_of(memory)); }});
-  }
-  return FailoverEngine::create(std::move(candidates), options);
+  return make_engine(registry, names, windows_of(memory), options);
 }
 
 Result<std::unique_ptr<FailoverEngine>> make_idle_engine(const BackingMemory& memory) {

@@ -4,76 +4,31 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <filesystem>
-#include <fstream>
-#include <map>
-#include <regex>
-#include <set>
-#include <sstream>
-#include <string>
-#include <vector>
 
-namespace sluice {
+#include "tidy/project_files.hpp"
+
+namespace sluice::tidy {
 namespace {
-
-namespace fs = std::filesystem;
-
-const fs::path kRoot = SLUICE_SOURCE_DIR;
-const std::vector<std::string> kFolders = {"apps", "base", "docs", "driver", "host", "rtl", "sim", "tests", "tools"};
-
-std::string read(const fs::path& file) {
-  std::ifstream in(file);
-  std::stringstream text;
-  text << in.rdbuf();
-  return text.str();
-}
-
-/// Files of the project with one of these extensions.
-std::vector<fs::path> files(const std::set<std::string>& extensions) {
-  std::vector<fs::path> found;
-  for (const std::string& folder : kFolders) {
-    for (const auto& entry : fs::recursive_directory_iterator(kRoot / folder)) {
-      if (entry.is_regular_file() && extensions.contains(entry.path().extension())) found.push_back(entry.path());
-    }
-  }
-  for (const auto& entry : fs::directory_iterator(kRoot)) {
-    if (entry.is_regular_file() && extensions.contains(entry.path().extension())) found.push_back(entry.path());
-  }
-  std::sort(found.begin(), found.end());
-  EXPECT_FALSE(found.empty());
-  return found;
-}
-
-std::string name(const fs::path& file) { return fs::relative(file, kRoot).string(); }
-
-/// All matches' first groups.
-std::vector<std::string> matches(const std::string& text, const std::regex& pattern) {
-  std::vector<std::string> found;
-  for (std::sregex_iterator match(text.begin(), text.end(), pattern), end; match != end; ++match) {
-    found.push_back((*match)[1]);
-  }
-  return found;
-}
 
 TEST(Tidy, DriverKnowsNoVmAndNoVerilator) {
   const std::regex forbidden(R"(\b(VmId|Verilat\w*|Vscrub\w*|TrustGroup\w*)\b)");
   for (const fs::path& file : files({".hpp", ".cpp"})) {
-    if (!name(file).starts_with("driver/")) continue;
-    EXPECT_TRUE(matches(read(file), forbidden).empty()) << name(file);
+    if (!name_of(file).starts_with("driver/")) continue;
+    EXPECT_TRUE(matches(read(file), forbidden).empty()) << name_of(file);
   }
 }
 
 TEST(Tidy, HostKnowsNoDevice) {
   const std::regex forbidden(R"(\b(CpuEngine|RingEngine|Transport|Descriptor|Iova)\b)");
   for (const fs::path& file : files({".hpp", ".cpp"})) {
-    if (!name(file).starts_with("host/")) continue;
-    EXPECT_TRUE(matches(read(file), forbidden).empty()) << name(file);
+    if (!name_of(file).starts_with("host/")) continue;
+    EXPECT_TRUE(matches(read(file), forbidden).empty()) << name_of(file);
   }
 }
 
 TEST(Tidy, EverySourceNamesItsLicence) {
   for (const fs::path& file : files({".hpp", ".cpp", ".sv", ".vlt"})) {
-    EXPECT_TRUE(read(file).starts_with("// SPDX-License-Identifier: Apache-2.0\n")) << name(file);
+    EXPECT_TRUE(read(file).starts_with("// SPDX-License-Identifier: Apache-2.0\n")) << name_of(file);
   }
 }
 
@@ -81,7 +36,7 @@ TEST(Tidy, FilesStayShort) {
   constexpr std::ptrdiff_t kMostLines = 450;
   for (const fs::path& file : files({".hpp", ".cpp", ".sv"})) {
     const std::string text = read(file);
-    EXPECT_LE(std::count(text.begin(), text.end(), '\n'), kMostLines) << name(file);
+    EXPECT_LE(std::count(text.begin(), text.end(), '\n'), kMostLines) << name_of(file);
   }
 }
 
@@ -98,7 +53,7 @@ TEST(Tidy, NoLinkInTheDocumentsIsDead) {
   for (const fs::path& file : files({".md"})) {
     for (const std::string& target : matches(read(file), link)) {
       if (target.starts_with("http")) continue;
-      EXPECT_TRUE(fs::exists(file.parent_path() / target)) << name(file) << " links to " << target;
+      EXPECT_TRUE(fs::exists(file.parent_path() / target)) << name_of(file) << " links to " << target;
     }
   }
 }
@@ -114,11 +69,11 @@ TEST(Tidy, WhatTheDocumentsNameExists) {
   for (const fs::path& file : files({".md"})) {
     const std::string text = read(file);
     for (const std::string& target : matches(text, path)) {
-      EXPECT_TRUE(fs::exists(kRoot / target)) << name(file) << " names " << target;
+      EXPECT_TRUE(fs::exists(kRoot / target)) << name_of(file) << " names " << target;
     }
     for (const std::string& word : matches(text, identifier)) {
       const std::string last = matches(word, last_part).at(0);
-      EXPECT_NE(code.find(last), std::string::npos) << name(file) << " names " << word;
+      EXPECT_NE(code.find(last), std::string::npos) << name_of(file) << " names " << word;
     }
   }
 }
@@ -126,7 +81,7 @@ TEST(Tidy, WhatTheDocumentsNameExists) {
 TEST(Tidy, GlossaryWordsExistInTheCode) {
   std::string code;
   for (const fs::path& file : files({".hpp", ".cpp", ".sv"})) {
-    if (!name(file).starts_with("tests/")) code += read(file);
+    if (!name_of(file).starts_with("tests/")) code += read(file);
   }
   const std::vector<std::string> words =
       matches(read(kRoot / "docs/GLOSSARY.md"), std::regex(R"((?:^|\n)\| \*\*(\w+)\*\*)"));
@@ -139,7 +94,7 @@ TEST(Tidy, GlossaryWordsExistInTheCode) {
 TEST(Tidy, RequirementsPointAtTestsThatExist) {
   std::string tests;
   for (const fs::path& file : files({".cpp"})) {
-    if (name(file).starts_with("tests/")) tests += read(file);
+    if (name_of(file).starts_with("tests/")) tests += read(file);
   }
   const std::vector<std::string> named = matches(read(kRoot / "docs/REQUIREMENTS.md"), std::regex(R"(`\w+\.(\w+)`)"));
   EXPECT_GT(named.size(), 20U);
@@ -151,9 +106,9 @@ TEST(Tidy, RequirementsPointAtTestsThatExist) {
 TEST(Tidy, NothingIsLeftForLater) {
   const std::string later = std::string("TO") + "DO|FIX" + "ME|\\bXX" + "X\\b|GTEST" + "_SKIP";
   for (const fs::path& file : files({".hpp", ".cpp", ".sv", ".md"})) {
-    EXPECT_TRUE(matches(read(file), std::regex("(" + later + ")")).empty()) << name(file);
+    EXPECT_TRUE(matches(read(file), std::regex("(" + later + ")")).empty()) << name_of(file);
   }
 }
 
 }  // namespace
-}  // namespace sluice
+}  // namespace sluice::tidy

@@ -9,9 +9,7 @@
 
 namespace sluice {
 
-/// All kinds of engines that this program knows, but for those that are made of others.
-[[nodiscard]] EngineRegistry make_plain_registry();
-/// All kinds of engines that this program knows.
+/// All kinds of engines that a program can choose from: make_plain_registry(), and "auto" by what was measured.
 [[nodiscard]] EngineRegistry make_engine_registry();
 
 /// The first of these engines that works, with the pool's memory opened to it. Registry and memory outlive it.

@@ -1,18 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "sluice/bench/auto_factory.hpp"
+#include "sluice/compose/auto_factory.hpp"
 
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
-#include <fstream>
-#include <sstream>
 
-#include "sluice/bench/results.hpp"
 #include "sluice/compose/offload_engine.hpp"
 
-namespace sluice {
+namespace sluice::inline compose {
 namespace {
 
 struct AutoOptions {
@@ -40,7 +35,7 @@ Error wrong(const EngineName& name, const std::string& why) {
 }
 
 /// What the file says where the options are silent.
-Result<AutoOptions> complete(const EngineName& name, AutoOptions options) {
+Result<AutoOptions> complete(const EngineName& name, AutoOptions options, const AdviceReader& advice_in) {
   const bool lengths = options.above > ByteCount(0);
   if (lengths && options.below == ByteCount(0)) options.below = options.above;
   if (options.from.empty()) {
@@ -48,30 +43,27 @@ Result<AutoOptions> complete(const EngineName& name, AutoOptions options) {
     return wrong(
         name, "give from=FILE, which `sluice bench micro offload --json FILE` writes, or engine=NAME and above=SIZE");
   }
-  std::ifstream in(options.from);
-  std::stringstream text;
-  text << in.rdbuf();
-  if (!in) return wrong(name, fmt::format("cannot read {}: {}", options.from, std::strerror(errno)));
-  const auto results = bench::results_from_json(text.str(), options.from);
-  if (!results) return wrong(name, results.error().message);
-  const auto found = std::find_if(results->advice.begin(), results->advice.end(), [&](const bench::Routing& each) {
+  const auto advice = advice_in(options.from);
+  if (!advice) return wrong(name, advice.error().message);
+  const auto found = std::find_if(advice->begin(), advice->end(), [&](const OffloadAdvice& each) {
     return options.engine.empty() || each.engine == options.engine;
   });
-  if (found == results->advice.end()) {
+  if (found == advice->end()) {
     return wrong(name, fmt::format("{} has no advice{}: measure it with `sluice bench micro offload`", options.from,
                                    options.engine.empty() ? "" : " for engine " + options.engine));
   }
   options.engine = found->engine;
   if (!lengths) {
-    options.below = found->below;
-    options.above = found->above;
+    options.below = found->lengths.below;
+    options.above = found->lengths.above;
   }
   return options;
 }
 
 class AutoFactory final : public EngineFactory {
  public:
-  explicit AutoFactory(EngineRegistry registry) : registry_(std::move(registry)) {}
+  AutoFactory(EngineRegistry registry, AdviceReader advice_in)
+      : registry_(std::move(registry)), advice_in_(std::move(advice_in)) {}
 
   [[nodiscard]] std::string kind() const override { return "auto"; }
   [[nodiscard]] std::vector<EngineOffer> offers() override {
@@ -107,11 +99,11 @@ class AutoFactory final : public EngineFactory {
     EngineName name;
     OffloadLengths lengths;
   };
-  [[nodiscard]] static Result<Chosen> engine_of(const EngineName& name) {
+  [[nodiscard]] Result<Chosen> engine_of(const EngineName& name) const {
     if (!name.device.empty()) return wrong(name, fmt::format("auto has no device '{}'; give KEY=VALUE", name.device));
     AutoOptions options;
     if (auto read = option_set(options).read(name); !read) return read.error();
-    auto completed = complete(name, std::move(options));
+    auto completed = complete(name, std::move(options), advice_in_);
     if (!completed) return completed.error();
     auto engine = EngineName::parse(completed->engine);
     if (!engine) return engine.error();
@@ -119,12 +111,13 @@ class AutoFactory final : public EngineFactory {
   }
 
   EngineRegistry registry_;
+  AdviceReader advice_in_;
 };
 
 }  // namespace
 
-std::unique_ptr<EngineFactory> make_auto_factory(EngineRegistry registry) {
-  return std::make_unique<AutoFactory>(std::move(registry));
+std::unique_ptr<EngineFactory> make_auto_factory(EngineRegistry registry, AdviceReader advice_in) {
+  return std::make_unique<AutoFactory>(std::move(registry), std::move(advice_in));
 }
 
-}  // namespace sluice
+}  // namespace sluice::inline compose
