@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Builds each mutant of the memory manager (tests/world/mutations/*.patch) and lets the world find it.
+"""Builds each mutant, one change in one source file, and runs the test that must see it.
 
-usage: mutants.py SOURCE_DIR BUILD_DIR [--seconds S] [NAME...]
+usage: mutants.py SOURCE_DIR BUILD_DIR [--folder FOLDER] [--seconds S] [NAME...]
 
-A mutant is one change in one source file. Its object is compiled as the build compiles that file and linked before the
-library, so that it takes the place of the original. Exit code 1: a mutant was not caught, or a patch does not fit any more.
+Mutants are patches in tests/world/mutations, which the world finds, and in tests/mutations, whose first line says what finds them:
+`# caught by: PROGRAM [ARGUMENT...]`. The mutant's object is compiled as the build compiles that file and linked before the libraries, so
+that it takes the place of the original. Exit code 1: a mutant was not caught in time, or a patch does not fit any more.
 """
 import argparse
 import concurrent.futures
@@ -25,39 +26,56 @@ def commands_of(build):
         return {entry["file"]: shlex.split(entry["command"]) for entry in json.load(file)}
 
 
-def link_command(build):
-    """How ninja links the world."""
-    lines = subprocess.run(["ninja", "-C", str(build), "-t", "commands", "tests/world"], check=True,
+def link_command(build, program):
+    """How ninja links a test program."""
+    lines = subprocess.run(["ninja", "-C", str(build), "-t", "commands", f"tests/{program}"], check=True,
                            capture_output=True, text=True).stdout.splitlines()
-    link = [part.strip() for part in lines[-1].split("&&") if " -o tests/world " in part]
-    return shlex.split(link[0])
+    link = [part.strip() for line in lines for part in line.split("&&") if f" -o tests/{program} " in part]
+    return shlex.split(link[-1])
 
 
-def try_mutant(patch, source, build, commands, link, seconds):
+def finder_of(patch, seconds):
+    """The program that finds a mutant, its arguments, and how long that may take in seconds."""
+    first = patch.read_text(encoding="utf-8").splitlines()[0]
+    if first.startswith("# caught by: "):
+        program, *arguments = shlex.split(first.removeprefix("# caught by: "))
+        return program, arguments, 60
+    return "world", ["--seconds", str(seconds), "--shrink", "0"], seconds + 60
+
+
+def try_mutant(patch, source, build, commands, seconds):
     """None: caught. Else what went wrong."""
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         target = re.search(r"^\+\+\+ b/(\S+)$", patch.read_text(encoding="utf-8"), re.MULTILINE).group(1)
-        shutil.copytree(source / "host", folder / "host")
+        room = "/".join(target.split("/")[:2])
+        shutil.copytree(source / room, folder / room)
         # Outside of any repository git applies a patch to plain files.
         environment = dict(os.environ, GIT_CEILING_DIRECTORIES=str(folder.parent))
         applied = subprocess.run(["git", "apply", str(patch)], cwd=folder, env=environment, capture_output=True, text=True)
         if applied.returncode != 0:
             return f"the patch does not fit: {applied.stderr.strip()}"
-        compiler = [word.replace(f"{source}/host/", f"{folder}/host/") for word in commands[str(source / target)]]
+        compiler = [word.replace(f"{source}/{room}", f"{folder}/{room}") for word in commands[str(source / target)]]
         compiler = compiler[: compiler.index("-o")] + ["-O1", "-g0", "-o", "mutant.o", "-c", str(folder / target)]
         compiled = subprocess.run(compiler, cwd=folder, capture_output=True, text=True)
         if compiled.returncode != 0:
             return f"it does not compile: {compiled.stderr.strip()[:2000]}"
+        program, arguments, limit = finder_of(patch, seconds)
+        link = link_command(build, program)
         place = link.index("-o")
         # Before everything else: the library's own object of that name is not needed any more then.
-        linker = link[:place] + [str(folder / "mutant.o"), "-o", str(folder / "world")] + link[place + 2:]
+        linker = link[:place] + [str(folder / "mutant.o"), "-o", str(folder / program)] + link[place + 2:]
         linked = subprocess.run(linker, cwd=build, capture_output=True, text=True)
         if linked.returncode != 0:
             return f"it does not link: {linked.stderr.strip()[:2000]}"
-        told = subprocess.run([str(folder / "world"), "--seconds", str(seconds), "--shrink", "0"], capture_output=True, text=True)
-        if told.returncode == 0:
-            return f"not caught: {told.stdout.strip().splitlines()[-1]}"
+        try:
+            said = subprocess.run([str(folder / program), *arguments], cwd=folder, capture_output=True, text=True, timeout=limit)
+        except subprocess.TimeoutExpired:
+            return f"{program} hangs instead of failing: no end within {limit} s"
+        if said.returncode == 0:
+            return f"not caught: {said.stdout.strip().splitlines()[-1]}"
+        if "0 tests from 0 test suites ran" in said.stdout:
+            return f"{program} has no such test: {' '.join(arguments)}"
         return None
 
 
@@ -66,20 +84,21 @@ def main():
     parser.add_argument("source", type=pathlib.Path)
     parser.add_argument("build", type=pathlib.Path)
     parser.add_argument("--seconds", type=float, default=20, help="so long a mutant may live")
+    parser.add_argument("--folder", help="only the mutants of this folder, such as tests/mutations")
     parser.add_argument("names", nargs="*")
     options = parser.parse_args()
     source = options.source.resolve()
     build = options.build.resolve()
-    patches = sorted((source / "tests/world/mutations").glob("*.patch"))
+    folders = [options.folder] if options.folder else ["tests/world/mutations", "tests/mutations"]
+    patches = sorted(patch for folder in folders for patch in (source / folder).glob("*.patch"))
     if options.names:
         patches = [patch for patch in patches if patch.stem in options.names]
     if not patches:
         sys.exit("mutants.py: there are no patches of these names")
     commands = commands_of(build)
-    link = link_command(build)
     missed = 0
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        tries = {pool.submit(try_mutant, patch, source, build, commands, link, options.seconds): patch for patch in patches}
+        tries = {pool.submit(try_mutant, patch, source, build, commands, options.seconds): patch for patch in patches}
         for done in concurrent.futures.as_completed(tries):
             problem = done.result()
             print(f"{tries[done].stem}: {problem or 'caught'}", flush=True)
