@@ -5,14 +5,34 @@
 
 #include <algorithm>
 #include <array>
+#include <exception>
 
+#include "checked_engine.hpp"
 #include "sluice/engine/job_slots.hpp"
 #include "sluice/engine/windows.hpp"
 
 namespace sluice::inline compose {
+namespace {
+
+Result<std::unique_ptr<Engine>> make(const EngineCandidate& candidate) {
+  const auto refuse = [](const char* what) {
+    return Error{DriverErrc::EngineFailed, fmt::format("making it threw: {}", what)};
+  };
+  try {
+    auto made = candidate.make();
+    if (made && *made == nullptr) return Error{DriverErrc::EngineFailed, "making it gave no engine"};
+    return made;
+  } catch (const std::exception& error) {
+    return refuse(error.what());
+  } catch (...) {
+    return refuse("something unknown");
+  }
+}
+
+}  // namespace
 
 FailoverEngine::FailoverEngine(std::vector<EngineCandidate> candidates, FailoverOptions options)
-    : candidates_(std::move(candidates)), options_(std::move(options)) {}
+    : candidates_(std::move(candidates)), options_(std::move(options)), events_(options_.stall_timeout / 4) {}
 
 Result<std::unique_ptr<FailoverEngine>> FailoverEngine::create(std::vector<EngineCandidate> candidates,
                                                                const FailoverOptions& options) {
@@ -21,175 +41,159 @@ Result<std::unique_ptr<FailoverEngine>> FailoverEngine::create(std::vector<Engin
   }
   std::unique_ptr<FailoverEngine> self(new FailoverEngine(std::move(candidates), options));
   if (auto started = self->start_next({}, {}); !started) return started.error();
-  const auto jobs = static_cast<std::uint32_t>(self->capabilities_.max_jobs_in_flight);
-  self->slots_ = std::make_unique<JobSlots>(jobs);
-  self->in_flight_.resize(jobs);
   return self;
 }
 
 FailoverEngine::~FailoverEngine() = default;
 
-/// Makes the next engine that can be made. `from` and `reason`: who was given up and why, if somebody was.
-Result<void> FailoverEngine::start_next(const std::string& from, const std::string& reason) {
-  std::string left = from;
-  std::string why = reason;
-  const auto tell = [&](const std::string& to) {
-    failovers_.push_back({left, to, why});
-    if (options_.on_failover) options_.on_failover(failovers_.back());
-  };
-  std::optional<Error> last;
-  while (next_candidate_ < candidates_.size()) {
-    const EngineCandidate& candidate = candidates_[next_candidate_++];
-    auto made = candidate.make();
-    if (!left.empty()) tell(candidate.name);
-    if (made) {
-      const std::chrono::nanoseconds time = engines_.empty() ? (*made)->now() : now();
-      if (!engines_.empty()) given_up_progress_ = progress();
-      engines_.push_back(std::move(*made));
-      clock_offset_ = time - current().now();
-      const std::size_t jobs =
-          slots_ == nullptr ? current().capabilities().max_jobs_in_flight : capabilities_.max_jobs_in_flight;
-      capabilities_ = current().capabilities();
-      capabilities_.max_jobs_in_flight = jobs;
-      capabilities_.concurrent_calls = false;
-      name_ = candidate.name;
-      return {};
-    }
-    left = candidate.name;
-    why = made.error().message;
-    last = made.error();
-  }
-  if (!left.empty()) tell("");
-  return last ? *last : Error{DriverErrc::EngineFailed, why};
+void FailoverEngine::report(const std::string& from, const std::string& to, const std::string& why) {
+  failovers_.push_back({from, to, why});
+  if (options_.on_failover) options_.on_failover(failovers_.back());
 }
 
-std::chrono::nanoseconds FailoverEngine::now() const { return engines_.back()->now() + clock_offset_; }
+/// Makes the next engine that can be made. `from` and `why`: who was given up and why, if somebody was.
+Result<void> FailoverEngine::start_next(std::string from, std::string why) {
+  Error last{DriverErrc::EngineFailed, why};
+  while (next_candidate_ < candidates_.size()) {
+    const EngineCandidate& candidate = candidates_[next_candidate_++];
+    auto made = make(candidate);
+    if (!from.empty()) report(from, candidate.name, why);
+    if (made) {
+      adopt(candidate, std::move(*made));
+      return {};
+    }
+    last = made.error();
+    from = candidate.name;
+    why = last.message;
+  }
+  if (!from.empty()) report(from, "", why);
+  return last;
+}
+
+void FailoverEngine::adopt(const EngineCandidate& candidate, std::unique_ptr<Engine> engine) {
+  const bool first = engines_.empty();
+  const std::chrono::nanoseconds time = first ? std::chrono::nanoseconds(0) : now();
+  if (!first) {
+    given_up_progress_ = progress() + 1;  // that one takes over is progress, too
+    events_.leave(engines_.back()->completion_fd());
+  }
+  engines_.push_back(std::make_unique<CheckedEngine>(std::move(engine), options_.stall_timeout));
+  CheckedEngine& next = *engines_.back();
+  if (first) {
+    slots_ = std::make_unique<JobSlots>(next.max_jobs());
+    inner_ids_.resize(next.max_jobs());
+    finished_.resize(next.max_jobs());
+  } else {
+    clock_offset_ = time - next.now();
+  }
+  capabilities_ = next.capabilities();
+  capabilities_.max_jobs_in_flight = slots_->capacity();
+  capabilities_.concurrent_calls = false;
+  name_ = candidate.name;
+  follows_ = events_.follow(next.completion_fd());
+}
+
+std::chrono::nanoseconds FailoverEngine::now() const {
+  last_now_ = std::max(last_now_, engines_.back()->now() + clock_offset_);
+  return last_now_;
+}
+
+Engine& FailoverEngine::current() { return engines_.back()->engine(); }
+
+std::uint64_t FailoverEngine::progress() { return given_up_progress_ + engines_.back()->progress(); }
+
+bool FailoverEngine::reaches(MemorySpan memory) const { return engines_.back()->reaches(memory); }
+
+int FailoverEngine::completion_fd() const noexcept {
+  return follows_ && engines_.back()->completion_fd() >= 0 ? events_.fd() : -1;
+}
 
 Result<std::size_t> FailoverEngine::submit(std::span<const ScrubJob> jobs, std::span<JobId> ids) {
-  if (!fault_ && current().fault()) collect();  // the next one takes these
-  if (fault_) return *fault_;
   if (auto room = check_room(jobs, ids); !room) return room.error();
-  const std::size_t count = std::min<std::size_t>(jobs.size(), slots_->free_count());
-  if (count == 0) {
-    return Error{DriverErrc::Busy,
-                 fmt::format("all {} jobs are in use: collect completions first", slots_->capacity())};
-  }
-  given_.assign(jobs.begin(), jobs.begin() + static_cast<std::ptrdiff_t>(count));
-  inner_ids_.resize(count);
-  for (std::size_t index = 0; index < count; ++index) {
-    ids[index] = slots_->take(jobs[index]);
-    given_[index].cookie = ids[index].slot;
-  }
-  if (slots_->held_count() == count + finished_.size()) last_end_ = now();  // nothing else was in flight
-  const auto accepted = current().submit(given_, inner_ids_);
-  const std::size_t taken = accepted ? *accepted : 0;
-  for (std::size_t index = 0; index < count; ++index) {
-    if (index < taken) {
-      in_flight_[ids[index].slot] = {inner_ids_[index], ended_[static_cast<std::size_t>(jobs[index].urgency)]};
-    } else {
-      slots_->give_back(ids[index].slot);
+  leave_failed();
+  while (!fault_) {
+    const std::size_t count = std::min<std::size_t>(jobs.size(), slots_->free_count());
+    if (count == 0) {
+      tell();
+      return Error{DriverErrc::Busy,
+                   fmt::format("all {} jobs are in use: collect completions first", slots_->capacity())};
     }
+    given_.assign(jobs.begin(), jobs.begin() + static_cast<std::ptrdiff_t>(count));
+    names_.resize(count);
+    for (std::size_t index = 0; index < count; ++index) {
+      ids[index] = slots_->take(jobs[index]);
+      given_[index].cookie = ids[index].slot;
+    }
+    const auto accepted = engines_.back()->submit(given_, names_);
+    const std::size_t taken = accepted ? *accepted : 0;
+    for (std::size_t index = 0; index < taken; ++index) inner_ids_[ids[index].slot] = names_[index];
+    for (std::size_t index = count; index > taken; --index) slots_->give_back(ids[index - 1].slot);
+    if (accepted || !engines_.back()->fault()) {
+      tell();
+      return accepted;
+    }
+    leave_failed();  // and the next one takes these
   }
-  if (!accepted) return accepted.error();
-  return taken;
+  return *fault_;
 }
 
 CancelResult FailoverEngine::cancel(JobId id) {
   if (!slots_->holds(id)) return slots_->knows(id) ? CancelResult::AlreadyFinished : CancelResult::UnknownJob;
-  InFlight& flight = in_flight_[id.slot];
-  if (flight.finished) return CancelResult::AlreadyFinished;
-  flight.cancelled = true;
-  return current().cancel(flight.inner);
+  if (finished_[id.slot]) return CancelResult::AlreadyFinished;
+  const CancelResult result = engines_.back()->cancel(inner_ids_[id.slot]);
+  tell();
+  return result;
 }
 
 std::size_t FailoverEngine::poll(std::span<Completion> out) {
-  if (!fault_) {
-    collect();
-    if (!fault_) watch();
-  }
+  events_.looked();
+  collect();
+  leave_failed();
   std::size_t count = 0;
-  while (count < out.size() && !finished_.empty()) {
-    out[count++] = finished_.front();
-    slots_->give_back(finished_.front().id.slot);
-    finished_.pop_front();
+  while (count < out.size() && !completions_.empty()) {
+    out[count] = completions_.front();
+    completions_.pop_front();
+    finished_[out[count].id.slot] = false;
+    slots_->give_back(out[count].id.slot);
+    ++count;
   }
+  tell();
   return count;
 }
 
 void FailoverEngine::collect() {
   std::array<Completion, 32> some;
   for (std::size_t got = some.size(); got == some.size();) {
-    got = current().poll(some);
-    for (const Completion& completion : std::span(some).first(got)) {
-      if (const std::string why = impossible(completion); !why.empty()) {
-        give_up(FailureCause::EngineFault, why);
-        return;
-      }
+    got = engines_.back()->poll(some);
+    for (Completion completion : std::span(some).first(got)) {
       const auto slot = static_cast<std::uint32_t>(completion.cookie);
-      Completion ours = completion;
-      ours.id = slots_->id(slot);
-      ours.cookie = slots_->job(slot).cookie;
-      in_flight_[slot].finished = true;
-      ++ended_[static_cast<std::size_t>(slots_->job(slot).urgency)];
-      last_end_ = now();
-      finished_.push_back(ours);
+      completion.id = slots_->id(slot);
+      completion.cookie = slots_->job(slot).cookie;
+      finished_[slot] = true;
+      completions_.push_back(completion);
     }
   }
-  if (const auto fault = current().fault()) give_up(FailureCause::EngineFault, fault->message);
 }
 
-std::string FailoverEngine::impossible(const Completion& completion) const {
-  const bool known =
-      completion.cookie < slots_->capacity() && slots_->held(static_cast<std::uint32_t>(completion.cookie));
-  if (!known) return fmt::format("it completed a job that it does not have (cookie {})", completion.cookie);
-  const auto slot = static_cast<std::uint32_t>(completion.cookie);
-  const InFlight& flight = in_flight_[slot];
-  if (flight.finished || flight.inner != completion.id) return "it completed a job twice";
-  const ByteCount length = length_of(slots_->job(slot).memory);
-  const bool whole = completion.bytes_zeroed == length;
-  const bool failed = completion.outcome == Outcome::Failed;
-  if (completion.bytes_zeroed > length || (completion.outcome == Outcome::Zeroed && !whole) ||
-      failed == (completion.cause == FailureCause::None)) {
-    return fmt::format("it says {} with {} of {} bytes and cause {}", to_string(completion.outcome),
-                       completion.bytes_zeroed.value(), length.value(), to_string(completion.cause));
-  }
-  if (completion.outcome == Outcome::Cancelled && !flight.cancelled) return "it cancelled a job that nobody cancelled";
-  return {};
-}
-
-/// Notices an engine that has stopped, and jobs that it has lost: those that many later ones of their urgency overtook.
-void FailoverEngine::watch() {
-  if (slots_->held_count() == finished_.size()) return;
-  const std::chrono::nanoseconds time = now();
-  if (time - last_end_ >= options_.stall_timeout) {
-    give_up(FailureCause::Timeout,
-            fmt::format("it has ended no job for {} ms with {} in flight", (time - last_end_).count() / 1'000'000,
-                        slots_->held_count() - finished_.size()));
-    return;
-  }
-  if (time - last_look_ < options_.stall_timeout / 16) return;
-  last_look_ = time;
-  const std::uint64_t too_many = 4ULL * slots_->capacity();  // engines may reorder what they hold at once
-  for (std::uint32_t slot = 0; slot < slots_->capacity(); ++slot) {
-    if (!slots_->held(slot) || in_flight_[slot].finished) continue;
-    const std::uint64_t later = ended_[static_cast<std::size_t>(slots_->job(slot).urgency)] - in_flight_[slot].before;
-    if (later <= too_many) continue;
-    give_up(FailureCause::EngineFault, fmt::format("it has lost a job: {} others of its urgency ended since", later));
-    return;
+/// Ends what an engine that has failed has in flight, and goes on to the next.
+void FailoverEngine::leave_failed() {
+  while (!fault_) {
+    const auto failed = engines_.back()->fault();
+    if (!failed) return;
+    while (!engines_.back()->idle()) collect();
+    if (start_next(name_, failed->message)) continue;
+    fault_ = Error{DriverErrc::EngineFailed, fmt::format("no engine is left: {}; the memory in flight must stay "
+                                                         "quarantined",
+                                                         failed->message)};
   }
 }
 
-/// What the engine has in flight fails: it may still write there.
-void FailoverEngine::give_up(FailureCause cause, const std::string& reason) {
-  for (std::uint32_t slot = 0; slot < slots_->capacity(); ++slot) {
-    if (!slots_->held(slot) || in_flight_[slot].finished) continue;
-    in_flight_[slot].finished = true;
-    finished_.push_back({slots_->id(slot), slots_->job(slot).cookie, Outcome::Failed, cause, ByteCount(0)});
-  }
-  if (auto next = start_next(name_, reason); !next) {
-    fault_ = Error{DriverErrc::EngineFailed,
-                   fmt::format("no engine is left: {}; the memory in flight must stay quarantined", reason)};
-  }
+/// Whoever sleeps on the descriptor must also wake up for what was collected already, for an engine that throws, and
+/// for one that wants to be polled.
+void FailoverEngine::tell() {
+  if (engines_.back()->given_up()) events_.leave(engines_.back()->completion_fd());
+  const bool polled = completion_fd() < 0 && slots_->held_count() > 0;
+  events_.set_readable(polled || !completions_.empty() || engines_.back()->has_own_news());
 }
 
 }  // namespace sluice::inline compose

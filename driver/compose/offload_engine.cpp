@@ -5,11 +5,15 @@
 
 #include <algorithm>
 
+#include "checked_engine.hpp"
+#include "sluice/engine/windows.hpp"
+
 namespace sluice::inline compose {
 
 Result<std::unique_ptr<OffloadEngine>> OffloadEngine::create(std::unique_ptr<Engine> cpu,
                                                              std::unique_ptr<Engine> engine,
-                                                             const OffloadLengths& lengths) {
+                                                             const OffloadLengths& lengths,
+                                                             std::chrono::nanoseconds stall_timeout) {
   if (lengths.above < lengths.below) {
     return Error{
         DriverErrc::InvalidArgument,
@@ -17,40 +21,50 @@ Result<std::unique_ptr<OffloadEngine>> OffloadEngine::create(std::unique_ptr<Eng
                     "than the first",
                     lengths.below.value(), lengths.above.value())};
   }
-  return std::unique_ptr<OffloadEngine>(new OffloadEngine(std::move(cpu), std::move(engine), lengths));
+  return std::unique_ptr<OffloadEngine>(
+      new OffloadEngine(std::make_unique<CheckedEngine>(std::move(cpu), stall_timeout),
+                        std::make_unique<CheckedEngine>(std::move(engine), stall_timeout), lengths, stall_timeout));
 }
 
-OffloadEngine::OffloadEngine(std::unique_ptr<Engine> cpu, std::unique_ptr<Engine> engine, const OffloadLengths& lengths)
-    : sides_{std::move(cpu), std::move(engine)}, lengths_(lengths) {
+OffloadEngine::OffloadEngine(std::unique_ptr<CheckedEngine> cpu, std::unique_ptr<CheckedEngine> engine,
+                             const OffloadLengths& lengths, std::chrono::nanoseconds stall_timeout)
+    : sides_{std::move(cpu), std::move(engine)}, lengths_(lengths), events_(stall_timeout / 4) {
   const EngineCapabilities& one = sides_[0]->capabilities();
   const EngineCapabilities& other = sides_[1]->capabilities();
   capabilities_ = {fmt::format("auto({} below {} B, {} above {} B)", one.name, lengths.below.value(), other.name,
                                lengths.above.value()),
-                   std::min(one.max_jobs_in_flight, other.max_jobs_in_flight),
+                   std::min(sides_[0]->max_jobs(), sides_[1]->max_jobs()),
                    std::min(one.max_job_length, other.max_job_length),
                    false,
                    0.0,
-                   one.verifies && other.verifies};
+                   one.verifies && other.verifies,
+                   std::max(one.parallel_jobs, other.parallel_jobs)};
+  follows_ = events_.follow(sides_[0]->completion_fd()) && events_.follow(sides_[1]->completion_fd());
 }
 
+OffloadEngine::~OffloadEngine() = default;
+
+/// Where a job of this length goes. A side that has failed is not asked for more.
 bool OffloadEngine::offloads(ByteCount length) const {
-  if (length < lengths_.below) return false;
-  if (length > lengths_.above) return true;
-  return offloads_;
+  const bool wanted = length > lengths_.above || (length >= lengths_.below && offloads_);
+  return sides_[wanted ? 1 : 0]->fault() ? !wanted : wanted;
 }
 
 /// A run of jobs that go the same way at a time; a side that takes less than all ends it.
 Result<std::size_t> OffloadEngine::submit(std::span<const ScrubJob> jobs, std::span<JobId> ids) {
-  if (jobs.empty() || ids.size() < jobs.size()) return sides_[0]->submit(jobs, ids);  // which says what is wrong
+  if (auto room = check_room(jobs, ids); !room) return room.error();
   std::size_t accepted = 0;
   while (accepted < jobs.size()) {
     const bool before = offloads_;
     offloads_ = offloads(length_of(jobs[accepted].memory));
     std::size_t end = accepted + 1;
     while (end < jobs.size() && offloads(length_of(jobs[end].memory)) == offloads_) ++end;
-    auto taken = sides_[offloads_ ? 1 : 0]->submit(jobs.subspan(accepted, end - accepted), ids.subspan(accepted));
+    CheckedEngine& side = *sides_[offloads_ ? 1 : 0];
+    const auto taken = side.submit(jobs.subspan(accepted, end - accepted), ids.subspan(accepted));
     if (!taken) {
       offloads_ = before;
+      if (side.fault() && !fault()) continue;  // the other side takes these
+      tell();
       if (accepted > 0) return accepted;
       return taken;
     }
@@ -58,12 +72,18 @@ Result<std::size_t> OffloadEngine::submit(std::span<const ScrubJob> jobs, std::s
     accepted += *taken;
     if (accepted < end) break;
   }
+  tell();
   return accepted;
 }
 
-CancelResult OffloadEngine::cancel(JobId id) { return sides_[id.slot % 2]->cancel({id.slot / 2, id.generation}); }
+CancelResult OffloadEngine::cancel(JobId id) {
+  const CancelResult result = sides_[id.slot % 2]->cancel({id.slot / 2, id.generation});
+  tell();
+  return result;
+}
 
 std::size_t OffloadEngine::poll(std::span<Completion> out) {
+  events_.looked();
   // In turn: one that fills `out` each time must not keep the other from its work.
   polled_first_ = !polled_first_;
   std::size_t count = 0;
@@ -72,14 +92,31 @@ std::size_t OffloadEngine::poll(std::span<Completion> out) {
     for (Completion& completion : out.subspan(count, got)) completion.id = outer(completion.id, offloaded);
     count += got;
   }
+  tell();
   return count;
 }
 
+std::uint64_t OffloadEngine::progress() { return sides_[0]->progress() + sides_[1]->progress(); }
+
+bool OffloadEngine::reaches(MemorySpan memory) const {
+  const auto would_refuse = [&](const auto& side) { return !side->reaches(memory) && !side->fault(); };
+  return std::none_of(std::begin(sides_), std::end(sides_), would_refuse) && !fault();
+}
+
+std::chrono::nanoseconds OffloadEngine::now() const { return sides_[0]->now(); }
+
 std::optional<Error> OffloadEngine::fault() const {
+  auto of_cpu = sides_[0]->fault();
+  return of_cpu && sides_[1]->fault() ? of_cpu : std::nullopt;
+}
+
+void OffloadEngine::tell() {
+  bool news = false;
   for (const auto& side : sides_) {
-    if (auto fault = side->fault()) return fault;
+    news = news || side->has_own_news();
+    if (side->given_up()) events_.leave(side->completion_fd());
   }
-  return std::nullopt;
+  events_.set_readable(news);
 }
 
 }  // namespace sluice::inline compose

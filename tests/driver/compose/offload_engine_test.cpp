@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "scripted_engine.hpp"
 #include "support/manual_engine.hpp"
 #include "support/memory.hpp"
 
@@ -97,10 +98,89 @@ TEST_F(OffloadEngineTest, BatchIsCutWhereTheSideChanges) {
   EXPECT_EQ(engine_->running().size(), 2U);
 }
 
-TEST_F(OffloadEngineTest, EngineThatBreaksDownIsAFault) {
+TEST_F(OffloadEngineTest, WhenOneSideFailsItsJobsGoToTheOther) {
+  for (const bool engine_fails : {true, false}) {
+    SetUp();
+    submit(4096);
+    submit(32'768);
+    ManualEngine& failing = engine_fails ? *engine_ : *cpu_;
+    ManualEngine& healthy = engine_fails ? *cpu_ : *engine_;
+    failing.break_down();
+    EXPECT_FALSE(both_->fault());
+    submit(4096);
+    submit(32'768);
+    EXPECT_EQ(healthy.running().size(), 3U);
+    std::array<Completion, 4> completions;
+    ASSERT_EQ(both_->poll(completions), 1U);
+    EXPECT_EQ(completions[0].outcome, Outcome::Failed);
+    EXPECT_EQ(completions[0].cookie, engine_fails ? 32'768U : 4096U);
+    healthy.end_all();
+    EXPECT_EQ(both_->poll(completions), 3U);
+    healthy.break_down();
+    EXPECT_TRUE(both_->fault());
+  }
+}
+
+/// Both sides scripted.
+class OffloadScript : public ::testing::Test {
+ protected:
+  OffloadScript() {
+    for (auto& side : sides_) side = new ScriptedEngine;  // the engine that is composed of them owns them
+    both_ = *OffloadEngine::create(std::unique_ptr<Engine>(sides_[0]), std::unique_ptr<Engine>(sides_[1]), kLengths,
+                                   std::chrono::seconds(8));
+  }
+  JobId submit(std::size_t length) {
+    const ScrubJob job{memory_.part(0, length), 0, Urgency::Background, length};
+    JobId id;
+    EXPECT_TRUE(both_->submit({&job, 1}, {&id, 1}));
+    return id;
+  }
+
+  Memory memory_{1 << 20};
+  ScriptedEngine* sides_[2];
+  std::unique_ptr<OffloadEngine> both_;
+};
+
+TEST_F(OffloadScript, ASideThatThrowsLiesOrStopsIsGivenUpAndTheOtherGoesOn) {
+  const int fd = both_->completion_fd();
+  ASSERT_GT(fd, 2);
+  submit(32'768);
+  sides_[1]->throws_in = "submit";
+  submit(32'768);
+  EXPECT_TRUE(is_readable(fd));
+  Completion completion;
+  for (int left = 2; left > 0; --left) {
+    EXPECT_TRUE(is_readable(fd));
+    ASSERT_EQ(both_->poll({&completion, 1}), 1U);
+    EXPECT_EQ(completion.outcome, Outcome::Failed);
+  }
+  EXPECT_FALSE(is_readable(fd));
+  submit(32'768);
+  EXPECT_EQ(sides_[0]->running.size(), 1U);
   EXPECT_FALSE(both_->fault());
-  engine_->break_down();
-  EXPECT_TRUE(both_->fault());
+}
+
+TEST_F(OffloadScript, ASideThatStopsIsGivenUpThoughTheOtherMakesProgress) {
+  submit(32'768);
+  std::array<Completion, 4> some;
+  std::size_t ended = 0;
+  for (int second = 0; second < 20; ++second) {
+    submit(4096);
+    sides_[0]->zero(0);
+    sides_[1]->time += std::chrono::seconds(1);
+    const std::size_t got = both_->poll(some);
+    for (const Completion& completion : std::span(some).first(got)) ended += completion.cookie == 32'768 ? 1 : 0;
+  }
+  EXPECT_EQ(ended, 1U);
+  EXPECT_FALSE(both_->fault());
+}
+
+TEST_F(OffloadScript, WithoutADescriptorOfBothItHasNone) {
+  auto* polled = new ScriptedEngine;
+  polled->has_descriptor = false;
+  const auto both =
+      *OffloadEngine::create(std::make_unique<ScriptedEngine>(), std::unique_ptr<Engine>(polled), kLengths);
+  EXPECT_EQ(both->completion_fd(), -1);
 }
 
 TEST(OffloadEngine, RefusesLengthsTheWrongWayRound) {

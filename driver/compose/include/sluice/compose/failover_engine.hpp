@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <array>
 #include <chrono>
 #include <deque>
 #include <functional>
@@ -10,12 +9,15 @@
 #include <vector>
 
 #include "sluice/engine/engine.hpp"
+#include "sluice/engine/event_source.hpp"
 
 namespace sluice::inline engine {
 class JobSlots;
 }  // namespace sluice::inline engine
 
 namespace sluice::inline compose {
+
+class CheckedEngine;
 
 /// An engine that could be used: made when its turn comes.
 struct EngineCandidate {
@@ -31,17 +33,17 @@ struct Failover {
 };
 
 struct FailoverOptions {
-  /// Nothing that is in flight has ended for so long, by the engine's own clock: it has stopped. The longest job must
-  /// take less.
+  /// An engine that has jobs, or refuses all of them as Busy, and makes no progress for so long by its own clock has
+  /// stopped. Time in which nobody polls counts little.
   std::chrono::nanoseconds stall_timeout{60'000'000'000};
   /// Called for each one as it happens, from within create(), submit() or poll().
   std::function<void(const Failover&)> on_failover;
 };
 
-/// The first engine of a list that works. Trusts none: one that says it has failed, loses a job, completes one twice or
-/// says what cannot be is given up, and the next takes over. What the old one had in flight fails, with no byte
-/// reported as zeroed, since it may still be written; the old engine is kept until the end, and given nothing more.
-/// One thread at a time.
+/// The first engine of a list that works. Trusts none: one that says it has failed, throws, makes no progress,
+/// completes a job twice or says what cannot be is given up, and the next takes over. What the old one had in flight
+/// fails, with no byte reported as zeroed, since it may still be written; the old engine is kept until the end, and
+/// asked nothing more. One thread at a time.
 class FailoverEngine final : public Engine {
  public:
   /// Errors: InvalidArgument without candidates, and the last one's error if none can be made.
@@ -54,51 +56,46 @@ class FailoverEngine final : public Engine {
   [[nodiscard]] Result<std::size_t> submit(std::span<const ScrubJob> jobs, std::span<JobId> ids) override;
   CancelResult cancel(JobId id) override;
   std::size_t poll(std::span<Completion> out) override;
-  [[nodiscard]] std::uint64_t progress() override { return given_up_progress_ + current().progress(); }
-  [[nodiscard]] bool reaches(MemorySpan memory) const override { return engines_.back()->reaches(memory); }
+  [[nodiscard]] std::uint64_t progress() override;
+  [[nodiscard]] bool reaches(MemorySpan memory) const override;
+  [[nodiscard]] int completion_fd() const noexcept override;
   /// Only when no engine is left.
   [[nodiscard]] std::optional<Error> fault() const override { return fault_; }
   /// Never goes back, though each engine may have a clock of its own.
   [[nodiscard]] std::chrono::nanoseconds now() const override;
 
   /// The engine in use.
-  [[nodiscard]] Engine& current() { return *engines_.back(); }
+  [[nodiscard]] Engine& current();
   [[nodiscard]] const std::vector<Failover>& failovers() const { return failovers_; }
 
  private:
-  struct InFlight {
-    JobId inner;               // what the engine in use calls it
-    std::uint64_t before = 0;  // jobs of its urgency that had ended when it was submitted
-    bool cancelled = false;
-    bool finished = false;  // waits to be collected
-  };
-
   FailoverEngine(std::vector<EngineCandidate> candidates, FailoverOptions options);
-  [[nodiscard]] Result<void> start_next(const std::string& from, const std::string& reason);
-  void give_up(FailureCause cause, const std::string& reason);
+  [[nodiscard]] Result<void> start_next(std::string from, std::string why);
+  void adopt(const EngineCandidate& candidate, std::unique_ptr<Engine> engine);
+  void report(const std::string& from, const std::string& to, const std::string& why);
   void collect();
-  /// Why this cannot be; empty: it can.
-  [[nodiscard]] std::string impossible(const Completion& completion) const;
-  void watch();
+  void leave_failed();
+  void tell();
 
   std::vector<EngineCandidate> candidates_;
   FailoverOptions options_;
   std::size_t next_candidate_ = 0;
   std::string name_;
-  std::vector<std::unique_ptr<Engine>> engines_;  // the last one is in use
+  std::vector<std::unique_ptr<CheckedEngine>> engines_;  // the last one is in use
   EngineCapabilities capabilities_;
   std::chrono::nanoseconds clock_offset_{0};
+  mutable std::chrono::nanoseconds last_now_ = std::chrono::nanoseconds::min();
   std::unique_ptr<JobSlots> slots_;
-  std::vector<InFlight> in_flight_;  // by slot
-  std::vector<ScrubJob> given_;      // by one submit()
-  std::vector<JobId> inner_ids_;
-  std::array<std::uint64_t, 2> ended_{};  // jobs of each urgency
-  std::chrono::nanoseconds last_end_{0};
-  std::chrono::nanoseconds last_look_{0};
+  std::vector<JobId> inner_ids_;  // by slot: what the engine in use calls it
+  std::vector<bool> finished_;    // by slot: waits to be collected
+  std::vector<ScrubJob> given_;   // by one submit()
+  std::vector<JobId> names_;
   std::uint64_t given_up_progress_ = 0;  // of the engines before this one
-  std::deque<Completion> finished_;
+  std::deque<Completion> completions_;
   std::vector<Failover> failovers_;
   std::optional<Error> fault_;
+  EventSource events_;
+  bool follows_ = false;  // the descriptor of the engine in use
 };
 
 }  // namespace sluice::inline compose

@@ -63,6 +63,7 @@ struct Completion {
   Outcome outcome = Outcome::Failed;
   FailureCause cause = FailureCause::None;
   /// An exact prefix of the job's memory: acknowledged by the memory, or what lies before the first byte that differs.
+  /// An engine that works on pieces of a job at once may have written behind it as well.
   ByteCount bytes_zeroed;
   /// Failed: so many bytes at the end of the job's memory have nothing to do with the failure. Nobody knows what is in
   /// them, and nothing writes them any more. 0, unless an engine knows better: all that follows the prefix is in doubt.
@@ -82,6 +83,7 @@ struct EngineCapabilities {
   bool concurrent_calls = false;  ///< All functions may be called from any thread at once.
   double clock_mhz = 0.0;         ///< Of a simulated engine, by which its now() counts; 0: now() is real time.
   bool verifies = false;          ///< Takes Verify and FillVerify; else such jobs are refused as InvalidArgument.
+  std::size_t parallel_jobs = 1;  ///< How many jobs it works on at once: a long one is done sooner in so many pieces.
 };
 
 [[nodiscard]] std::string to_string(Outcome outcome);
@@ -120,8 +122,10 @@ class Engine {
   /// Whether all of `memory` lies inside one of the engine's windows.
   [[nodiscard]] virtual bool reaches(MemorySpan memory) const = 0;
 
-  /// Readable when there are completions that somebody should look at; -1: poll instead. Those of background jobs may
-  /// wait, while more are under way, so that they come together.
+  /// Readable as long as there are completions to collect, or anything else for which poll() is needed; now and then
+  /// for nothing. Completions of background jobs may wait while more are under way, so that they come together: the
+  /// descriptor is readable at the latest when the last of them has ended. -1: poll instead. May become -1, and then
+  /// the descriptor from before stays readable while jobs are in flight.
   [[nodiscard]] virtual int completion_fd() const noexcept { return -1; }
 
   /// Why the engine accepts no more jobs, if it does not.

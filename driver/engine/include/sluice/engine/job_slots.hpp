@@ -13,7 +13,9 @@ namespace sluice::inline engine {
 /// collected, with the next generation; the slot that was free longest is taken first. Not thread-safe.
 class JobSlots {
  public:
-  explicit JobSlots(std::uint32_t capacity) : jobs_(capacity), generations_(capacity), held_(capacity) {
+  /// `used`: as if each slot had been used so often.
+  explicit JobSlots(std::uint32_t capacity, std::uint32_t used = 0)
+      : jobs_(capacity), generations_(capacity, used), held_(capacity) {
     free_.reserve(capacity);
     for (std::uint32_t slot = 0; slot < capacity; ++slot) free_.push_back(slot);
     free_count_ = capacity;
@@ -30,7 +32,10 @@ class JobSlots {
     --free_count_;
     jobs_[slot] = job;
     held_[slot] = true;
-    if (++generations_[slot] == 0) generations_[slot] = 1;
+    if (++generations_[slot] == 0) {
+      generations_[slot] = 1;
+      went_round_ = true;
+    }
     return {slot, generations_[slot]};
   }
 
@@ -48,7 +53,7 @@ class JobSlots {
   }
   /// Whether such a job was ever accepted.
   [[nodiscard]] bool knows(JobId id) const {
-    return id.slot < capacity() && id.generation != 0 && id.generation <= generations_[id.slot];
+    return id.slot < capacity() && id.generation != 0 && (went_round_ || id.generation <= generations_[id.slot]);
   }
   [[nodiscard]] bool held(std::uint32_t slot) const { return held_[slot]; }
 
@@ -56,6 +61,7 @@ class JobSlots {
   std::vector<ScrubJob> jobs_;
   std::vector<std::uint32_t> generations_;
   std::vector<bool> held_;
+  bool went_round_ = false;          // of some slot every generation may have been used
   std::vector<std::uint32_t> free_;  // a ring
   std::uint32_t free_head_ = 0;
   std::uint32_t free_count_ = 0;
