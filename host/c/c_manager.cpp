@@ -117,7 +117,9 @@ int sluice_manager_create(const sluice_memory* memory, sluice_engine* engine, sl
       if (!recovered) return fail(recovered.error());
       made = std::move(*recovered);
     } else {
-      made = std::make_unique<sluice::MemoryManager>(*memory->memory, *engine->engine, scrubs);
+      auto created = sluice::MemoryManager::create(*memory->memory, *engine->engine, scrubs);
+      if (!created) return fail(created.error());
+      made = std::move(*created);
     }
     *manager = new sluice_manager{engine->engine.get(), std::move(made)};
     return static_cast<int>(SLUICE_OK);

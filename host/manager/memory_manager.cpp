@@ -15,9 +15,6 @@ const std::byte* end_of(MemorySpan memory) { return memory.data() + memory.size(
 
 }  // namespace
 
-MemoryManager::MemoryManager(const BackingMemory& memory, Engine& engine, const ScrubberConfig& config)
-    : MemoryManager(memory, engine, config, nullptr) {}
-
 MemoryManager::MemoryManager(const BackingMemory& memory, Engine& engine, const ScrubberConfig& config, Ledger* ledger)
     : ledger_(ledger), table_(memory.bricks(), ledger), scrubber_(engine, table_, statistics_, config) {}
 

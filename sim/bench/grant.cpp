@@ -26,7 +26,7 @@ void check(const Result<Value>& result) {
 class ScatteredHost {
  public:
   ScatteredHost(const BackingMemory& memory, Engine& engine, const ScrubberConfig& config)
-      : engine_(engine), manager_(memory, engine, config) {
+      : engine_(engine), owned_(make_manager(memory, engine, config)) {
     ByteCount length;
     for (const Brick& brick : memory.bricks()) length += length_of(brick.memory);
     create(one_, {});
@@ -89,8 +89,16 @@ class ScatteredHost {
     }
   }
 
+  static std::unique_ptr<MemoryManager> make_manager(const BackingMemory& memory, Engine& engine,
+                                                     const ScrubberConfig& config) {
+    auto made = MemoryManager::create(memory, engine, config);
+    check(made);
+    return std::move(*made);
+  }
+
   Engine& engine_;
-  MemoryManager manager_;
+  std::unique_ptr<MemoryManager> owned_;
+  MemoryManager& manager_ = *owned_;
   VmId one_{1};
   VmId other_{2};
   std::uint64_t next_vm_ = 3;

@@ -9,13 +9,17 @@ Replay::Replay(const Trace& trace, const BackingMemory& memory, Engine& engine, 
     : trace_(trace),
       options_(options),
       engine_(engine, options.scrub_rate / static_cast<double>(options.memory_scale)),
-      manager_(memory, engine_,
-               {.background_job_length = options.job_length,
-                .clean_target = options.clean_target,
-                .idle_after = options.idle_after,
-                .clock = [this] { return engine_.time(); }}) {}
+      made_(MemoryManager::create(memory, engine_,
+                                  {.background_job_length = options.job_length,
+                                   .clean_target = options.clean_target,
+                                   .idle_after = options.idle_after,
+                                   .clock = [this] { return engine_.time(); }})) {}
 
 ReplayResult Replay::run(const std::atomic<bool>& stop, const std::function<void(std::size_t)>& progress) {
+  if (!made_) {
+    fail(made_.error());
+    return std::move(result_);
+  }
   scrub_everything(stop);
   for (const TraceEvent& event : trace_.events) {
     if (failed()) break;
@@ -27,14 +31,14 @@ ReplayResult Replay::run(const std::atomic<bool>& stop, const std::function<void
     advance_to(std::chrono::milliseconds(event.time_ms));
     if (!failed()) handle(event);
     if (failed()) break;
-    result_.levels.push_back({engine_.time() - trace_start_, manager_.extents().bytes(ExtentState::Clean)});
+    result_.levels.push_back({engine_.time() - trace_start_, manager().extents().bytes(ExtentState::Clean)});
     progress(++result_.events_done);
   }
-  if (!failed() && manager_.fault()) fail(*manager_.fault());
-  result_.statistics = manager_.statistics();
+  if (!failed() && manager().fault()) fail(*manager().fault());
+  result_.statistics = manager().statistics();
   result_.oracle_read = oracle_.bytes_read();
   result_.oracle_written = oracle_.bytes_written();
-  if (failed()) result_.in_flight_at_stop = manager_.stop();
+  if (failed()) result_.in_flight_at_stop = manager().stop();
   return std::move(result_);
 }
 
@@ -42,17 +46,17 @@ ReplayResult Replay::run(const std::atomic<bool>& stop, const std::function<void
 void Replay::scrub_everything(const std::atomic<bool>& stop) {
   const std::chrono::nanoseconds start = engine_.now();
   engine_.set_time(std::chrono::nanoseconds::zero());
-  while (manager_.has_work() && !stop.load(std::memory_order_relaxed)) {
+  while (manager().has_work() && !stop.load(std::memory_order_relaxed)) {
     if (const auto due = engine_.next_due()) engine_.set_time(*due);
-    manager_.poll();
+    manager().poll();
   }
-  if (manager_.fault()) {
-    fail(*manager_.fault());
+  if (manager().fault()) {
+    fail(*manager().fault());
     return;
   }
   result_.initial_scrub = engine_.now() - start;
-  const Statistics initial = manager_.statistics();
-  manager_.reset_statistics();
+  const Statistics initial = manager().statistics();
+  manager().reset_statistics();
   result_.quarantined_at_start = initial.quarantined;
   trace_start_ = engine_.time();
 }
@@ -62,7 +66,7 @@ void Replay::advance_to(std::chrono::nanoseconds time) {
   time += trace_start_;
   while (!failed()) {
     auto due = engine_.next_due();
-    if (const auto scheduled = manager_.next_scheduled(); scheduled && (!due || *scheduled < *due)) due = scheduled;
+    if (const auto scheduled = manager().next_scheduled(); scheduled && (!due || *scheduled < *due)) due = scheduled;
     if (!due || *due > time) break;
     engine_.set_time(*due);
     drain_due();
@@ -74,14 +78,14 @@ void Replay::advance_to(std::chrono::nanoseconds time) {
 /// Polls until everything that is due by the trace's clock has settled.
 void Replay::drain_due() {
   do {
-    manager_.poll();
-    if (const auto fault = manager_.fault()) fail(*fault);
+    manager().poll();
+    if (const auto fault = manager().fault()) fail(*fault);
   } while (!failed() && engine_.next_due() && *engine_.next_due() <= engine_.time());
 }
 
 void Replay::wait_until(const bool& done) {
   while (!done) {
-    manager_.poll();
+    manager().poll();
     if (done) return;
     // Nothing more happens at this instant: the claim waits, and time goes on.
     const auto due = engine_.next_due();
@@ -103,7 +107,7 @@ void Replay::handle(const TraceEvent& event) {
   };
   switch (event.kind) {
     case TraceEventKind::CreateGroup:
-      if (!check(manager_.create_trust_group(event.group, event.customer, event.inside))) return;
+      if (!check(manager().create_trust_group(event.group, event.customer, event.inside))) return;
       groups_.insert(event.group);
       oracle_.group_created(event.group, event.inside);
       return;
@@ -111,7 +115,7 @@ void Replay::handle(const TraceEvent& event) {
       handle_create_pool(event);
       return;
     case TraceEventKind::DestroyPool:
-      check(manager_.destroy_dedicated_pool(event.pool));
+      check(manager().destroy_dedicated_pool(event.pool));
       return;
     case TraceEventKind::Create:
       handle_create(event);
@@ -127,10 +131,10 @@ void Replay::handle(const TraceEvent& event) {
       return;
     case TraceEventKind::ChangeGroup:
       if (!know_group(event.group, vms_.at(event.vm).customer)) return;
-      if (check(manager_.change_trust_group(event.vm, event.group))) oracle_.group_changed(event.vm, event.group);
+      if (check(manager().change_trust_group(event.vm, event.group))) oracle_.group_changed(event.vm, event.group);
       return;
     case TraceEventKind::Terminate:
-      if (!check(manager_.terminate(event.vm))) return;
+      if (!check(manager().terminate(event.vm))) return;
       oracle_.vm_ended(event.vm);
       vms_.erase(event.vm);
       return;
@@ -139,7 +143,7 @@ void Replay::handle(const TraceEvent& event) {
 
 void Replay::handle_create_pool(const TraceEvent& event) {
   bool done = false;
-  const auto claim = manager_.create_dedicated_pool(
+  const auto claim = manager().create_dedicated_pool(
       event.pool, event.customer, scaled(event.bytes, options_.memory_scale), [&](const Result<void>& made) {
         if (!made) fail(made.error());
         done = true;
@@ -154,7 +158,7 @@ void Replay::handle_create_pool(const TraceEvent& event) {
 /// Groups come into being with the first VM that names them.
 bool Replay::know_group(TrustGroupId group, CustomerId customer) {
   if (!group.is_set() || !groups_.insert(group).second) return true;
-  const auto created = manager_.create_trust_group(group, customer);
+  const auto created = manager().create_trust_group(group, customer);
   if (!created) fail(created.error());
   return created.has_value();
 }
@@ -163,7 +167,7 @@ void Replay::handle_create(const TraceEvent& event) {
   if (!know_group(event.group, event.customer)) return;
   const EffectivePolicy policy = options_.policies.effective({event.vm, event.group, {}, event.customer});
   if (auto created =
-          manager_.create_vm({event.vm, event.customer, event.pool, event.group, policy.recycle, policy.scrub, {}});
+          manager().create_vm({event.vm, event.customer, event.pool, event.group, policy.recycle, policy.scrub, {}});
       !created) {
     fail(created.error());
     return;
@@ -181,7 +185,7 @@ void Replay::handle_balloon_down(const TraceEvent& event) {
   while (left > ByteCount(0)) {
     MemorySpan& last = vm.memory.back();
     const std::size_t length = std::min<std::size_t>(last.size(), left.value());
-    if (auto released = manager_.release(event.vm, last.last(length)); !released) {
+    if (auto released = manager().release(event.vm, last.last(length)); !released) {
       fail(released.error());
       return;
     }
@@ -193,7 +197,7 @@ void Replay::handle_balloon_down(const TraceEvent& event) {
 }
 
 void Replay::handle_reboot(const TraceEvent& event) {
-  if (auto begun = manager_.begin_reboot(event.vm); !begun) {
+  if (auto begun = manager().begin_reboot(event.vm); !begun) {
     fail(begun.error());
     return;
   }
@@ -214,7 +218,7 @@ void Replay::give(VmId vm, ByteCount length, bool reboot) {
       fail(grant.error());
     }
   };
-  const auto claim = reboot ? manager_.finish_reboot(vm, length, handler) : manager_.allocate(vm, length, handler);
+  const auto claim = reboot ? manager().finish_reboot(vm, length, handler) : manager().allocate(vm, length, handler);
   if (!claim) {
     fail(claim.error());
     return;

@@ -148,10 +148,10 @@ class Host {
 
   std::unique_ptr<MemoryManager> make_manager() {
     const ScrubberConfig config{.max_jobs_in_flight = 1024, .background_job_length = ByteCount(1ULL << 30)};
-    if (!ledger_) return std::make_unique<MemoryManager>(memory_, engine_, config);
-    auto recovered = MemoryManager::recover(memory_, engine_, ledger_->get(), config);
-    check(recovered);
-    return std::move(*recovered);
+    auto made = ledger_ ? MemoryManager::recover(memory_, engine_, ledger_->get(), config)
+                        : MemoryManager::create(memory_, engine_, config);
+    check(made);
+    return std::move(*made);
   }
   std::uint64_t create(std::uint64_t vm, std::optional<std::uint64_t> group = std::nullopt) {
     next_vm_ = vm + 1;

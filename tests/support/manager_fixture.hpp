@@ -21,7 +21,7 @@ class ManagerFixture {
       : pool_(pages * kPageSize.value(), std::byte{0xEE}),
         pieces_{pool_.all()},
         backing_(*ForeignMemory::create(pieces_)),
-        manager_(*backing_, engine_, config) {
+        owned_(*MemoryManager::create(*backing_, engine_, config)) {
     settle();
     manager_.reset_statistics();
   }
@@ -65,7 +65,8 @@ class ManagerFixture {
   MemorySpan pieces_[1];
   std::unique_ptr<ForeignMemory> backing_;
   ManualEngine engine_;
-  MemoryManager manager_;
+  std::unique_ptr<MemoryManager> owned_;
+  MemoryManager& manager_ = *owned_;
 };
 
 class MemoryManagerTest : public ManagerFixture, public ::testing::Test {};

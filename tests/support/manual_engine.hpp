@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <optional>
 #include <vector>
 
 #include "sluice/engine/engine.hpp"
@@ -51,10 +52,15 @@ class ManualEngine final : public Engine {
   }
 
   [[nodiscard]] std::uint64_t progress() override { return ended_; }
-  [[nodiscard]] bool reaches(MemorySpan /*memory*/) const override { return true; }
+  [[nodiscard]] bool reaches(MemorySpan memory) const override {
+    return !window_ ||
+           (memory.data() >= window_->data() && memory.data() + memory.size() <= window_->data() + window_->size());
+  }
   [[nodiscard]] std::optional<Error> fault() const override { return fault_; }
   [[nodiscard]] std::chrono::nanoseconds now() const override { return time_; }
   void set_busy(bool busy) { busy_ = busy; }
+  /// Nothing else is reached from now on.
+  void set_window(MemorySpan window) { window_ = window; }
   void set_time(std::chrono::nanoseconds time) { time_ = time; }
 
   [[nodiscard]] const std::deque<Job>& running() const { return running_; }
@@ -90,6 +96,7 @@ class ManualEngine final : public Engine {
   std::deque<Job> running_;
   std::vector<Completion> completions_;
   std::optional<Error> fault_;
+  std::optional<MemorySpan> window_;
   bool busy_ = false;
   std::uint32_t next_ = 0;
   std::uint64_t ended_ = 0;

@@ -44,9 +44,9 @@ int main() {
   auto memory = sluice::FileMemory::create(sluice::ByteCount(8 << 20), 1).value();
   const sluice::MemorySpan windows[] = {memory->bricks()[0].memory};
   auto engine = sluice::CpuEngine::create({}, windows).value();
-  sluice::MemoryManager manager(*memory, *engine);
+  auto manager = sluice::MemoryManager::create(*memory, *engine).value();
   asio::io_context io;
-  sluice::AsyncMemoryManager async(io.get_executor(), manager);
+  sluice::AsyncMemoryManager async(io.get_executor(), *manager);
   bool recycled = false;
   asio::co_spawn(io, live(async), [&](const std::exception_ptr& error, bool result) {
     if (error) std::rethrow_exception(error);

@@ -167,9 +167,9 @@ TEST(AsyncMemoryManagerWithCpu, ManyVmsComeAndGo) {
   for (const Brick& brick : (*memory)->bricks()) windows.push_back(brick.memory);
   auto engine = CpuEngine::create({}, windows);
   ASSERT_TRUE(engine);
-  MemoryManager manager(**memory, **engine);
+  const auto manager = *MemoryManager::create(**memory, **engine);
   asio::io_context io;
-  AsyncMemoryManager async(io.get_executor(), manager);
+  AsyncMemoryManager async(io.get_executor(), *manager);
   int finished = 0;
   for (std::uint64_t customer = 1; customer <= 8; ++customer) {
     asio::co_spawn(
@@ -177,13 +177,13 @@ TEST(AsyncMemoryManagerWithCpu, ManyVmsComeAndGo) {
         [&, customer]() -> asio::awaitable<void> {
           for (std::uint64_t round = 0; round < 20; ++round) {
             const VmId vm(customer * 100 + round);
-            EXPECT_TRUE(manager.create_vm({vm, CustomerId(customer), {}, {}, {}}));
+            EXPECT_TRUE(manager->create_vm({vm, CustomerId(customer), {}, {}, {}}));
             const Grant grant = co_await async.async_allocate(vm, ByteCount(1 << 20), asio::use_awaitable);
             for (const GrantedRange& range : grant.ranges) {
               EXPECT_EQ(first_not(range.memory, std::byte{0}), std::nullopt);
               std::fill(range.memory.begin(), range.memory.end(), static_cast<std::byte>(customer));
             }
-            EXPECT_TRUE(manager.terminate(vm));
+            EXPECT_TRUE(manager->terminate(vm));
           }
           ++finished;
         },

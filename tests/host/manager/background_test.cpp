@@ -21,7 +21,7 @@ class Background : public ::testing::Test {
     config.clock = [this] { return time_; };
     pieces_ = {pool_.all()};
     backing_ = *ForeignMemory::create(pieces_);
-    manager_.emplace(*backing_, engine_, config);
+    manager_ = *MemoryManager::create(*backing_, engine_, config);
   }
   /// Lets happen what can happen at this time.
   void settle() {
@@ -40,7 +40,7 @@ class Background : public ::testing::Test {
   std::unique_ptr<ForeignMemory> backing_;
   ManualEngine engine_;
   nanoseconds time_{seconds(100)};
-  std::optional<MemoryManager> manager_;
+  std::unique_ptr<MemoryManager> manager_;
 };
 
 TEST_F(Background, KeepsSoMuchCleanAndTheRestWhenNobodyAsks) {

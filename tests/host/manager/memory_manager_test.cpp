@@ -16,7 +16,8 @@ TEST_F(MemoryManagerTest, NothingIsCleanBeforeItWasScrubbed) {
   const MemorySpan pieces[] = {memory.all()};
   const auto backing = ForeignMemory::create(pieces);
   ManualEngine engine;
-  MemoryManager manager(**backing, engine);
+  const auto made = *MemoryManager::create(**backing, engine);
+  MemoryManager& manager = *made;
   EXPECT_EQ(manager.extents().bytes(ExtentState::Dirty), manager.extents().total());
   ASSERT_TRUE(manager.create_vm({kA, kCustomer, {}, {}, {}}));
   bool granted = false;

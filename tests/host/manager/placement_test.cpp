@@ -73,7 +73,8 @@ class Placements : public ::testing::Test {
 
   Host host_;
   ManualEngine engine_;
-  MemoryManager manager_{host_, engine_};
+  std::unique_ptr<MemoryManager> owned_ = *MemoryManager::create(host_, engine_);
+  MemoryManager& manager_ = *owned_;
 };
 
 TEST_F(Placements, PreferANodeAndTakeTheOtherBeforeAScrub) {
@@ -138,7 +139,8 @@ TEST_F(Placements, HugePagesAreReleasedWhole) {
 }
 
 TEST_F(Placements, BackgroundJobsDoNotCutAHugePage) {
-  MemoryManager manager(host_, engine_, {.background_job_length = ByteCount(4096)});
+  const auto made = *MemoryManager::create(host_, engine_, {.background_job_length = ByteCount(4096)});
+  MemoryManager& manager = *made;
   while (manager.has_work()) {
     manager.poll();
     engine_.end_all();

@@ -17,7 +17,8 @@ TEST(FileMemory, HandsOutTheSameMemoryByDescriptor) {
   ASSERT_TRUE(memory);
   ASSERT_EQ((*memory)->bricks().size(), 3U);
   ManualEngine engine;
-  MemoryManager manager(**memory, engine);
+  const auto made = *MemoryManager::create(**memory, engine);
+  MemoryManager& manager = *made;
   ASSERT_TRUE(manager.create_vm({VmId(1), CustomerId(1), {}, {}, {}}));
   std::optional<Result<Grant>> result;
   ASSERT_TRUE(
@@ -94,7 +95,8 @@ TEST(FileMemory, ThatVanishesIsQuarantined) {
   const MemorySpan windows[] = {(*memory)->bricks()[0].memory, (*memory)->bricks()[1].memory};
   auto engine = CpuEngine::create({}, windows);
   ASSERT_TRUE(engine);
-  MemoryManager manager(**memory, **engine, {.background_job_length = ByteCount(1 << 18)});
+  const auto made = *MemoryManager::create(**memory, **engine, {.background_job_length = ByteCount(1 << 18)});
+  MemoryManager& manager = *made;
   ASSERT_EQ(::ftruncate((*memory)->bricks()[1].fd, 1 << 19), 0);
   while (manager.has_work()) manager.poll();
   EXPECT_EQ(manager.extents().bytes(ExtentState::Quarantined), ByteCount(1 << 19));

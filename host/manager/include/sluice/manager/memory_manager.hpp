@@ -71,10 +71,13 @@ using PoolHandler = std::function<void(Result<void>)>;
 /// or pool has. A call that returns an error has changed nothing.
 class MemoryManager {
  public:
-  MemoryManager(const BackingMemory& memory, Engine& engine, const ScrubberConfig& config = {});
+  /// All memory is dirty at first. Errors: InvalidArgument (bricks that overlap or that are not whole pages, memory that
+  /// the engine does not reach, a configuration that cannot be kept).
+  [[nodiscard]] static Result<std::unique_ptr<MemoryManager>> create(const BackingMemory& memory, Engine& engine,
+                                                                     const ScrubberConfig& config = {});
   /// A manager that goes on with what its ledger has found, and keeps that up to date: clean memory stays clean, what
   /// VMs held stays theirs, all else is dirty. The engine has been made anew, so nothing writes any more that the old
-  /// process had asked for. The ledger is destroyed after the manager. Errors: NoResources.
+  /// process had asked for. The ledger is destroyed after the manager. Errors: as create(), NoResources.
   [[nodiscard]] static Result<std::unique_ptr<MemoryManager>> recover(const BackingMemory& memory, Engine& engine,
                                                                       Ledger& ledger,
                                                                       const ScrubberConfig& config = {});

@@ -93,12 +93,13 @@ class Replay {
   void receive(VmId vm, const Grant& grant, const Asked& asked);
   void wait_until(const bool& done);
   void fail(const Error& error);
+  [[nodiscard]] MemoryManager& manager() { return **made_; }
   [[nodiscard]] bool failed() const { return result_.end != ReplayEnd::Finished; }
 
   const Trace& trace_;
   ReplayOptions options_;
   PacedEngine engine_;
-  MemoryManager manager_;
+  Result<std::unique_ptr<MemoryManager>> made_;
   Oracle oracle_;
   std::unordered_map<VmId, Vm> vms_;
   std::unordered_set<TrustGroupId> groups_;
