@@ -2,6 +2,7 @@
 JOBS ?= $(shell nproc)
 SEED ?= 1
 SOAK_SECONDS ?= 600
+FUZZ_SECONDS ?= 120
 SAMPLE := build/sample.csv
 
 .PHONY: run test generate reference install diagrams prove synth coverage sanitize sanitize-core bench goals soak format lint setup clean
@@ -105,6 +106,10 @@ soak: setup
 	build/release/tests/world --seconds $(SOAK_SECONDS) --seed $(SEED)0000
 	build/release/tests/soak --seconds $(SOAK_SECONDS) --seed $(SEED)
 	SLUICE_RTL_FIRST_SEED=$$(($(SEED) * 1000)) SLUICE_RTL_SEEDS=200 build/release/tests/rtl_test --gtest_filter='RtlRandom.*'
+	$(call build,dev,sluice_rtl_models sluice_rtl_default)
+	$(call build,asan,fuzz_targets)
+	for program in build/asan/tests/fuzz/*_fuzz; do name=$$(basename $$program _fuzz); echo "fuzz $$name"; \
+	  $$program tests/fuzz/corpus/$$name --seconds $(FUZZ_SECONDS) --seed $(SEED) --failed build/fuzz-$$name || exit 1; done
 
 format: setup
 	git ls-files -co --exclude-standard '*.cpp' '*.hpp' | xargs clang-format-14 -i

@@ -66,9 +66,13 @@ void ExtentTable::resize_record(const Extent& extent) {
   if (books_->ledger != nullptr && books_->ledger->has_room(index)) books_->ledger->resize(index, extent.pages_);
 }
 
+/// The ledger first: if that refuses, nothing has changed, and what needs no more extents goes on.
 Result<void> ExtentTable::make_room(std::size_t cuts) {
+  if (books_->ledger != nullptr) {
+    if (auto made = books_->ledger->make_room(books_->slab.room_for(cuts)); !made) return made;
+  }
   while (books_->slab.free_count() < cuts) books_->slab.add_chunk();
-  return books_->ledger == nullptr ? Result<void>() : books_->ledger->make_room(books_->slab.room());
+  return {};
 }
 
 }  // namespace sluice::inline memory

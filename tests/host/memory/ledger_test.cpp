@@ -4,9 +4,9 @@
 
 #include <gmock/gmock.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-#include <csignal>
 #include <fstream>
 
 #include "support/manager_fixture.hpp"
@@ -94,13 +94,13 @@ TEST_F(Ledgers, TakeRecordsThatSayTheSameTogether) {
 
 TEST_F(Ledgers, OfAnotherBootAreNotBelieved) {
   write_one();
-  expect_rejected("this is boot another", {.boot_id = "another", .before_store = {}});
+  expect_rejected("and this is boot another", {.boot_id = "another", .before_store = {}});
 }
 
 TEST_F(Ledgers, OfOtherMemoryAreNotBelieved) {
   write_one();
   memory_ = FileMemory::create(ByteCount(32 * 4096), 2).value();
-  expect_rejected("it is of 2 bricks with other files, inodes or lengths than the 2 here");
+  expect_rejected("it belongs to 2 bricks with other files, inodes or lengths than the 2 here");
 }
 
 TEST_F(Ledgers, OfMemoryOfAnotherLengthAreNotBelieved) {
@@ -109,7 +109,7 @@ TEST_F(Ledgers, OfMemoryOfAnotherLengthAreNotBelieved) {
   };
   ASSERT_TRUE(open_with(*named(2))->publish());
   EXPECT_THAT(open_with(*named(2))->rejected(), IsEmpty());
-  EXPECT_THAT(open_with(*named(3))->rejected(), HasSubstr("it is of 2 bricks"));
+  EXPECT_THAT(open_with(*named(3))->rejected(), HasSubstr("it belongs to 2 bricks"));
 }
 
 TEST_F(Ledgers, OfAnotherVersionAreNotBelieved) {
@@ -151,7 +151,7 @@ TEST_F(Ledgers, ThatContradictThemselvesAreNotBelieved) {
     ledger->write(1, {9, 5, LedgerKind::Quarantined, {}});
     ASSERT_TRUE(ledger->publish());
   }
-  expect_rejected("it says two things of page 9");
+  expect_rejected("it says two things about page 9");
 }
 
 TEST_F(Ledgers, OfPagesThatAreNotThereAreNotBelieved) {
@@ -160,7 +160,7 @@ TEST_F(Ledgers, OfPagesThatAreNotThereAreNotBelieved) {
     ledger->write(0, {60, 5, LedgerKind::Clean, {}});
     ASSERT_TRUE(ledger->publish());
   }
-  expect_rejected("it tells of memory that is not there");
+  expect_rejected("record 0 describes pages 60 to 64, and the pool has 64");
 }
 
 TEST_F(Ledgers, CutShortOrOfOtherKindsAreNotBelieved) {
@@ -168,9 +168,75 @@ TEST_F(Ledgers, CutShortOrOfOtherKindsAreNotBelieved) {
   std::filesystem::resize_file(path_, 5000);
   expect_rejected("it has 5000 bytes, which is not the size of a ledger");
   std::filesystem::resize_file(path_, 0);
-  expect_rejected("of 0 bytes cannot be read");
+  expect_rejected("it has 0 bytes, which is not the size of a ledger");
   std::filesystem::resize_file(path_, kRecords);
   expect_rejected("it is no ledger");
+}
+
+/// Records whose checksum is right, as somebody would write who knows how.
+TEST_F(Ledgers, WithRecordsThatNobodyWroteAreNotBelieved) {
+  const std::uint64_t last_slot = LedgerFormat::kMostVms - 1;
+  const struct {
+    LedgerEntry entry;
+    std::uint64_t slot;
+    std::string why;
+  } table[] = {
+      {{0, 4, static_cast<LedgerKind>(0), {}}, 0, "record 1 describes no memory"},
+      {{5, 0, LedgerKind::Clean, {}}, 0, "record 1 describes no memory"},
+      {{64, 1, LedgerKind::Clean, {}}, 0, "record 1 describes pages 64 to 64, and the pool has 64"},
+      {{1, (1ULL << 36) - 1, LedgerKind::Clean, {}}, 0, "record 1 describes pages 1 to 68719476735"},
+      {{(1ULL << 36) - 1, 1, LedgerKind::Quarantined, {}}, 0, "record 1 describes pages 68719476735 to"},
+      {{20, 4, LedgerKind::Held, {}}, 9, "record 1 describes memory of a VM that has no id"},
+      {{20, 4, LedgerKind::Held, {}}, last_slot, "record 1 describes memory of a VM that has no id"},
+      {{20, 4, LedgerKind::Held, {}}, LedgerFormat::kMostVms, "record 1 describes memory of a VM that has no id"},
+      {{20, 4, LedgerKind::Held, {}}, (1ULL << 28) - 1, "record 1 describes memory of a VM that has no id"},
+  };
+  for (const auto& row : table) {
+    write_one();
+    const auto record = LedgerRecord::of(1, row.entry, static_cast<std::uint32_t>(row.slot));
+    overwrite(kRecords + 16, record.place);
+    overwrite(kRecords + 24, record.facts);
+    expect_rejected(row.why);
+  }
+}
+
+/// Sparse, and as long as a file can be: nothing is read of it but its length.
+TEST_F(Ledgers, OfTooManyBytesAreNotBelieved) {
+  for (const std::uint64_t length : {LedgerFormat::kFileLimit + 16, std::uint64_t{1} << 42}) {
+    write_one();
+    std::filesystem::resize_file(path_, length);
+    expect_rejected(std::to_string(length) + " bytes, which is not the size of a ledger");
+  }
+}
+
+TEST_F(Ledgers, WithABootIdThatIsNoTextSayWhatIsWrongInText) {
+  write_one();
+  LedgerHeader header;
+  {
+    std::ifstream file(path_, std::ios::binary);
+    file.read(reinterpret_cast<char*>(&header), sizeof header);
+  }
+  std::fill(std::begin(header.boot_id), std::end(header.boot_id), '\x1b');
+  header.check = header.sum();
+  {
+    std::fstream file(path_, std::ios::in | std::ios::out | std::ios::binary);
+    file.write(reinterpret_cast<const char*>(&header), sizeof header);
+  }
+  expect_rejected("it was written in boot (unreadable)");
+}
+
+/// Its path is the owner's: nothing but a file is ever replaced, and nothing waits for a writer.
+TEST_F(Ledgers, AreFilesAndReplaceNothingElse) {
+  ASSERT_EQ(::mkfifo((folder_ / "fifo").c_str(), 0600), 0);
+  std::filesystem::create_directory(folder_ / "directory");
+  std::filesystem::create_symlink(folder_ / "target", folder_ / "link");
+  for (const char* const name : {"fifo", "directory", "link"}) {
+    const auto refused = Ledger::open(folder_ / name, memory_->bricks());
+    ASSERT_FALSE(refused) << name;
+    EXPECT_EQ(refused.error().code, HostErrc::InvalidArgument) << name;
+    EXPECT_THAT(refused.error().message, HasSubstr("is not a regular file"));
+  }
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "target"));
 }
 
 TEST_F(Ledgers, ServeOneProcessAtATime) {
@@ -196,11 +262,10 @@ TEST_F(Ledgers, NeedAFolderThatIsThere) {
   EXPECT_THAT(refused.error().message, HasSubstr("nowhere/ledger.lock failed: No such file"));
 }
 
-/// As a full disk would: the kernel lets no file grow beyond a limit.
+/// As a full disk would: the kernel lets no file grow beyond a limit. Who tries gets a signal that ends the process.
 class FullDisk {
  public:
   explicit FullDisk(std::uint64_t bytes) {
-    std::signal(SIGXFSZ, SIG_IGN);
     ::getrlimit(RLIMIT_FSIZE, &before_);
     const rlimit limit{bytes, before_.rlim_max};
     ::setrlimit(RLIMIT_FSIZE, &limit);
@@ -257,6 +322,10 @@ TEST_F(Ledgers, ThatCannotGrowRefuseWhatNeedsMoreExtents) {
     engine.end_all();
   }
   EXPECT_EQ(manager->extents().bytes(ExtentState::Clean), manager->extents().total());
+  // A refusal is no state: there is room again, so the next claim is granted.
+  ASSERT_TRUE(manager->create_vm({VmId(2), CustomerId(2), {}, {}, {}, {}, {}}));
+  const auto next = manager->allocate(VmId(2), kPageSize, [](const Result<Grant>&) {});
+  EXPECT_TRUE(next) << next.error().message;
 }
 
 class Recovery : public Ledgers {

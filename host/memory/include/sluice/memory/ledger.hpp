@@ -10,24 +10,9 @@
 
 #include "sluice/base/ids.hpp"
 #include "sluice/memory/backing_memory.hpp"
+#include "sluice/memory/ledger_file.hpp"
 
 namespace sluice::inline memory {
-
-/// What a ledger says of memory. Of all other memory it says nothing: that is dirty, and nobody holds it.
-enum class LedgerKind : std::uint8_t {
-  Clean = 1,        ///< Free, and all zeros.
-  Held = 2,         ///< By a VM.
-  Quarantined = 3,  ///< An engine failed on it.
-};
-
-/// A run of memory in one brick. Page numbers count small pages in the pool, bricks one after the other.
-struct LedgerEntry {
-  std::uint64_t page = 0;
-  std::uint64_t pages = 0;
-  LedgerKind kind = LedgerKind::Clean;
-  VmId vm;  ///< Held
-  bool operator==(const LedgerEntry&) const = default;
-};
 
 struct LedgerOptions {
   std::string boot_id;                 ///< Empty: that of the running kernel.
@@ -43,11 +28,14 @@ struct LedgerOptions {
 /// of the stores, whoever kills the process: nothing here survives a crash of the kernel, and the boot id says so.
 ///
 /// The file is taken for a new process by writing a new one beside it, with what is believed of the old one, and
-/// renaming it: a crash in between leaves the old one as it was. Not thread-safe.
+/// renaming it: a crash in between leaves the old one as it was. Nobody else may shorten the file while it is in use.
+/// Not thread-safe.
 class Ledger {
  public:
-  /// Opens or creates `path`, which one process uses at a time. Errors: InvalidArgument (bricks without a file could
-  /// not be recognised), WrongState (another process has it), NoResources (also: the disk is full).
+  /// Opens or creates `path`, which one process uses at a time. An old file is read and never mapped: whatever it is,
+  /// and whoever cuts it meanwhile, that is no signal. Errors: InvalidArgument (bricks without a file could not be
+  /// recognised; `path` is something else than a file), WrongState (another process has it), NoResources (also: the
+  /// disk is full).
   [[nodiscard]] static Result<std::unique_ptr<Ledger>> open(const std::string& path, std::span<const Brick> bricks,
                                                             LedgerOptions options = {});
   ~Ledger();
@@ -77,16 +65,14 @@ class Ledger {
   void clear(std::uint32_t index);
 
  private:
-  struct Header;
   Ledger() = default;
   [[nodiscard]] Result<void> lock();
-  void read_old(std::span<const Brick> bricks);
-  [[nodiscard]] std::string believe(std::span<const std::byte> old, std::span<const Brick> bricks);
+  [[nodiscard]] Result<void> read_old(std::uint64_t pages);
   [[nodiscard]] Result<void> create_new();
   [[nodiscard]] Result<void> grow(std::uint64_t& room, std::uint64_t wanted, std::uint64_t begin, std::uint64_t entry);
-  [[nodiscard]] Header header_for() const;
+  [[nodiscard]] LedgerHeader header() const;
   void store(std::uint64_t offset, std::uint64_t value);
-  [[nodiscard]] std::uint64_t load(std::uint64_t offset) const;
+  [[nodiscard]] LedgerRecord load(std::uint32_t index) const;
 
   std::string path_;
   LedgerOptions options_;
