@@ -5,18 +5,11 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <charconv>
+
+#include "sluice/base/parse.hpp"
 
 namespace sluice::inline engine {
 namespace {
-
-template <class T>
-std::optional<T> number_in(std::string_view text) {
-  T value{};
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
-  return value;
-}
 
 std::pair<std::string_view, std::string_view> cut(std::string_view text, char at) {
   const std::size_t place = text.find(at);
@@ -24,27 +17,18 @@ std::pair<std::string_view, std::string_view> cut(std::string_view text, char at
   return {text.substr(0, place), text.substr(place + 1)};
 }
 
-std::optional<std::uint64_t> bytes_in(std::string_view text) {
-  const std::size_t digits = std::min(text.find_first_not_of("0123456789"), text.size());
-  const auto count = number_in<std::uint64_t>(text.substr(0, digits));
-  constexpr std::string_view kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB"};
-  const std::string_view unit = digits == text.size() ? kUnits[0] : text.substr(digits);
-  for (std::size_t power = 0; count && power < std::size(kUnits); ++power) {
-    const std::uint64_t scale = 1ULL << (10 * power);
-    if (unit == kUnits[power] && *count <= ~0ULL / scale) return *count * scale;
-  }
-  return std::nullopt;
-}
-
 }  // namespace
 
 Result<EngineName> EngineName::parse(std::string_view text) {
   const auto refuse = [&](const std::string& why) {
-    return Error{DriverErrc::InvalidArgument,
-                 fmt::format("engine '{}': {}; give KIND[:KEY=VALUE,...], for example cpu:threads=2", text, why)};
+    return Error{
+        DriverErrc::InvalidArgument,
+        fmt::format("engine {}: {}; give KIND[:KEY=VALUE,...], for example cpu:threads=2", in_quotes(text), why)};
   };
   EngineName name;
   name.text = text;
+  constexpr std::size_t kLongest = 4096;
+  if (text.size() > kLongest) return refuse(fmt::format("it is longer than {} bytes", kLongest));
   auto [kind, items] = cut(text, ':');
   if (kind.empty()) return refuse("it names no kind");
   name.kind = kind;
@@ -54,12 +38,13 @@ Result<EngineName> EngineName::parse(std::string_view text) {
     const auto [key, value] = cut(item, '=');
     if (rest.empty() && item.size() < items.size()) return refuse("nothing follows the last comma");
     items = rest;
-    if (key.empty()) return refuse(fmt::format("'{}' has no key", item));
+    if (key.empty()) return refuse(fmt::format("{} has no key", in_quotes(item)));
     if (key.size() == item.size()) {
-      if (!name.device.empty()) return refuse(fmt::format("it names two devices, '{}' and '{}'", name.device, item));
+      if (!name.device.empty())
+        return refuse(fmt::format("it names two devices, {} and {}", in_quotes(name.device), in_quotes(item)));
       name.device = item;
     } else if (!name.options.emplace(key, value).second) {
-      return refuse(fmt::format("'{}' is given twice", key));
+      return refuse(fmt::format("{} is given twice", in_quotes(key)));
     }
   }
   return name;
@@ -70,7 +55,7 @@ void EngineOptionSet::add_number(const std::string& key, std::uint64_t min, std:
                                  const std::string& text) {
   Option option{{key, fmt::format("{}..{}", min, max), default_value, text}, {}};
   option.set = [min, max, set = std::move(set)](const std::string& value) {
-    const auto read = number_in<std::uint64_t>(value);
+    const auto read = parse_integer<std::uint64_t>(value);
     if (!read || *read < min || *read > max) return false;
     set(*read);
     return true;
@@ -81,7 +66,7 @@ void EngineOptionSet::add_number(const std::string& key, std::uint64_t min, std:
 void EngineOptionSet::real(const std::string& key, double& value, double min, double max, const std::string& text) {
   Option option{{key, fmt::format("{}..{}", min, max), fmt::format("{}", value), text}, {}};
   option.set = [min, max, &value](const std::string& given) {
-    const auto read = number_in<double>(given);
+    const auto read = parse_real(given);
     if (!read || !(*read >= min && *read <= max)) return false;
     value = *read;
     return true;
@@ -89,23 +74,31 @@ void EngineOptionSet::real(const std::string& key, double& value, double min, do
   options_.push_back(std::move(option));
 }
 
-void EngineOptionSet::bytes(const std::string& key, ByteCount& value, const std::string& text) {
-  Option option{{key, "BYTES, like 64KiB", fmt::format("{}", value.value()), text}, {}};
-  option.set = [&value](const std::string& given) {
-    const auto read = bytes_in(given);
-    if (read) value = ByteCount(*read);
-    return read.has_value();
+void EngineOptionSet::bytes(const std::string& key, ByteCount& value, const std::string& text, Limits limits) {
+  Option option{{key,
+                 fmt::format("BYTES from {} to {}, like 64KiB", print_bytes(ByteCount(limits.min)),
+                             print_bytes(ByteCount(limits.max))),
+                 fmt::format("{}", value.value()), text},
+                {}};
+  option.set = [&value, limits](const std::string& given) {
+    const auto read = parse_bytes(given);
+    if (!read || !limits.hold(read->value())) return false;
+    value = *read;
+    return true;
   };
   options_.push_back(std::move(option));
 }
 
-void EngineOptionSet::range(const std::string& key, std::uint32_t& min, std::uint32_t& max, const std::string& text) {
-  Option option{{key, "N or MIN:MAX", fmt::format("{}:{}", min, max), text}, {}};
-  option.set = [&min, &max](const std::string& given) {
+void EngineOptionSet::range(const std::string& key, std::uint32_t& min, std::uint32_t& max, const std::string& text,
+                            Limits limits) {
+  Option option{
+      {key, fmt::format("N or MIN:MAX, each {}..{}", limits.min, limits.max), fmt::format("{}:{}", min, max), text},
+      {}};
+  option.set = [&min, &max, limits](const std::string& given) {
     const auto [low, high] = cut(given, ':');
-    const auto from = number_in<std::uint32_t>(low);
-    const auto to = low.size() == given.size() ? from : number_in<std::uint32_t>(high);
-    if (!from || !to || *from > *to) return false;
+    const auto from = parse_integer<std::uint32_t>(low);
+    const auto to = low.size() == given.size() ? from : parse_integer<std::uint32_t>(high);
+    if (!from || !to || *from > *to || !limits.hold(*from) || !limits.hold(*to)) return false;
     min = *from;
     max = *to;
     return true;
@@ -133,10 +126,10 @@ void EngineOptionSet::list(const std::string& key, std::vector<std::uint32_t>& v
     for (std::string_view rest = given; !rest.empty();) {
       const auto [item, after] = cut(rest, '+');
       const auto [low, high] = cut(item, '-');
-      const auto from = number_in<std::uint32_t>(low);
-      const auto to = low.size() == item.size() ? from : number_in<std::uint32_t>(high);
-      constexpr std::uint32_t kMost = 65'535;
-      if (!from || !to || *from > *to || *to > kMost) return false;
+      const auto from = parse_integer<std::uint32_t>(low);
+      const auto to = low.size() == item.size() ? from : parse_integer<std::uint32_t>(high);
+      if (!from || !to || *from > *to || !limits::kCpu.hold(*to)) return false;
+      if (numbers.size() + (*to - *from) > limits::kCpu.max) return false;  // the same ones over and over
       for (std::uint32_t number = *from; number <= *to; ++number) numbers.push_back(number);
       rest = after;
     }
@@ -164,12 +157,14 @@ Result<void> EngineOptionSet::read(const EngineName& name) const {
     if (option == options_.end()) {
       std::vector<std::string> keys;
       for (const Option& known : options_) keys.push_back(known.help.key);
-      return Error{DriverErrc::InvalidArgument, fmt::format("engine '{}': '{}' is no option of {}; there are: {}",
-                                                            name.text, key, name.kind, fmt::join(keys, ", "))};
+      return Error{DriverErrc::InvalidArgument,
+                   fmt::format("engine {}: {} is no option of {}; there are: {}", in_quotes(name.text), in_quotes(key),
+                               name.kind, fmt::join(keys, ", "))};
     }
     if (!option->set(value)) {
-      return Error{DriverErrc::InvalidArgument, fmt::format("engine '{}': '{}' is no value for {}: give {}", name.text,
-                                                            value, key, option->help.form)};
+      return Error{DriverErrc::InvalidArgument,
+                   fmt::format("engine {}: {} is no value for {}: give {}", in_quotes(name.text), in_quotes(value), key,
+                               option->help.form)};
     }
   }
   return {};

@@ -72,10 +72,35 @@ TEST_F(EngineOptions, SetWhatTheNameGivesAndLeaveTheRest) {
 }
 
 TEST_F(EngineOptions, RefuseWithTheKeyTheValueAndTheWayOut) {
-  for (const std::string item : {"count=0",  "count=65",         "count=x",   "count=3x",          "count=",
-                                 "count=-1", "maybe=10",         "share=1.5", "share=nan",         "size=3MB",
-                                 "size=",    "size=99999999TiB", "span=5:3",  "span=:3",           "span=a",
-                                 "list=",    "list=3-1",         "list=1+x",  "list=0-4000000000", "word=three"}) {
+  for (const std::string item : {"count=0",
+                                 "count=65",
+                                 "count=x",
+                                 "count=3x",
+                                 "count=",
+                                 "count=-1",
+                                 "maybe=10",
+                                 "share=1.5",
+                                 "share=nan",
+                                 "size=3MB",
+                                 "size=",
+                                 "size=99999999TiB",
+                                 "span=5:3",
+                                 "span=:3",
+                                 "span=a",
+                                 "list=",
+                                 "list=3-1",
+                                 "list=1+x",
+                                 "list=0-4000000000",
+                                 "word=three",
+                                 "share=inf",
+                                 "size=18446744073709551615",
+                                 "size=2TiB",
+                                 "size=-1",
+                                 "size= 1",
+                                 "span=0:4294967295",
+                                 "span=1000001",
+                                 "count=+3",
+                                 "count= 3"}) {
     const auto refused = read(item);
     ASSERT_FALSE(refused) << item;
     EXPECT_NE(refused.error().message.find("for " + item.substr(0, item.find('='))), std::string::npos)
@@ -85,6 +110,16 @@ TEST_F(EngineOptions, RefuseWithTheKeyTheValueAndTheWayOut) {
   const auto unknown = read("colour=red");
   ASSERT_FALSE(unknown);
   EXPECT_NE(unknown.error().message.find("count, maybe, share"), std::string::npos) << unknown.error().message;
+}
+
+TEST_F(EngineOptions, MessagesNameTheRangeAndShowAStrangeValueShortAndHarmless) {
+  EXPECT_NE(read("size=18446744073709551615").error().message.find("from 0B to 1TiB"), std::string::npos);
+  EXPECT_NE(read("span=0:4294967295").error().message.find("0..1000000"), std::string::npos);
+  const std::string message = read("count=\x1b[2J" + std::string(3000, 'x')).error().message;
+  EXPECT_EQ(message.find('\x1b'), std::string::npos);
+  EXPECT_NE(message.find("'\\x1B[2Jxxx"), std::string::npos) << message;
+  EXPECT_LT(message.size(), 400U);
+  EXPECT_FALSE(EngineName::parse("cpu:count=" + std::string(5000, '1')));
 }
 
 TEST_F(EngineOptions, HelpHasFormAndDefaultOfEach) {

@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "sluice/base/limits.hpp"
 #include "sluice/base/units.hpp"
 #include "sluice/engine/error.hpp"
 
@@ -55,9 +56,10 @@ class EngineOptionSet {
   }
   void real(const std::string& key, double& value, double min, double max, const std::string& text);
   /// A number with B, KiB, MiB, GiB or TiB.
-  void bytes(const std::string& key, ByteCount& value, const std::string& text);
+  void bytes(const std::string& key, ByteCount& value, const std::string& text, Limits limits = limits::kOptionBytes);
   /// N, or MIN:MAX.
-  void range(const std::string& key, std::uint32_t& min, std::uint32_t& max, const std::string& text);
+  void range(const std::string& key, std::uint32_t& min, std::uint32_t& max, const std::string& text,
+             Limits limits = limits::kLatencyCycles);
   /// One of some words; `choose` gets its index.
   void choice(const std::string& key, const std::vector<std::string>& words, const std::string& default_word,
               std::function<void(std::size_t)> choose, const std::string& text);
