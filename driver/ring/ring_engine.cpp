@@ -241,25 +241,27 @@ CancelResult RingEngine::cancel(JobId id) {
 }
 
 /// Before the rings are read: what comes after that interrupts again. The pin is a level, so it is lowered before the
-/// last of what it has caused is forgotten.
-void RingEngine::take_interrupt() {
+/// last of what it has caused is forgotten. False: there was none.
+bool RingEngine::take_interrupt() {
   std::uint64_t raised = 0;
-  if (::read(interrupt_fd_, &raised, sizeof raised) != sizeof raised) return;
+  if (::read(interrupt_fd_, &raised, sizeof raised) != sizeof raised) return false;
   for (const Queue& queue : queues_) {
     transport_->write_register(queue.registers + ring::kQueueCause, kEveryCause);
   }
-  if (::read(interrupt_fd_, &raised, sizeof raised) < 0) return;  // none came meanwhile
+  const auto came_meanwhile = ::read(interrupt_fd_, &raised, sizeof raised);
+  static_cast<void>(came_meanwhile);
+  return true;
 }
 
 std::size_t RingEngine::poll(std::span<Completion> out) {
   std::size_t count = 0;
   if (!fault_) {
-    if (interrupt_fd_ >= 0) take_interrupt();
+    const bool interrupted = interrupt_fd_ >= 0 && take_interrupt();
     count = collect_all(out);
     if (count == 0 && slots_->held_count() > 0) {
       transport_->advance();
       count = collect_all(out);
-      if (count == 0) watch();
+      if (count == 0) watch(interrupted);
     }
   }
   if (fault_) count += report_failed(out.subspan(count));
@@ -342,10 +344,11 @@ void RingEngine::quarantine(Queue& queue) {
                  "jobs must stay quarantined: reset the device"};
 }
 
-/// Notices a device that has stopped: a fault that it reports, or no beat and no completion for stall_timeout.
-void RingEngine::watch() {
+/// Notices a device that has stopped: a fault that it reports, or no beat and no completion for stall_timeout. One that
+/// has interrupted and completed nothing may have a fault to report, and whoever sleeps is woken up for it only once.
+void RingEngine::watch(bool interrupted) {
   const std::chrono::nanoseconds silence = transport_->now() - last_progress_;
-  if (silence < options_.stall_timeout / 4) return;
+  if (!interrupted && silence < options_.stall_timeout / 4) return;
   for (const Queue& queue : queues_) {
     const std::uint32_t status = transport_->read_register(queue.registers + ring::kQueueStatus);
     if (status == kNothingThere) {

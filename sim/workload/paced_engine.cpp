@@ -5,6 +5,16 @@
 
 namespace sluice::inline workload {
 
+PacedEngine::PacedEngine(Engine& engine, double bytes_per_second)
+    : engine_(engine), bytes_per_second_(bytes_per_second), follows_(events_.follow(engine.completion_fd())) {}
+
+void PacedEngine::set_time(std::chrono::nanoseconds time) {
+  time_ = std::max(time_, time);
+  events_.set_readable(has_due());
+}
+
+int PacedEngine::completion_fd() const noexcept { return follows_ && engine_.completion_fd() >= 0 ? events_.fd() : -1; }
+
 std::optional<std::chrono::nanoseconds> PacedEngine::next_due() const {
   if (by_due_.empty()) return std::nullopt;
   return by_due_.begin()->first.first;
@@ -40,25 +50,44 @@ CancelResult PacedEngine::cancel(JobId id) {
     by_due_.emplace(Key{job.due, job.order}, id);
   }
   static_cast<void>(engine_.cancel(id));  // it may have finished already: on the trace's clock it has not
+  events_.set_readable(has_due());
   return CancelResult::Requested;
 }
 
-std::size_t PacedEngine::poll(std::span<Completion> out) {
+/// Whether the next completion can be shown. After a fault there is no order to keep. Before, the order is that of the
+/// trace's clock.
+bool PacedEngine::has_due() const {
+  if (by_due_.empty()) return false;
+  const auto& [key, id] = *by_due_.begin();
+  return jobs_.at(id).result && (key.first <= time_ || engine_.fault());
+}
+
+void PacedEngine::collect() {
   std::array<Completion, 32> some;
-  const std::size_t got = engine_.poll(some);
-  for (const Completion& completion : std::span(some).first(got)) jobs_.at(completion.id).result = completion;
+  for (std::size_t got = some.size(); got == some.size();) {
+    got = engine_.poll(some);
+    for (const Completion& completion : std::span(some).first(got)) {
+      auto [job, foreign] = jobs_.try_emplace(completion.id, Job{time_, next_order_, false, std::nullopt});
+      // Of a job that was never submitted: whoever submits judges what to think of the engine.
+      if (foreign) by_due_.emplace(Key{time_, next_order_++}, completion.id);
+      job->second.result = completion;
+    }
+  }
+}
+
+std::size_t PacedEngine::poll(std::span<Completion> out) {
+  collect();
   std::size_t count = 0;
-  while (count < out.size() && !by_due_.empty()) {
-    const auto [key, id] = *by_due_.begin();
+  while (count < out.size() && has_due()) {
+    const JobId id = by_due_.begin()->second;
     const Job& job = jobs_.at(id);
-    // After a fault there is no order to keep. Before, the order is that of the trace's clock.
-    if (!job.result || (key.first > time_ && !engine_.fault())) break;
     out[count] = *job.result;
     if (job.cancelled && out[count].outcome == Outcome::Zeroed) out[count].outcome = Outcome::Cancelled;
     ++count;
     by_due_.erase(by_due_.begin());
     jobs_.erase(id);
   }
+  events_.set_readable(has_due());
   return count;
 }
 

@@ -5,6 +5,7 @@
 
 #include <array>
 
+#include "driver/compose/scripted_engine.hpp"
 #include "support/manual_engine.hpp"
 #include "support/memory.hpp"
 
@@ -80,6 +81,42 @@ TEST_F(PacedEngineTest, CancelInTimeCountsWhateverTheRealEngineHadDone) {
   EXPECT_EQ(one[0].outcome, Outcome::Cancelled);
   EXPECT_EQ(one[0].bytes_zeroed, ByteCount(4096)) << "what was really written is said";
   EXPECT_EQ(paced_.cancel(id), CancelResult::AlreadyFinished);
+}
+
+TEST(PacedEngineDescriptor, IsReadableWhileACompletionIsDueByTheTracesClock) {
+  test::ScriptedEngine engine;
+  PacedEngine paced(engine, 1024.0);
+  const Memory memory(16 << 10);
+  for (const std::size_t page : {0, 1}) {
+    const ScrubJob job{memory.part(page * 4096, 4096), 0, Urgency::Background, page};
+    JobId id;
+    ASSERT_TRUE(paced.submit({&job, 1}, {&id, 1}));
+  }
+  const int fd = paced.completion_fd();
+  ASSERT_GT(fd, 2);
+  EXPECT_FALSE(test::is_readable(fd));
+  engine.end_all();
+  EXPECT_TRUE(test::is_readable(fd)) << "the engine has something to collect";
+  Completion completion;
+  EXPECT_EQ(paced.poll({&completion, 1}), 0U);
+  EXPECT_FALSE(test::is_readable(fd)) << "not due";
+  paced.set_time(8s);
+  for (const bool more : {true, false}) {
+    EXPECT_TRUE(test::is_readable(fd));
+    EXPECT_EQ(paced.poll({&completion, 1}), 1U);
+    EXPECT_EQ(test::is_readable(fd), more);
+  }
+  engine.has_descriptor = false;
+  EXPECT_EQ(paced.completion_fd(), -1);
+}
+
+TEST_F(PacedEngineTest, PassesOnWhatAnEngineSaysOfAJobThatThereIsNot) {
+  test::ScriptedEngine engine;
+  PacedEngine paced(engine, 1024.0);
+  engine.say({{3, 3}, 9, Outcome::Zeroed, FailureCause::None, ByteCount(1), {}});
+  Completion completion;
+  ASSERT_EQ(paced.poll({&completion, 1}), 1U);
+  EXPECT_EQ(completion.cookie, 9U);
 }
 
 TEST_F(PacedEngineTest, FailuresPassThroughAndAFaultKeepsNoOrder) {

@@ -80,7 +80,7 @@ class RingEngine final : public Engine {
   [[nodiscard]] Result<void> write_checked(std::uint32_t offset, std::uint64_t value, bool wide);
   [[nodiscard]] std::uint64_t read_counter(std::uint32_t offset);
   [[nodiscard]] std::size_t queue_for(Urgency urgency) const;
-  void take_interrupt();
+  [[nodiscard]] bool take_interrupt();
   void place_descriptor(std::uint32_t slot);
   std::size_t collect(Queue& queue, std::span<Completion> out);
   std::size_t collect_all(std::span<Completion> out);
@@ -88,7 +88,7 @@ class RingEngine final : public Engine {
   std::size_t report_failed(std::span<Completion> out);
   std::size_t report_unfetched(Queue& queue, std::span<Completion> out);
   void quarantine(Queue& queue);
-  void watch();
+  void watch(bool interrupted);
   void fail(FailureCause cause, const std::string& why);
 
   std::unique_ptr<Transport> transport_;

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "sluice/engine/engine.hpp"
+#include "sluice/engine/event_source.hpp"
 
 namespace sluice::inline workload {
 
@@ -17,10 +18,10 @@ namespace sluice::inline workload {
 /// A job that is cancelled before that time counts as Cancelled, with the bytes that were really written.
 class PacedEngine final : public Engine {
  public:
-  PacedEngine(Engine& engine, double bytes_per_second) : engine_(engine), bytes_per_second_(bytes_per_second) {}
+  PacedEngine(Engine& engine, double bytes_per_second);
 
   /// The trace's clock never runs backwards.
-  void set_time(std::chrono::nanoseconds time) { time_ = std::max(time_, time); }
+  void set_time(std::chrono::nanoseconds time);
   [[nodiscard]] std::chrono::nanoseconds time() const { return time_; }
   /// When the next job is done; nullopt: none is in flight.
   [[nodiscard]] std::optional<std::chrono::nanoseconds> next_due() const;
@@ -31,6 +32,8 @@ class PacedEngine final : public Engine {
   std::size_t poll(std::span<Completion> out) override;
   [[nodiscard]] std::uint64_t progress() override { return engine_.progress(); }
   [[nodiscard]] bool reaches(MemorySpan memory) const override { return engine_.reaches(memory); }
+  /// Readable when a completion is due by the trace's clock, or the engine behind has something.
+  [[nodiscard]] int completion_fd() const noexcept override;
   [[nodiscard]] std::optional<Error> fault() const override { return engine_.fault(); }
   [[nodiscard]] std::chrono::nanoseconds now() const override { return engine_.now(); }
 
@@ -43,6 +46,9 @@ class PacedEngine final : public Engine {
   };
   using Key = std::pair<std::chrono::nanoseconds, std::uint64_t>;
 
+  [[nodiscard]] bool has_due() const;
+  void collect();
+
   Engine& engine_;
   double bytes_per_second_;
   std::chrono::nanoseconds time_{0};
@@ -50,6 +56,8 @@ class PacedEngine final : public Engine {
   std::uint64_t next_order_ = 1;
   std::map<JobId, Job> jobs_;
   std::map<Key, JobId> by_due_;
+  EventSource events_;
+  bool follows_;
 };
 
 }  // namespace sluice::inline workload
