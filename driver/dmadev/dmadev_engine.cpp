@@ -17,6 +17,7 @@ namespace sluice::inline dmadev {
 namespace {
 
 constexpr std::size_t kPage = 4096;
+constexpr std::uint64_t kMostInFlight = 1ULL << 40;
 constexpr auto kLookForHalt = std::chrono::milliseconds(1);  // a look costs an access to the device
 
 FailureCause cause_of(DmaStatus status) {
@@ -53,19 +54,27 @@ DmadevEngine::DmadevEngine(std::unique_ptr<DmaDevice> device, const DmadevOption
       slots_(std::make_unique<JobSlots>(options.max_jobs)),
       progress_(options.max_jobs),
       urgent_(std::make_unique<Ring<std::uint32_t>>(options.max_jobs)),
-      background_(std::make_unique<Ring<std::uint32_t>>(options.max_jobs)) {}
+      background_(std::make_unique<Ring<std::uint32_t>>(options.max_jobs)),
+      watch_(options.stall_timeout) {}
+
+Result<void> DmadevEngine::check(const DmadevOptions& options, const DmaLimits& limits) {
+  const auto refuse = [](const char* what, std::uint64_t value, std::uint64_t min, std::uint64_t max) {
+    return Error{DriverErrc::InvalidArgument, fmt::format("{} of {}: give {} to {}", what, value, min, max)};
+  };
+  if (options.max_jobs < 1 || options.max_jobs > 65'536) return refuse("jobs in flight", options.max_jobs, 1, 65'536);
+  if (options.chunk < ByteCount(kPage) || options.chunk.value() > limits.longest) {
+    return refuse("a chunk, in bytes,", options.chunk.value(), kPage, limits.longest);
+  }
+  if (options.in_flight < options.chunk || options.in_flight.value() > kMostInFlight) {
+    return refuse("bytes in flight", options.in_flight.value(), options.chunk.value(), kMostInFlight);
+  }
+  return {};
+}
 
 Result<std::unique_ptr<DmadevEngine>> DmadevEngine::create(std::unique_ptr<DmaDevice> device,
                                                            const DmadevOptions& options,
                                                            std::span<const MemorySpan> windows) {
-  if (options.max_jobs < 1 || options.max_jobs > 65'536 || options.chunk < ByteCount(kPage) ||
-      options.in_flight < options.chunk) {
-    return Error{
-        DriverErrc::InvalidArgument,
-        fmt::format("{} jobs, chunks of {} bytes, {} bytes in flight: give 1 to 65536 jobs, chunks of at least "
-                    "{} bytes and as much in flight as a chunk",
-                    options.max_jobs, options.chunk.value(), options.in_flight.value(), kPage)};
-  }
+  if (auto checked = check(options, device->limits()); !checked) return checked.error();
   const DmaLimits& limits = device->limits();
   if (!limits.copies && (!limits.fills || options.copy)) {
     return Error{DriverErrc::DeviceMissing, fmt::format("{} cannot {}: choose another engine", limits.name,
@@ -122,7 +131,7 @@ DmadevEngine::~DmadevEngine() {
   }
 }
 
-std::chrono::nanoseconds DmadevEngine::now() const { return std::chrono::steady_clock::now().time_since_epoch(); }
+std::chrono::nanoseconds DmadevEngine::now() const { return device_->now(); }
 
 Result<std::size_t> DmadevEngine::submit(std::span<const ScrubJob> jobs, std::span<JobId> ids) {
   if (fault_) return *fault_;
@@ -184,7 +193,7 @@ void DmadevEngine::give() {
     Ring<std::uint32_t>& queue = urgent_->empty() ? *background_ : *urgent_;
     const std::uint32_t slot = queue.front();
     Progress& progress = progress_[slot];
-    if (progress.again && progress.in_flight == 0) {
+    if (progress.again && progress.in_flight == 0 && progress.cause == FailureCause::None) {
       progress.again = false;
       progress.given = progress.done;
     }
@@ -214,7 +223,6 @@ bool DmadevEngine::give_chunk(std::uint32_t slot) {
   bool from_pattern_page = false;
   const auto turned = std::rotr(job.pattern, static_cast<int>(8 * lane_of(to.data())));
   if (!(copies_ ? give_copy(to, job.pattern, from_pattern_page) : device_->fill(turned, to))) return false;
-  if (chunks_.empty()) last_progress_ = std::chrono::steady_clock::now();
   chunks_.push_back({slot, to.size(), from_pattern_page});
   bytes_in_flight_ += to.size();
   progress.given += to.size();
@@ -240,7 +248,6 @@ void DmadevEngine::reap() {
   std::array<DmaStatus, 64> statuses;
   for (std::size_t count = statuses.size(); count == statuses.size();) {
     count = device_->completed(statuses);
-    if (count > 0) last_progress_ = std::chrono::steady_clock::now();
     if (count > chunks_.size()) {
       fail(FailureCause::EngineFault, fmt::format("{} operations ended and {} were in flight", count, chunks_.size()));
       return;
@@ -278,9 +285,10 @@ void DmadevEngine::settle(std::uint32_t slot) {
   Progress& progress = progress_[slot];
   if (progress.queued || progress.in_flight > 0) return;
   const ScrubJob& job = slots_->job(slot);
-  Completion completion{slots_->id(slot), job.cookie, Outcome::Zeroed, progress.cause, ByteCount(progress.done)};
+  Completion completion{slots_->id(slot), job.cookie, Outcome::Zeroed, progress.cause, ByteCount(progress.done), {}};
   if (progress.cause != FailureCause::None) {
     completion.outcome = Outcome::Failed;
+    completion.bytes_unaffected = never_given(slot);
   } else if (progress.done < job.memory.size()) {
     if (!progress.cancelled) {
       enqueue(slot);  // what was not attempted
@@ -292,18 +300,18 @@ void DmadevEngine::settle(std::uint32_t slot) {
   finished_.push_back(completion);
 }
 
+/// A device that takes nothing has stopped like one that ends nothing.
 void DmadevEngine::watch() {
-  if (chunks_.empty()) return;
-  const auto silence = std::chrono::steady_clock::now() - last_progress_;
-  if (silence > kLookForHalt && device_->halted()) {
-    fail(FailureCause::EngineFault,
-         fmt::format("the device has stopped at an error, with {} operations in flight", chunks_.size()));
-    return;
+  const std::size_t waiting = slots_->held_count() - finished_.size();
+  const bool stalled = watch_.stalled(waiting > 0, chunks_ended_, now());
+  if (waiting == 0) return;
+  const auto work = fmt::format("{} operations in flight and {} jobs to do", chunks_.size(), waiting);
+  if (watch_.silence() > kLookForHalt && device_->halted()) {
+    fail(FailureCause::EngineFault, "the device has stopped at an error, with " + work);
+  } else if (stalled) {
+    const auto silence = std::chrono::duration_cast<std::chrono::milliseconds>(watch_.silence()).count();
+    fail(FailureCause::Timeout, fmt::format("the device has ended nothing for {} ms with {}", silence, work));
   }
-  if (silence < options_.stall_timeout) return;
-  fail(FailureCause::Timeout,
-       fmt::format("the device has ended nothing for {} ms with {} operations in flight",
-                   std::chrono::duration_cast<std::chrono::milliseconds>(silence).count(), chunks_.size()));
 }
 
 bool DmadevEngine::reaches(MemorySpan memory) const { return windows_->find(memory).has_value(); }
@@ -317,8 +325,13 @@ void DmadevEngine::fail(FailureCause cause, const std::string& why) {
   for (const Completion& completion : finished_) reported[completion.id.slot] = true;
   for (std::uint32_t slot = 0; slot < slots_->capacity(); ++slot) {
     if (!slots_->held(slot) || reported[slot]) continue;
-    finished_.push_back({slots_->id(slot), slots_->job(slot).cookie, Outcome::Failed, cause, ByteCount(0)});
+    finished_.push_back(
+        {slots_->id(slot), slots_->job(slot).cookie, Outcome::Failed, cause, ByteCount(0), never_given(slot)});
   }
+}
+
+ByteCount DmadevEngine::never_given(std::uint32_t slot) const {
+  return ByteCount(slots_->job(slot).memory.size() - progress_[slot].given);
 }
 
 }  // namespace sluice::inline dmadev

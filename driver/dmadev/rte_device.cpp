@@ -14,11 +14,13 @@
 #include <sched.h>
 
 #include <array>
+#include <bit>
 #include <cstring>
 #include <optional>
 #include <sstream>
 #include <thread>
 
+#include "sluice/base/enforce.hpp"
 #include "sluice/dmadev/physical_pages.hpp"
 
 namespace sluice::inline dmadev {
@@ -39,7 +41,7 @@ std::string all_cpus() {
   return fmt::format("{}", fmt::join(usable, ","));
 }
 
-/// Starts DPDK, which a process can do once. What we started it with is kept, so that a different wish is told.
+/// Starts DPDK, which a process can do once. What we started it with is kept, so that a different wish is refused.
 Result<void> start_eal(const std::string& wish) {
   static std::optional<std::string> started;
   if (started == wish) return {};
@@ -165,12 +167,10 @@ class RteDevice final : public DmaDevice {
   }
 
   [[nodiscard]] bool fill(std::uint64_t pattern, MemorySpan to) override {
-    return room() &&
-           ::rte_dma_fill(id_, kChannel, pattern, iova(to.data()), static_cast<std::uint32_t>(to.size()), 0) >= 0;
+    return room() && ::rte_dma_fill(id_, kChannel, pattern, iova(to.data()), length_of_operation(to), 0) >= 0;
   }
   [[nodiscard]] bool copy(const std::byte* from, MemorySpan to) override {
-    return room() &&
-           ::rte_dma_copy(id_, kChannel, iova(from), iova(to.data()), static_cast<std::uint32_t>(to.size()), 0) >= 0;
+    return room() && ::rte_dma_copy(id_, kChannel, iova(from), iova(to.data()), length_of_operation(to), 0) >= 0;
   }
   void doorbell() override { ::rte_dma_submit(id_, kChannel); }
 
@@ -198,6 +198,10 @@ class RteDevice final : public DmaDevice {
   }
 
  private:
+  [[nodiscard]] static std::uint32_t length_of_operation(MemorySpan to) {
+    enforce(to.size() <= 0xFFFFFFFF, "no operation of DPDK is longer than its 32 bits say");
+    return static_cast<std::uint32_t>(to.size());
+  }
   [[nodiscard]] rte_iova_t iova(const std::byte* address) const {
     return limits_.boundary != 0 ? physical_.address(address) : reinterpret_cast<std::uintptr_t>(address);
   }
@@ -270,6 +274,13 @@ Result<std::unique_ptr<DmaDevice>> open_rte_device(const std::string& name, cons
   };
   rte_dma_info info{};
   if (const int error = ::rte_dma_info_get(id, &info); error != 0) return refuse("asked what it can", error);
+  if (!virtual_addresses(info) && (options.page < ByteCount(kPage) || !std::has_single_bit(options.page.value()))) {
+    return Error{
+        DriverErrc::InvalidArgument,
+        fmt::format("DMA device '{}' works with physical addresses, and pages of {} bytes are none: give page=2MiB "
+                    "or page=1GiB, as the pool has them",
+                    name, options.page.value())};
+  }
   rte_dma_conf configuration{};
   configuration.nb_vchans = 1;
   if (const int error = ::rte_dma_configure(id, &configuration); error != 0) return refuse("configured", error);

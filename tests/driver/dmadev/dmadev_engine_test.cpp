@@ -7,7 +7,6 @@
 #include <array>
 #include <cstring>
 #include <deque>
-#include <thread>
 
 #include "sluice/dmadev/physical_pages.hpp"
 #include "support/memory.hpp"
@@ -33,6 +32,8 @@ struct Script {
   std::size_t most_bytes_waiting = 0;
   bool halted = false;
   bool given_up = false;
+  bool refuses = false;
+  std::chrono::nanoseconds time{std::chrono::hours(-3)};
 };
 
 class ScriptedDma final : public DmaDevice {
@@ -53,6 +54,7 @@ class ScriptedDma final : public DmaDevice {
   void doorbell() override { started_ = jobs_.size(); }
   [[nodiscard]] bool halted() override { return script_.halted; }
   void give_up() override { script_.given_up = true; }
+  [[nodiscard]] std::chrono::nanoseconds now() const override { return script_.time; }
 
   std::size_t completed(std::span<DmaStatus> out) override {
     std::size_t count = 0;
@@ -84,7 +86,7 @@ class ScriptedDma final : public DmaDevice {
     const std::byte* from;
   };
   bool prepare(MemorySpan to, std::vector<std::byte> bytes, const std::byte* from) {
-    if (jobs_.size() == script_.limits.descriptors) return false;
+    if (jobs_.size() == script_.limits.descriptors || script_.refuses) return false;
     script_.prepared.push_back(to);
     jobs_.push_back({to, std::move(bytes), from});
     waiting_ += to.size();
@@ -121,6 +123,7 @@ class DmadevEngineTest : public ::testing::Test {
     std::vector<Completion> all;
     std::array<Completion, 8> some;
     for (int attempt = 0; attempt < 1000 && all.size() < count; ++attempt) {
+      script_.time += std::chrono::milliseconds(1);
       const std::size_t got = engine.poll(some);
       all.insert(all.end(), some.begin(), some.begin() + static_cast<std::ptrdiff_t>(got));
     }
@@ -248,7 +251,6 @@ TEST_F(DmadevEngineTest, ADeviceThatSaysItHasHaltedIsAFaultLongBeforeItsTimeout)
   submit(*engine, {memory_.part(0, 8192)});
   EXPECT_FALSE(engine->fault());
   script_.halted = true;
-  std::this_thread::sleep_for(std::chrono::milliseconds(5));
   const Completion completion = collect(*engine, 1).at(0);
   EXPECT_EQ(completion.outcome, Outcome::Failed);
   EXPECT_EQ(completion.cause, FailureCause::EngineFault);
@@ -299,13 +301,111 @@ TEST_F(DmadevEngineTest, MoreEndsThanOperationsAreAFault) {
 }
 
 TEST_F(DmadevEngineTest, RefusesOptionsThatCannotWork) {
-  for (const DmadevOptions& options :
-       {DmadevOptions{.max_jobs = 0}, DmadevOptions{.max_jobs = 70'000}, DmadevOptions{.chunk = ByteCount(100)},
-        DmadevOptions{.chunk = ByteCount(1 << 20), .in_flight = ByteCount(4096)}}) {
+  const ByteCount huge(~0ULL);
+  const std::pair<DmadevOptions, const char*> refusals[] = {
+      {{.max_jobs = 0}, "jobs in flight of 0: give 1 to 65536"},
+      {{.max_jobs = 70'000}, "jobs in flight of 70000"},
+      {{.chunk = ByteCount(100)}, "of 100: give 4096 to 4294967295"},
+      {{.chunk = ByteCount(8ULL << 30), .in_flight = ByteCount(8ULL << 30)}, "of 8589934592: give 4096 to 4294967295"},
+      {{.chunk = ByteCount(4ULL << 30), .in_flight = ByteCount(4ULL << 30)}, "of 4294967296: give"},
+      {{.chunk = huge, .in_flight = huge}, "of 18446744073709551615: give"},
+      {{.in_flight = huge}, "bytes in flight of 18446744073709551615: give"},
+      {{.chunk = ByteCount(1 << 20), .in_flight = ByteCount(4096)}, "bytes in flight of 4096: give 1048576 to"}};
+  for (const auto& [options, message] : refusals) {
     const auto refused = create(options);
-    ASSERT_FALSE(refused);
+    ASSERT_FALSE(refused) << message;
     EXPECT_EQ(refused.error().code, DriverErrc::InvalidArgument);
+    EXPECT_NE(refused.error().message.find(message), std::string::npos) << refused.error().message;
   }
+  script_.limits.longest = 65'536;
+  EXPECT_FALSE(create({.chunk = ByteCount(65'537)}));
+  EXPECT_TRUE(create({.chunk = ByteCount(65'536)}));
+}
+
+TEST_F(DmadevEngineTest, ADeviceThatTakesNothingIsAFaultThoughNothingIsInFlight) {
+  for (const bool halted : {true, false}) {
+    auto engine = make({.stall_timeout = std::chrono::milliseconds(200)});
+    script_.refuses = true;
+    script_.halted = halted;
+    submit(*engine, {memory_.part(0, 8192), 0, Urgency::Background, 1});
+    const Completion completion = collect(*engine, 1).at(0);
+    EXPECT_EQ(completion.outcome, Outcome::Failed);
+    EXPECT_EQ(completion.cause, halted ? FailureCause::EngineFault : FailureCause::Timeout);
+    EXPECT_EQ(completion.bytes_unaffected, ByteCount(8192)) << "nothing of it was given";
+    EXPECT_TRUE(engine->fault());
+    script_.refuses = false;
+  }
+}
+
+TEST_F(DmadevEngineTest, AnIdleDeviceIsHealthyAndItsTimeBeginsWithItsNextJob) {
+  auto engine = make({.stall_timeout = std::chrono::milliseconds(200)});
+  std::array<Completion, 4> some;
+  for (int round = 0; round < 3; ++round) {
+    for (int hour = 0; hour < 10; ++hour) {
+      script_.time += std::chrono::hours(1);
+      EXPECT_EQ(engine->poll(some), 0U);
+    }
+    script_.runs = false;
+    submit(*engine, {memory_.part(0, 8192)});
+    for (int millisecond = 0; millisecond < 190; ++millisecond) {
+      script_.time += std::chrono::milliseconds(1);
+      EXPECT_EQ(engine->poll(some), 0U);
+    }
+    EXPECT_FALSE(engine->fault());
+    script_.runs = true;
+    EXPECT_EQ(collect(*engine, 1).at(0).outcome, Outcome::Zeroed);
+  }
+}
+
+TEST_F(DmadevEngineTest, ADeviceThatWorksSlowlyIsKept) {
+  auto engine = make({.stall_timeout = std::chrono::milliseconds(200)});
+  script_.runs = false;
+  submit(*engine, {memory_.part(0, 400'000)});
+  std::array<Completion, 4> some;
+  std::size_t ended = 0;
+  for (int step = 0; step < 400 && ended == 0; ++step) {
+    for (int look = 0; look < 18; ++look) {
+      script_.time += std::chrono::milliseconds(10);
+      ended += engine->poll(some);
+    }
+    script_.runs = true;
+    ended += engine->poll(some);
+    script_.runs = false;
+  }
+  EXPECT_FALSE(engine->fault());
+  EXPECT_EQ(ended, 1U);
+}
+
+TEST_F(DmadevEngineTest, AfterItsDeviceFailedItAnswersEverything) {
+  auto engine = make();
+  script_.runs = false;
+  const JobId id = submit(*engine, {memory_.part(0, 400'000), 0, Urgency::Background, 1});
+  const JobId second = submit(*engine, {memory_.part(500'000, 4096), 0, Urgency::Background, 2});
+  script_.halted = true;
+  const std::vector<Completion> ended = collect(*engine, 2);
+  EXPECT_EQ(ended.at(0).bytes_unaffected, ByteCount(400'000 - 16'384));
+  EXPECT_EQ(ended.at(1).bytes_unaffected, ByteCount(4096));
+  for (const JobId past : {id, second}) EXPECT_EQ(engine->cancel(past), CancelResult::AlreadyFinished);
+  EXPECT_EQ(engine->cancel({5, 5}), CancelResult::UnknownJob);
+  const ScrubJob more{memory_.part(0, 4096)};
+  JobId none;
+  EXPECT_EQ(engine->submit({&more, 1}, {&none, 1}).error().code, DriverErrc::EngineFailed);
+  EXPECT_EQ(engine->progress(), engine->progress());
+  EXPECT_TRUE(engine->reaches(memory_.all()));
+  std::array<Completion, 4> some;
+  EXPECT_EQ(engine->poll(some), 0U);
+  script_.runs = true;
+  EXPECT_EQ(engine->poll(some), 0U) << "what the device says later is not heard";
+}
+
+TEST_F(DmadevEngineTest, AnOperationThatFailsPutsNothingInDoubtThatWasNeverGiven) {
+  auto engine = make();
+  script_.statuses = {DmaStatus::Done, DmaStatus::AccessFailed, DmaStatus::NotAttempted, DmaStatus::NotAttempted};
+  submit(*engine, {memory_.part(0, 400'000), kPattern});
+  const Completion completion = collect(*engine, 1).at(0);
+  EXPECT_EQ(completion.bytes_zeroed, ByteCount(4096));
+  EXPECT_EQ(completion.bytes_unaffected, ByteCount(400'000 - 16'384));
+  EXPECT_EQ(first_not(memory_.part(16'384, 383'616), kUntouched), std::nullopt);
 }
 
 /// Memory in huge pages as the kernel would tell it: page n lies at kFirst + 2 n pages.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -27,6 +28,7 @@ struct DmaLimits {
   bool copies = false;
   std::uint32_t descriptors = 0;  ///< Operations in flight at once.
   std::size_t boundary = 0;       ///< No operation may cross a multiple of it (pages of physical memory); 0: any may.
+  std::size_t longest = 0xFFFFFFFF;  ///< Bytes of one operation: DPDK counts them in 32 bits.
 };
 
 /// One DMA channel with operations that end in their order. One thread at a time; nothing waits.
@@ -53,6 +55,11 @@ class DmaDevice {
 
   /// Whether the device says that it has stopped at an error, and will end nothing any more.
   [[nodiscard]] virtual bool halted() = 0;
+
+  /// The clock that it runs by, for the timeout.
+  [[nodiscard]] virtual std::chrono::nanoseconds now() const {
+    return std::chrono::steady_clock::now().time_since_epoch();
+  }
 
   /// Tries to make a device stop that does not answer. It may still write afterwards.
   virtual void give_up() = 0;

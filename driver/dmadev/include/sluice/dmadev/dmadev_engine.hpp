@@ -7,6 +7,7 @@
 
 #include "sluice/dmadev/dma_device.hpp"
 #include "sluice/engine/engine.hpp"
+#include "sluice/engine/stall_watch.hpp"
 
 namespace sluice::inline engine {
 class JobSlots;
@@ -18,11 +19,11 @@ class Windows;
 namespace sluice::inline dmadev {
 
 struct DmadevOptions {
-  std::uint32_t max_jobs = 256;                           ///< In flight at once; 1 to 65,536.
-  ByteCount chunk{256ULL << 10};                          ///< Longest operation: devices do not tell their limit.
-  ByteCount in_flight{2ULL << 20};                        ///< Given to the device at once: what a cancel waits for.
-  bool copy = false;                                      ///< Copy from a zero page even if the device can fill.
-  std::chrono::nanoseconds stall_timeout{2'000'000'000};  ///< No operation ended for so long: the device failed.
+  std::uint32_t max_jobs = 256;     ///< In flight at once; 1 to 65,536.
+  ByteCount chunk{256ULL << 10};    ///< Longest operation: 4 KiB to DmaLimits::longest. Devices do not tell their own.
+  ByteCount in_flight{2ULL << 20};  ///< Given to the device at once, which a cancel waits for: a chunk to 1 TiB.
+  bool copy = false;                ///< Copy from a zero page even if the device can fill.
+  std::chrono::nanoseconds stall_timeout{2'000'000'000};  ///< Jobs, and no operation ended for so long: it failed.
 };
 
 /// Fills memory with a DMA channel. What the channel cannot fill it copies from a buffer that holds the pattern. It
@@ -71,6 +72,7 @@ class DmadevEngine final : public Engine {
   };
 
   DmadevEngine(std::unique_ptr<DmaDevice> device, const DmadevOptions& options);
+  [[nodiscard]] static Result<void> check(const DmadevOptions& options, const DmaLimits& limits);
   [[nodiscard]] Result<void> set_up(std::span<const MemorySpan> windows);
   [[nodiscard]] Result<void> make_source(SourcePage& page);
   void enqueue(std::uint32_t slot);
@@ -80,6 +82,7 @@ class DmadevEngine final : public Engine {
   void reap();
   [[nodiscard]] bool bring_in(const Chunk& chunk);
   void settle(std::uint32_t slot);
+  [[nodiscard]] ByteCount never_given(std::uint32_t slot) const;
   void watch();
   void fail(FailureCause cause, const std::string& why);
 
@@ -98,7 +101,7 @@ class DmadevEngine final : public Engine {
   SourcePage zero_page_;
   SourcePage pattern_page_;
   std::deque<Completion> finished_;
-  std::chrono::steady_clock::time_point last_progress_;
+  StallWatch watch_;
   std::optional<Error> fault_;
 };
 
