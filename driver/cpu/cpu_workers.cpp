@@ -2,45 +2,46 @@
 // The workers' side: takes jobs, does them, publishes what came of them.
 #include "cpu_workers.hpp"
 
-#include <sys/eventfd.h>
-#include <unistd.h>
-
 #include "cpu_affinity.hpp"
+#include "signal_mask.hpp"
 #include "sluice/cpu/bus_errors.hpp"
 
 namespace sluice::inline cpu {
 namespace {
 
-constexpr std::size_t kMostJobsTaken = 64;    // by a worker at once, and published together
-constexpr ByteCount kMostUntold{2ULL << 20};  // of background jobs, before whoever sleeps is woken up
+constexpr std::size_t kMostJobsTaken = 64;         // by a worker at once, and published together
+constexpr ByteCount kMostUnannounced{2ULL << 20};  // of background jobs, before whoever sleeps is woken up
+constexpr std::size_t kLeastShare = 64 << 10;      // less work is not worth two workers who fight for its cache lines
 
 }  // namespace
 
-CpuEngine::Workers::Workers(const CpuOptions& options, Windows windows, int event_fd)
+CpuEngine::Workers::Workers(const CpuOptions& options, CpuHooks hooks, Windows windows,
+                            std::unique_ptr<CompletionSignal> signal)
     : options_(options),
       windows_(std::move(windows)),
-      capabilities_{"cpu/" + (options.fill ? std::string("injected") : to_string(options.store.value_or(best_store()))),
+      capabilities_{"cpu/" + (hooks.fill ? std::string("injected") : to_string(options.store.value_or(best_store()))),
                     options.max_jobs,
                     ByteCount(1ULL << 40),
                     true,
                     0.0,
                     true,
                     options.threads},
-      event_fd_(event_fd),
+      hooks_(std::move(hooks)),
+      store_(options.store.value_or(best_store())),
+      process_(::getpid()),
       slots_(options.max_jobs),
       urgent_(options.max_jobs),
       background_(options.max_jobs),
       finished_(options.max_jobs),
       cancelled_(options.max_jobs),
-      told_(options.max_jobs),
-      progress_(options.threads),
+      ended_(options.max_jobs),
+      signal_(std::move(signal)),
+      pulses_(options.threads + 1),
       rate_limit_(options.bytes_per_second) {
   if (options_.catch_bus_errors) catch_bus_errors();
-  if (!options_.fill) {
-    options_.fill = [kind = options.store.value_or(best_store())](MemorySpan memory, std::uint64_t pattern) {
-      return survives(memory, [&] { fill_nontemporal(kind, memory, pattern); });
-    };
-  }
+  if (!hooks_.fence) hooks_.fence = store_fence;
+  taken_here_.reserve(kMostJobsTaken);
+  done_here_.completions.reserve(kMostJobsTaken);
   threads_.reserve(options_.threads);
 }
 
@@ -54,12 +55,12 @@ CpuEngine::Workers::~Workers() {
   }
   work_.notify_all();
   threads_.clear();
-  ::close(event_fd_);
 }
 
 Result<void> CpuEngine::Workers::start() {
+  const SignalMask inherited(SignalMask::Of::Worker);
   for (std::uint32_t index = 0; index < options_.threads; ++index) {
-    threads_.emplace_back([this, index] { work(progress_[index]); });
+    threads_.emplace_back([this, index] { work(pulses_[index]); });
     if (options_.cpus.empty()) continue;
     const auto cpus = options_.numa_node ? std::span(options_.cpus)
                                          : std::span(options_.cpus).subspan(index % options_.cpus.size(), 1);
@@ -68,164 +69,200 @@ Result<void> CpuEngine::Workers::start() {
   return {};
 }
 
-void CpuEngine::Workers::work(Progress& progress) {
-  std::vector<Work> taken;
+void CpuEngine::Workers::work(Pulse& pulse) {
+  std::vector<Piece> taken;
   taken.reserve(kMostJobsTaken);
   Batch batch;
   batch.completions.reserve(kMostJobsTaken);
   for (;;) {
     {
       std::unique_lock locked(queues_, std::defer_lock);
-      wait_for_work(locked);
+      wait_for_work(locked, pulse);
       if (queues_empty()) return;  // only when stopping
-      take(urgent_.empty() ? background_ : urgent_, taken);
+      take(taken);
     }
-    for (const Work& next : taken) {
-      // A long job does not hold back those before it; one that was cancelled or has failed is told at once.
-      if (length_of(next.memory) > options_.publish_bytes) publish(batch);
-      run_into(batch, next, progress);
-      if (batch.completions.back().outcome != Outcome::Zeroed) publish(batch);
+    for (Piece& next : taken) {
+      run_into(batch, next, pulse);
+      if (batch.completions.back().outcome != Outcome::Zeroed) publish(batch);  // somebody may wait for it
     }
     publish(batch);
   }
 }
 
 /// Spins for a while, since a sleeping worker takes long to wake up. With the lock, and work unless it is to stop.
-void CpuEngine::Workers::wait_for_work(std::unique_lock<std::mutex>& locked) {
+void CpuEngine::Workers::wait_for_work(std::unique_lock<std::mutex>& locked, Pulse& pulse) {
   const auto awaited = [this] { return stopping_.load(std::memory_order_relaxed) || !queues_empty(); };
+  beat(pulse);
   if (!awaited() && options_.spin.count() > 0) {
-    const auto end = std::chrono::steady_clock::now() + options_.spin;
-    while (!awaited() && std::chrono::steady_clock::now() < end) {
+    const auto end = Pulse::Clock::now() + options_.spin;
+    while (!awaited() && Pulse::Clock::now() < end) {
       for (int pause = 0; pause < 16; ++pause) __builtin_ia32_pause();
     }
   }
   locked.lock();
   if (awaited()) return;
   // Either this sees what a caller publishes, or the caller sees this sleeper: all four steps are in one order.
+  pulse.rest();
   sleepers_.fetch_add(1, std::memory_order_seq_cst);
   work_.wait(locked, awaited);
   sleepers_.fetch_sub(1, std::memory_order_seq_cst);
+  beat(pulse);
+  const auto now = Pulse::Clock::now();
+  if (const auto woken_at = woken_at_.exchange(0, std::memory_order_relaxed); woken_at != 0) {
+    crowd_.waited(now.time_since_epoch() - Pulse::Clock::duration(woken_at), now);
+  }
 }
 
-/// This worker's share of what waits, up to publish_bytes. One at a time where a job may wait for the rate, so that
-/// none waits behind it unpublished.
-void CpuEngine::Workers::take(HandOver<Work>& queue, std::vector<Work>& taken) {
+/// A share of what waits, with the lock of queues_: what a caller has begun, then urgent jobs, then the others.
+void CpuEngine::Workers::take(std::vector<Piece>& taken) {
   taken.clear();
-  const std::size_t share = (queue.size() + options_.threads - 1) / options_.threads;
-  const std::size_t most = std::min(share, &queue == &background_ && rate_limit_.limits() ? 1 : kMostJobsTaken);
-  ByteCount bytes;
+  if (left_ && (left_->work.urgent || urgent_.empty())) {
+    taken.push_back(*left_);
+    left_.reset();
+    has_left_.store(false, std::memory_order_relaxed);
+    return;
+  }
+  take_from(urgent_.empty() ? background_ : urgent_, taken);
+}
+
+/// One job, or several of up to publish_bytes together; of small background jobs no less than kLeastShare. One at a
+/// time where a job may wait for the rate, so that none waits behind it unpublished.
+void CpuEngine::Workers::take_from(HandOver<Work>& queue, std::vector<Piece>& taken) {
+  const bool background = &queue == &background_;
+  const std::size_t waiting = queue.size();
+  const std::size_t share = (waiting + options_.threads - 1) / options_.threads;
+  const std::size_t most = std::min(waiting, background && rate_limit_.limits() ? 1 : kMostJobsTaken);
+  const std::size_t most_bytes = std::min<std::size_t>(options_.publish_bytes.value(), kPiece);
+  const std::size_t least_bytes = background ? kLeastShare : 0;
+  std::size_t bytes = 0;
   std::uint64_t position = queue.head();
-  for (; taken.size() < most && bytes < options_.publish_bytes; ++position) {
-    taken.push_back(queue.entry(position));
-    bytes += length_of(taken.back().memory);
+  for (; taken.size() < most; ++position) {
+    const Work& work = queue.entry(position);
+    bytes += work.memory.size();
+    if (!taken.empty() && (bytes > most_bytes || (taken.size() >= share && bytes > least_bytes))) break;
+    taken.push_back(whole(work));
   }
   queue.claim_to(position);
 }
 
 /// Leaves a background job, between two chunks, for the urgent ones that have come.
-void CpuEngine::Workers::serve_urgent(Progress& progress) {
-  std::vector<Work> taken;
+void CpuEngine::Workers::serve_urgent(Pulse& pulse) {
+  std::vector<Piece> taken;
   {
     const std::scoped_lock locked(queues_);
-    take(urgent_, taken);
+    take_from(urgent_, taken);
   }
   Batch batch;
-  for (const Work& next : taken) run_into(batch, next, progress);
+  for (Piece& next : taken) run_into(batch, next, pulse);
   publish(batch);
 }
 
-void CpuEngine::Workers::run_into(Batch& batch, const Work& next, Progress& progress) {
-  batch.completions.push_back(run(next, progress));
-  batch.urgent = batch.urgent || next.urgent;
+void CpuEngine::Workers::run_into(Batch& batch, Piece& next, Pulse& pulse) {
+  batch.completions.push_back(*advance(next, pulse, kNoBudget, true));
+  batch.urgent = batch.urgent || next.work.urgent;
 }
 
-CpuEngine::Workers::Done CpuEngine::Workers::run(const Work& job, Progress& progress) {
+/// Does `budget` bytes of a job and perhaps a chunk more; nothing: there is more to do. A worker looks after urgent
+/// jobs and the rate meanwhile.
+std::optional<CpuEngine::Workers::Done> CpuEngine::Workers::advance(Piece& piece, Pulse& pulse, std::size_t budget,
+                                                                    bool by_worker) {
+  const Work& job = piece.work;
   const std::size_t size = job.memory.size();
-  std::size_t filled = job.operation == Operation::Verify ? size : 0;
-  std::size_t verified = job.operation == Operation::Fill ? size : 0;
   const auto ended = [&](Outcome outcome, FailureCause cause, std::size_t bytes) {
     return Done{job.generation, job.slot, outcome, cause, ByteCount(bytes)};
   };
-  while (filled < size || verified < size) {
-    if (!job.urgent && !urgent_.empty()) serve_urgent(progress);
-    if (cancelled_.has(job.id()) || !wait_for_rate(job, progress)) {
-      return ended(Outcome::Cancelled, FailureCause::None, job.operation == Operation::Verify ? verified : filled);
+  const auto chunk_of = [&](std::size_t from, std::size_t to) {
+    return job.memory.subspan(from, std::min({options_.chunk.value(), to - from, budget}));
+  };
+  while (piece.filled < size || piece.verified < size) {
+    if (budget == 0) return std::nullopt;
+    if (by_worker && !job.urgent && !urgent_.empty()) serve_urgent(pulse);
+    const std::size_t next = std::min<std::size_t>(options_.chunk.value(), piece.rest());
+    if (cancelled_.has(job.id()) || (by_worker && !wait_for_rate(job, next, pulse))) {
+      return ended(Outcome::Cancelled, FailureCause::None,
+                   job.operation == Operation::Verify ? piece.verified : piece.filled);
     }
-    const std::size_t readable = filled;  // a chunk behind the fill: by then it has left the CPU's buffers
-    if (filled < size) {
-      const MemorySpan chunk = next_chunk(job.memory, filled, size);
-      const bool done = job.read_soon ? survives(chunk, [&] { fill_temporal(chunk, job.pattern); })
-                                      : options_.fill(chunk, job.pattern);
-      if (!done) {
-        return ended(Outcome::Failed, FailureCause::SlaveError, filled);
-      }
-      filled += chunk.size();
+    const std::size_t readable = piece.filled;  // a chunk behind the fill: by then it has left the CPU's buffers
+    std::size_t done = 0;
+    if (piece.filled < size) {
+      const MemorySpan chunk = chunk_of(piece.filled, size);
+      if (!fill(job, chunk)) return ended(Outcome::Failed, FailureCause::SlaveError, piece.filled);
+      piece.filled += chunk.size();
+      done = chunk.size();
     }
-    if (verified < readable) {
+    if (piece.verified < readable) {
       if (job.operation == Operation::FillVerify) store_fence();
-      const MemorySpan chunk = next_chunk(job.memory, verified, readable);
+      const MemorySpan chunk = chunk_of(piece.verified, readable);
+      if (hooks_.before_verify) hooks_.before_verify(chunk);
       std::size_t equal = 0;
       if (!survives(chunk, [&] { equal = equal_prefix(chunk, job.pattern); })) {
-        return ended(Outcome::Failed, FailureCause::SlaveError, verified);
+        return ended(Outcome::Failed, FailureCause::SlaveError, piece.verified);
       }
-      verified += equal;
-      if (equal < chunk.size()) return ended(Outcome::Failed, FailureCause::Mismatch, verified);
+      piece.verified += equal;
+      if (equal < chunk.size()) return ended(Outcome::Failed, FailureCause::Mismatch, piece.verified);
+      done = std::max(done, chunk.size());
     }
-    progress.count();
+    budget -= std::min(budget, budget == kNoBudget ? 0 : done);
+    if (pulse.count(done) && by_worker) beat(pulse);
   }
   return ended(Outcome::Zeroed, FailureCause::None, size);
 }
 
-MemorySpan CpuEngine::Workers::next_chunk(MemorySpan memory, std::size_t from, std::size_t to) const {
-  return memory.subspan(from, std::min<std::size_t>(options_.chunk.value(), to - from));
+bool CpuEngine::Workers::fill(const Work& job, MemorySpan chunk) {
+  if (job.read_soon) return survives(chunk, [&] { fill_temporal(chunk, job.pattern); });
+  if (hooks_.fill) return hooks_.fill(chunk, job.pattern);
+  return survives(chunk, [&] { fill_nontemporal(store_, chunk, job.pattern); });
 }
 
 /// Waits until the limit lets a background job do its next chunk; false: it was cancelled meanwhile.
-bool CpuEngine::Workers::wait_for_rate(const Work& job, Progress& progress) {
+bool CpuEngine::Workers::wait_for_rate(const Work& job, std::size_t length, Pulse& pulse) {
   if (job.urgent || !rate_limit_.limits()) return true;
-  const std::size_t length = std::min<std::size_t>(options_.chunk.value(), job.memory.size());
-  const auto due = rate_limit_.reserve(ByteCount(length), std::chrono::steady_clock::now());
-  constexpr std::chrono::steady_clock::duration kNap = std::chrono::milliseconds(1);  // and then looks for a cancel
-  for (auto now = std::chrono::steady_clock::now(); now < due; now = std::chrono::steady_clock::now()) {
+  const auto due = rate_limit_.reserve(ByteCount(length), Pulse::Clock::now());
+  constexpr Pulse::Clock::duration kNap = std::chrono::milliseconds(1);  // and then looks for a cancel
+  for (auto now = Pulse::Clock::now(); now < due; now = Pulse::Clock::now()) {
     if (cancelled_.has(job.id())) return false;
-    if (!urgent_.empty()) serve_urgent(progress);
+    if (!urgent_.empty()) serve_urgent(pulse);
+    pulse.rest();
     std::this_thread::sleep_for(std::min(kNap, due - now));
-    progress.count();
+    pulse.count(0);  // a job that waits for its time does not stand still
+    beat(pulse);
   }
   return true;
 }
 
+void CpuEngine::Workers::beat(Pulse& pulse) {
+  const auto now = Pulse::Clock::now();
+  crowd_.waited(pulse.beat(now), now);
+}
+
 /// One fence makes the stores of the whole batch visible before anybody can learn of them. To wake somebody up takes
-/// microseconds: background jobs wait for that until they are kMostUntold, or half of all, or no more are queued.
+/// microseconds: background jobs wait for that until they are kMostUnannounced, or half of all, or no more are queued,
+/// or the signal's own time is over.
 void CpuEngine::Workers::publish(Batch& batch) {
   if (batch.completions.empty()) return;
-  store_fence();
-  bool tell = batch.urgent || rate_limit_.limits() || queues_empty();
+  hooks_.fence();
+  bool now = batch.urgent || rate_limit_.limits() || queues_empty();
   {
     const std::scoped_lock locked(done_);
     if (!given_up_) {
       std::uint64_t position = finished_.tail();
       for (const Done& completion : batch.completions) {
         finished_.entry(position++) = completion;
-        told_.set(completion.id());
-        untold_ += completion.bytes_zeroed;
-        tell = tell || completion.outcome != Outcome::Zeroed;
+        ended_.set(completion.id());
+        unannounced_ += completion.bytes_zeroed;
+        now = now || completion.outcome != Outcome::Zeroed;
       }
       finished_.publish_to(position);
-      if (tell || untold_ >= kMostUntold || 2 * finished_.size() >= held_.load(std::memory_order_relaxed)) signal();
+      if (now || unannounced_ >= kMostUnannounced || 2 * finished_.size() >= held_.load(std::memory_order_relaxed)) {
+        unannounced_ = ByteCount(0);
+        signal_->raise();
+      } else {
+        signal_->raise_soon();
+      }
     }
   }
   batch.completions.clear();
   batch.urgent = false;
-}
-
-/// With the lock of done_.
-void CpuEngine::Workers::signal() {
-  untold_ = ByteCount(0);
-  if (!event_fd_used_ || signalled_.load(std::memory_order_relaxed)) return;
-  signalled_.store(true, std::memory_order_relaxed);
-  const std::uint64_t one = 1;
-  [[maybe_unused]] const auto put = ::write(event_fd_, &one, sizeof one);
 }
 
 }  // namespace sluice::inline cpu

@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <unistd.h>
+
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
 #include <thread>
 #include <vector>
 
+#include "completion_signal.hpp"
+#include "cpu_hooks.hpp"
 #include "hand_over.hpp"
+#include "pulse.hpp"
 #include "rate_limit.hpp"
 #include "sluice/cpu/cpu_engine.hpp"
 #include "sluice/engine/job_slots.hpp"
@@ -17,10 +22,10 @@ namespace sluice::inline cpu {
 
 /// Everything that callers and worker threads share. Callers and workers stand on the two sides of queues, each side
 /// with a lock of its own, so that neither waits for the other. What goes over is small: for a small job, to move a
-/// cache line from CPU to CPU costs more than all else. Where locks nest: callers_, then queues_ or done_.
+/// cache line from CPU to CPU costs more than all else. Where locks nest: callers_, helping_, then queues_ or done_.
 class CpuEngine::Workers {
  public:
-  Workers(const CpuOptions& options, Windows windows, int event_fd);
+  Workers(const CpuOptions& options, CpuHooks hooks, Windows windows, std::unique_ptr<CompletionSignal> signal);
   Workers(const Workers&) = delete;
   Workers& operator=(const Workers&) = delete;
   ~Workers();
@@ -31,12 +36,14 @@ class CpuEngine::Workers {
   Result<std::size_t> submit(std::span<const ScrubJob> jobs, std::span<JobId> ids);
   CancelResult cancel(JobId id);
   std::size_t poll(std::span<Completion> out);
-  int event_fd();
+  int descriptor();
 
   const EngineCapabilities& capabilities() const { return capabilities_; }
   std::optional<Error> fault() const;
   [[nodiscard]] std::uint64_t progress() const;
   [[nodiscard]] bool reaches(MemorySpan memory) const { return windows_.find(memory).has_value(); }
+  /// A process made by fork() has neither the workers nor a way to know in what state they left the locks.
+  [[nodiscard]] bool in_another_process() const { return ::getpid() != process_; }
 
  private:
   struct alignas(32) Work {
@@ -66,36 +73,55 @@ class CpuEngine::Workers {
     }
     std::vector<std::atomic<std::uint32_t>> generations;
   };
-  /// Chunks that a worker has finished. Not a counter of all workers: a locked instruction would wait, chunk by chunk,
-  /// until the stores past the caches have left the CPU.
-  struct alignas(64) Progress {
-    std::atomic<std::uint64_t> chunks{0};
-    void count() { chunks.store(chunks.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed); }
+  /// A job that was taken from its queue, and how far it is.
+  struct Piece {
+    Work work;
+    std::size_t filled = 0;
+    std::size_t verified = 0;
+    [[nodiscard]] std::size_t rest() const { return work.memory.size() - std::min(filled, verified); }
   };
+  [[nodiscard]] static Piece whole(const Work& work) {
+    return {work, work.operation == Operation::Verify ? work.memory.size() : 0,
+            work.operation == Operation::Fill ? work.memory.size() : 0};
+  }
+  static constexpr std::size_t kNoBudget = ~std::size_t{0};
+  static constexpr std::size_t kPiece = 256 << 10;  // that is taken at once; one long job is taken in whole
   struct Batch {
     std::vector<Done> completions;
     bool urgent = false;  // one of them is
   };
 
-  void watch();
-  void signal();
-  void quiet();
+  void watch(Pulse::Clock::time_point now);
+  void settle_signal();
+  [[nodiscard]] Error foreign() const;
 
-  void work(Progress& progress);
-  void wait_for_work(std::unique_lock<std::mutex>& locked);
-  void take(HandOver<Work>& queue, std::vector<Work>& taken);
-  void serve_urgent(Progress& progress);
-  void run_into(Batch& batch, const Work& next, Progress& progress);
-  Done run(const Work& job, Progress& progress);
-  MemorySpan next_chunk(MemorySpan memory, std::size_t from, std::size_t to) const;
-  bool wait_for_rate(const Work& job, Progress& progress);
+  bool help(Pulse::Clock::time_point now);
+  std::size_t count_done_here(std::span<const ScrubJob> jobs, Pulse::Clock::time_point now);
+  bool workers_run(Pulse::Clock::time_point now);
+  void do_taken(std::size_t budget);
+  void wake(std::size_t jobs, Pulse::Clock::time_point now);
+
+  void work(Pulse& pulse);
+  void wait_for_work(std::unique_lock<std::mutex>& locked, Pulse& pulse);
+  void take(std::vector<Piece>& taken);
+  void take_from(HandOver<Work>& queue, std::vector<Piece>& taken);
+  void serve_urgent(Pulse& pulse);
+  void run_into(Batch& batch, Piece& next, Pulse& pulse);
+  std::optional<Done> advance(Piece& piece, Pulse& pulse, std::size_t budget, bool by_worker);
+  bool fill(const Work& job, MemorySpan chunk);
+  bool wait_for_rate(const Work& job, std::size_t length, Pulse& pulse);
+  void beat(Pulse& pulse);
   void publish(Batch& batch);
-  bool queues_empty() const { return urgent_.empty() && background_.empty(); }
+  bool queues_empty() const {
+    return urgent_.empty() && background_.empty() && !has_left_.load(std::memory_order_relaxed);
+  }
 
   CpuOptions options_;
   Windows windows_;
   EngineCapabilities capabilities_;
-  int event_fd_;
+  CpuHooks hooks_;
+  StoreKind store_;
+  pid_t process_;
 
   mutable std::mutex callers_;
   JobSlots slots_;
@@ -108,21 +134,28 @@ class CpuEngine::Workers {
   HandOver<Work> background_;
   HandOver<Done> finished_;
   Marks cancelled_;
-  Marks told_;                        // whose completion is in finished_ or was collected
+  Marks ended_;                       // whose completion is in finished_ or was collected
   std::atomic<std::size_t> held_{0};  // slots_.held_count() for the workers
 
-  std::mutex queues_;  // the workers' side of the jobs
+  std::mutex queues_;          // the workers' side of the jobs
+  std::optional<Piece> left_;  // begun by a caller; the next to be taken
+  std::atomic<bool> has_left_{false};
   std::condition_variable work_;
   std::atomic<std::uint32_t> sleepers_{0};
+  std::atomic<Pulse::Clock::rep> woken_at_{0};  // who was woken up has not answered since; 0: all have
   std::atomic<bool> stopping_{false};
 
-  std::mutex done_;             // the workers' side of finished_
-  bool given_up_ = false;       // by watch(): what workers still finish is not told
-  bool event_fd_used_ = false;  // nobody pays for an eventfd that nobody reads
-  std::atomic<bool> signalled_{false};
-  ByteCount untold_;  // published since the last signal
+  std::mutex done_;        // the workers' side of finished_
+  bool given_up_ = false;  // by watch(): nobody learns of what workers still finish
+  ByteCount unannounced_;  // published since signal_ was raised
+  std::unique_ptr<CompletionSignal> signal_;
 
-  std::vector<Progress> progress_;  // by worker
+  std::mutex helping_;  // one caller at a time works
+  std::vector<Piece> taken_here_;
+  Batch done_here_;
+
+  std::vector<Pulse> pulses_;  // by worker, then that of the callers
+  Crowd crowd_;
   RateLimit rate_limit_;
   std::vector<std::jthread> threads_;
 };

@@ -8,10 +8,10 @@
 #include <fstream>
 #include <sstream>
 
+#include "sluice/bench/modelled_host.hpp"
 #include "sluice/bench/results.hpp"
 #include "sluice/compose/auto_factory.hpp"
 #include "sluice/compose/engine_choice.hpp"
-#include "sluice/cpu/cpu_engine.hpp"
 
 namespace sluice {
 namespace {
@@ -53,14 +53,8 @@ Result<std::unique_ptr<FailoverEngine>> make_engine(const EngineRegistry& regist
   return make_engine(registry, names, windows_of(memory), options);
 }
 
-Result<std::unique_ptr<FailoverEngine>> make_idle_engine(const BackingMemory& memory) {
-  const auto make = [&memory]() -> Result<std::unique_ptr<Engine>> {
-    CpuOptions options;
-    options.fill = [](MemorySpan /*memory*/, std::uint64_t /*pattern*/) { return true; };
-    auto engine = CpuEngine::create(options, windows_of(memory));
-    if (!engine) return engine.error();
-    return std::unique_ptr<Engine>(std::move(*engine));
-  };
+Result<std::unique_ptr<FailoverEngine>> make_idle_engine(const BackingMemory& /*memory*/) {
+  const auto make = []() -> Result<std::unique_ptr<Engine>> { return std::make_unique<bench::NullEngine>(); };
   return FailoverEngine::create({{"idle", make}}, {});
 }
 

@@ -7,6 +7,7 @@
 #ifdef SLUICE_WITH_DPDK
 #include "dmadev_under_test.hpp"
 #endif
+#include "cpu_hooks.hpp"
 #include "sluice/compose/failover_engine.hpp"
 #include "sluice/compose/offload_engine.hpp"
 #include "sluice/cpu/cpu_engine.hpp"
@@ -30,8 +31,9 @@ class CpuUnderTest final : public EngineUnderTest {
     if (wish.stalls) options.stall_timeout = std::chrono::milliseconds(50);
     allowed_ = wish.gated ? 0 : (wish.stalls ? 2 : kEverything);
     started_ = 0;
-    options.fill = [this, bad = wish.bad_range, kind = store_.value_or(best_store())](MemorySpan memory,
-                                                                                      std::uint64_t pattern) {
+    CpuHooks hooks;
+    hooks.fill = [this, bad = wish.bad_range, kind = store_.value_or(best_store())](MemorySpan memory,
+                                                                                    std::uint64_t pattern) {
       const std::uint64_t mine = started_.fetch_add(1);
       while (mine >= allowed_.load()) std::this_thread::yield();
       if (memory.data() < bad.data() + bad.size() && bad.data() < memory.data() + memory.size()) return false;
@@ -40,7 +42,7 @@ class CpuUnderTest final : public EngineUnderTest {
       return true;
     };
     const MemorySpan windows[] = {wish.window};
-    return value_or_throw(CpuEngine::create(options, windows));
+    return value_or_throw(CpuEngine::create(options, windows, hooks));
   }
 
   /// Returns when a worker has done something and waits at the gate again, in the middle of its job.

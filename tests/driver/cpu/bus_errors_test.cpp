@@ -4,11 +4,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <array>
 #include <csignal>
-#include <thread>
 
-#include "sluice/cpu/cpu_engine.hpp"
+#include "driver/cpu/cpu_support.hpp"
 
 namespace sluice {
 namespace {
@@ -39,14 +37,6 @@ class VanishedMemory {
   MemorySpan all_;
 };
 
-Completion outcome_of(Engine& engine, const ScrubJob& job) {
-  JobId id;
-  EXPECT_TRUE(engine.submit({&job, 1}, {&id, 1}));
-  std::array<Completion, 1> completion;
-  while (engine.poll(completion) == 0) std::this_thread::yield();
-  return completion[0];
-}
-
 TEST(BusErrors, FailTheirJobAndTheEngineGoesOn) {
   const VanishedMemory memory;
   const MemorySpan windows[] = {memory.all()};
@@ -62,12 +52,12 @@ TEST(BusErrors, FailTheirJobAndTheEngineGoesOn) {
   ScrubJob both = fill;
   both.operation = Operation::FillVerify;
   for (const ScrubJob& job : {fill, fill_to_read, verify, both}) {
-    const Completion failed = outcome_of(**engine, job);
+    const Completion failed = test::finish(**engine, job);
     EXPECT_EQ(failed.outcome, Outcome::Failed);
     EXPECT_EQ(failed.cause, FailureCause::SlaveError);
     EXPECT_EQ(failed.bytes_zeroed, ByteCount(4 * kPage)) << "what lies before is done";
     EXPECT_EQ(memory.there().back(), std::byte{0xFF});
-    EXPECT_EQ(outcome_of(**engine, {memory.there(), ~0ULL}).outcome, Outcome::Zeroed);
+    EXPECT_EQ(test::finish(**engine, {memory.there(), ~0ULL}).outcome, Outcome::Zeroed);
   }
   EXPECT_FALSE((*engine)->fault());
 }
@@ -79,7 +69,7 @@ TEST(BusErrors, OfOthersEndTheProcessAsEver) {
     const VanishedMemory foreign;
     const MemorySpan windows[] = {memory.all()};
     const auto engine = CpuEngine::create({}, windows);
-    outcome_of(**engine, {memory.all()});
+    test::finish(**engine, {memory.all()});
     foreign.all().back() = std::byte{1};
   };
   EXPECT_DEATH(touch_another(), "");
@@ -92,7 +82,7 @@ TEST(BusErrors, GoToWhoHandledThemBefore) {
     const VanishedMemory memory;
     const MemorySpan windows[] = {memory.all()};
     const auto engine = CpuEngine::create({}, windows);
-    if (outcome_of(**engine, {memory.all()}).outcome != Outcome::Failed) ::_exit(1);
+    if (test::finish(**engine, {memory.all()}).outcome != Outcome::Failed) ::_exit(1);
     memory.all().back() = std::byte{1};
   };
   EXPECT_EXIT(with_a_handler(), ::testing::ExitedWithCode(42), "");
@@ -104,16 +94,16 @@ TEST(BusErrors, AreNotCaughtAfterOneWasCaught) {
     std::signal(SIGBUS, [](int) { ::_exit(44); });
     const VanishedMemory memory;
     const MemorySpan windows[] = {memory.all()};
-    CpuOptions options;
-    options.fill = [](MemorySpan chunk, std::uint64_t) {
+    CpuHooks hooks;
+    hooks.fill = [](MemorySpan chunk, std::uint64_t) {
       chunk.back() = std::byte{1};
       return true;
     };
-    const auto engine = CpuEngine::create(options, windows);
+    const auto engine = CpuEngine::create({}, windows, hooks);
     ScrubJob caught{memory.all()};
     caught.read_soon = true;
-    if (outcome_of(**engine, caught).outcome != Outcome::Failed) ::_exit(1);
-    outcome_of(**engine, {memory.all()});  // the engine's own thread, in a function that is not its own
+    if (test::finish(**engine, caught).outcome != Outcome::Failed) ::_exit(1);
+    test::finish(**engine, {memory.all()});  // the engine's own thread, in a function that is not its own
   };
   EXPECT_EXIT(again(), ::testing::ExitedWithCode(44), "");
 }
@@ -127,7 +117,7 @@ TEST(BusErrors, EndTheProcessWhereTheyAreNotToBeCaught) {
     CpuOptions options;
     options.catch_bus_errors = false;
     const auto engine = CpuEngine::create(options, windows);
-    outcome_of(**engine, {memory.all()});
+    test::finish(**engine, {memory.all()});
   };
   EXPECT_EXIT(uncaught(), ::testing::ExitedWithCode(43), "");
 }

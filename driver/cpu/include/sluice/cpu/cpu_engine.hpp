@@ -3,7 +3,6 @@
 
 #include <chrono>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -14,9 +13,6 @@
 #include "sluice/engine/engine_registry.hpp"
 
 namespace sluice::inline cpu {
-
-/// Writes one chunk of a job; false: the memory did not take it.
-using FillFunction = std::function<bool(MemorySpan, std::uint64_t pattern)>;
 
 struct CpuOptions {
   std::uint32_t max_jobs = 256;            ///< In flight at once; 1 to 65,536.
@@ -32,19 +28,32 @@ struct CpuOptions {
   /// Memory that the kernel answers with SIGBUS (a file was cut, no huge page is left, the memory is broken) fails its
   /// job with SlaveError. For that the process gets a handler, once, which hands on every other SIGBUS.
   bool catch_bus_errors = true;
-  FillFunction fill;  ///< Empty: fill_nontemporal with `store`.
 };
 
 /// The CPUs of a NUMA node, as the kernel lists them. Errors: InvalidArgument for a node that is not there.
 [[nodiscard]] Result<std::vector<std::uint32_t>> cpus_of_node(std::uint32_t node);
 
+struct CpuHooks;  // of tests
+
 /// Fills and verifies memory with worker threads of its own. All functions may be called from any thread.
 /// The destructor cancels what is in flight and waits for the workers.
+///
+/// Whoever waits helps: when jobs are queued and no worker runs on a CPU beside the caller's, poll() does a piece of at
+/// most 256 KiB itself. While no worker is awake, submit() does urgent jobs of at most 32 KiB together at once. On a
+/// machine so busy that a wake-up took more than half a millisecond, for 200 ms submit() accepts and does at most 256
+/// KiB, or one job of at most 2 MiB. Background jobs with a rate are left to the workers. Cancelling a job that
+/// submit() has done answers AlreadyFinished.
+///
+/// Workers block all signals but those that an instruction causes. After fork() a child may only exec or exit: there
+/// submit() is refused with EngineFailed, poll() collects nothing, and the destructor leaves everything as it is.
 class CpuEngine final : public Engine {
  public:
   /// Errors: InvalidArgument, NoResources.
   [[nodiscard]] static Result<std::unique_ptr<CpuEngine>> create(const CpuOptions& options,
                                                                  std::span<const MemorySpan> windows);
+  [[nodiscard]] static Result<std::unique_ptr<CpuEngine>> create(const CpuOptions& options,
+                                                                 std::span<const MemorySpan> windows,
+                                                                 const CpuHooks& hooks);
   ~CpuEngine() override;
 
   [[nodiscard]] const EngineCapabilities& capabilities() const noexcept override;
