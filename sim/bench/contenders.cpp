@@ -211,7 +211,7 @@ class ThroughEngine final : public Contender {
         return Error{DriverErrc::EngineFailed, "a job failed: " + to_string(completion.cause)};
       }
       done += got;
-      if (got == 0 && descriptor_ >= 0) {
+      if (got == 0 && submitted > done && descriptor_ >= 0) {
         pollfd completions{descriptor_, POLLIN, 0};
         ::poll(&completions, 1, 1);
       }

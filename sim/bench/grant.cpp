@@ -84,8 +84,10 @@ class ScatteredHost {
     }));
     const int descriptor = engine_.completion_fd();
     for (manager_.poll(); !granted_; manager_.poll()) {
+      if (descriptor < 0) continue;
+      manager_.poll();  // submits what the last one made room for: nobody sleeps while nothing is in flight
       pollfd completions{descriptor, POLLIN, 0};
-      if (descriptor >= 0) ::poll(&completions, 1, 1);
+      if (!granted_) ::poll(&completions, 1, 1);
     }
   }
 

@@ -7,75 +7,18 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <cstring>
-#include <functional>
-#include <random>
 #include <stdexcept>
-#include <vector>
 
+#include "goals/measuring.hpp"
 #include "sluice/cpu/cpu_engine.hpp"
 
 namespace sluice::bench {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-using Seconds = std::chrono::duration<double>;
-using Blocks = std::vector<MemorySpan>;
 
 constexpr int kRounds = 15;
-constexpr std::size_t kRoundBytes = 128ULL << 20;  // that one side of a ratio touches in a round
-
-double median(std::vector<double> values) {
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
-}
-
-double seconds_of(const std::function<void()>& work) {
-  const auto start = Clock::now();
-  work();
-  return Seconds(Clock::now() - start).count();
-}
-
-/// Rounds go through the arena, so that each side finds cold memory.
-class Rounds {
- public:
-  explicit Rounds(MemorySpan arena) : arena_(arena) {}
-
-  Blocks next(std::size_t block, bool scattered) {
-    if (at_ + kRoundBytes > arena_.size()) at_ = 0;
-    Blocks blocks(kRoundBytes / block);
-    for (std::size_t index = 0; index < blocks.size(); ++index)
-      blocks[index] = arena_.subspan(at_ + index * block, block);
-    if (scattered) std::shuffle(blocks.begin(), blocks.end(), random_);
-    at_ += kRoundBytes;
-    return blocks;
-  }
-
-  using Side = std::function<void(const Blocks&)>;
-  /// How many times faster than `other` this is.
-  double speed_up(const Side& side, const Side& other, std::size_t block, bool scattered = false) {
-    std::vector<double> ratios;
-    for (int round = 0; round < kRounds; ++round) {
-      const Blocks mine = next(block, scattered);
-      const Blocks theirs = next(block, scattered);
-      double my_time = 0.0;
-      double their_time = 0.0;
-      const auto run_mine = [&] { my_time = seconds_of([&] { side(mine); }); };
-      if (round % 2 == 0) run_mine();
-      their_time = seconds_of([&] { other(theirs); });
-      if (round % 2 != 0) run_mine();
-      ratios.push_back(their_time / my_time);
-    }
-    return median(ratios);
-  }
-
- private:
-  MemorySpan arena_;
-  std::size_t at_ = 0;
-  std::mt19937_64 random_{1};
-};
 
 void memset_blocks(const Blocks& blocks) {
   for (const MemorySpan block : blocks) std::memset(block.data(), 0, block.size());
@@ -94,7 +37,8 @@ enum class Wait : std::uint8_t { Sleeping, Polling };
 
 /// Has the engine do one job for each block, 64 in a batch, as many batches as it has room for. Sleeping leaves
 /// the CPU to the workers.
-void run_jobs(CpuEngine& engine, const Blocks& blocks, Wait wait, Operation operation = Operation::Fill) {
+void run_jobs(CpuEngine& engine, const Blocks& blocks, Wait wait, Operation operation = Operation::Fill,
+              Urgency urgency = Urgency::Background) {
   std::array<ScrubJob, 64> jobs;
   std::array<JobId, 64> ids;
   std::array<Completion, 64> completions;
@@ -107,13 +51,14 @@ void run_jobs(CpuEngine& engine, const Blocks& blocks, Wait wait, Operation oper
       for (std::size_t index = 0; index < count; ++index) {
         jobs[index].memory = blocks[submitted + index];
         jobs[index].operation = operation;
+        jobs[index].urgency = urgency;
       }
       const auto accepted = engine.submit(std::span(jobs).first(count), ids);
       if (!accepted) throw std::runtime_error(accepted.error().message);
       submitted += *accepted;
     }
     for (std::size_t got = 1; got > 0; done += got) got = engine.poll(completions);
-    if (done == blocks.size() || wait == Wait::Polling) continue;
+    if (done == submitted || wait == Wait::Polling) continue;
     pollfd descriptor{engine.completion_fd(), POLLIN, 0};
     ::poll(&descriptor, 1, 1000);
   }
@@ -127,13 +72,52 @@ std::unique_ptr<CpuEngine> make(MemorySpan arena, std::uint32_t threads) {
   return std::move(CpuEngine::create(options, windows)).value();
 }
 
+void store_blocks(const Blocks& blocks) {
+  for (const MemorySpan block : blocks) fill_nontemporal(best_store(), block, 0);
+  store_fence();
+}
+
+/// The same stores in bare loops on two threads, each with half of the blocks.
+class TwoLoops {
+ public:
+  void operator()(const Blocks& blocks) {
+    const auto middle = blocks.begin() + static_cast<std::ptrdiff_t>(blocks.size() / 2);
+    other_half_ = {middle, blocks.end()};
+    begun_.fetch_add(1);
+    store_blocks({blocks.begin(), middle});
+    while (ended_.load() != begun_.load()) _mm_pause();
+  }
+  ~TwoLoops() { stop_ = true; }
+  TwoLoops() = default;
+  TwoLoops(const TwoLoops&) = delete;
+  TwoLoops& operator=(const TwoLoops&) = delete;
+
+ private:
+  void work() {
+    while (!stop_) {
+      if (ended_.load() == begun_.load()) {
+        _mm_pause();
+        continue;
+      }
+      store_blocks(other_half_);
+      ended_.fetch_add(1);
+    }
+  }
+
+  Blocks other_half_;
+  std::atomic<int> begun_{0};
+  std::atomic<int> ended_{0};
+  std::atomic<bool> stop_{false};
+  std::jthread thread_{[this] { work(); }};
+};
+
 /// How many times longer a walk through a working set of half a level-2 cache takes after `fill` ran on this core.
-double walk_slowdown(Rounds& rounds, const Rounds::Side& fill) {
+Spread walk_slowdown(Rounds& rounds, const Side& fill) {
   std::vector<std::uint64_t> working_set((1 << 20) / 8, 1);
   const auto walk = [&] { return seconds_of([&] { read_blocks({std::as_writable_bytes(std::span(working_set))}); }); };
   std::vector<double> ratios;
   for (int round = 0; round < kRounds; ++round) {
-    const Blocks blocks = rounds.next(1 << 20, false);
+    const Blocks blocks = rounds.next({.block = 1 << 20});
     for (std::size_t index = 0; index + 4 <= blocks.size(); index += 4) {
       for (int warm = 0; warm < 3; ++warm) walk();
       const double before = walk();
@@ -142,17 +126,17 @@ double walk_slowdown(Rounds& rounds, const Rounds::Side& fill) {
       ratios.push_back(walk() / before);
     }
   }
-  return median(ratios);
+  return spread_of(std::move(ratios));
 }
 
-/// Microseconds from the cancel of a running job to its completion, the median.
-double cancel_latency_us(CpuEngine& engine, MemorySpan arena) {
+/// Microseconds from the cancel of a running job to its completion.
+Spread cancel_latency_us(CpuEngine& engine, MemorySpan arena) {
   std::vector<double> latencies;
   latencies.reserve(301);
   const ScrubJob job{arena};
   for (int round = 0; round < 301; ++round) {
     JobId id;
-    if (!engine.submit({&job, 1}, {&id, 1})) return 0.0;
+    if (!engine.submit({&job, 1}, {&id, 1})) return {};
     const auto started = Clock::now();
     while (Clock::now() - started < std::chrono::microseconds(200 + 13 * (round % 7))) {
     }
@@ -162,11 +146,11 @@ double cancel_latency_us(CpuEngine& engine, MemorySpan arena) {
                           while (engine.poll({&completion, 1}) == 0) _mm_pause();
                         }));
   }
-  return median(latencies);
+  return spread_of(std::move(latencies));
 }
 
 /// Nanoseconds from one job of 64 bytes to the next, submitted and collected 64 at a time.
-double job_cost_ns(CpuEngine& engine, MemorySpan arena) {
+Spread job_cost_ns(CpuEngine& engine, MemorySpan arena) {
   std::vector<double> costs;
   costs.reserve(kRounds);
   Blocks blocks(100'000);
@@ -175,48 +159,117 @@ double job_cost_ns(CpuEngine& engine, MemorySpan arena) {
     costs.push_back(1e9 * seconds_of([&] { run_jobs(engine, blocks, Wait::Polling); }) /
                     static_cast<double>(blocks.size()));
   }
-  return median(costs);
+  return spread_of(std::move(costs));
 }
 
-void row(const std::string& name, double value, const std::string& unit, bool at_least, double goal) {
-  const bool reached = at_least ? value >= goal : value <= goal;
-  fmt::print("{:<64} {:>8.2f} {:<4} {} {:<5.4g} {}\n", name, value, unit, at_least ? ">=" : "<=", goal,
-             reached ? "" : "MISSED");
+struct JobSize {
+  const char* name;
+  std::size_t bytes;
+  double of_bare_loops;  // what is aimed at
+};
+constexpr JobSize kJobSizes[] = {{"4 KiB, scattered", 4096, 0.9}, {"64 KiB", 64 << 10, 0.97}, {"2 MiB", 2 << 20, 0.97}};
+
+void print_alone(Rounds& rounds, MemorySpan arena) {
+  const auto one = make(arena, 1);
+  const auto two = make(arena, 2);
+  const auto fill_one = [&](const Blocks& blocks) { run_jobs(*one, blocks, Wait::Sleeping); };
+  const auto fill_two = [&](const Blocks& blocks) { run_jobs(*two, blocks, Wait::Sleeping); };
+  const auto urgent_two = [&](const Blocks& blocks) {
+    run_jobs(*two, blocks, Wait::Sleeping, Operation::Fill, Urgency::Urgent);
+  };
+  const auto verify = [&](const Blocks& blocks) { run_jobs(*one, blocks, Wait::Sleeping, Operation::Verify); };
+  TwoLoops two_loops;
+  const auto bare_two = [&](const Blocks& blocks) { two_loops(blocks); };
+  const auto times = [&](const std::string& name, const Side& mine, const Side& theirs, const Rounds::Shape& shape,
+                         double goal) {
+    const Load load;
+    const Spread measured = rounds.speed_up(mine, theirs, shape);
+    print_row(name, measured, "x", true, goal, load);
+  };
+  for (const JobSize& size : kJobSizes) {
+    const std::string name = fmt::format("fill, jobs of {}", size.name);
+    const Rounds::Shape shape{size.bytes, size.bytes == 4096};
+    times(name + ": times bare loops", fill_one, store_blocks, shape, size.of_bare_loops);
+    times(name + ": times libc memset", fill_one, memset_blocks, shape, size.bytes == 4096 ? 1.8 : 1.6);
+  }
+  times("fill, one job of 1 GiB: times libc memset", fill_one, memset_blocks,
+        {.block = arena.size(), .bytes = arena.size(), .rounds = 7}, 1.0);
+  {
+    const Load load;
+    const Spread measured = rounds.speed_up(bare_two, store_blocks, {.block = 2 << 20});
+    print_row("two bare loops: times one", measured, "x", true, 1.9, load);
+  }
+  times("fill, jobs of 2 MiB, two workers: times two bare loops", fill_two, bare_two, {.block = 2 << 20}, 0.95);
+  times("fill, jobs of 4 KiB, scattered: two workers to one", fill_two, fill_one, {4096, true}, 1.0);
+  times("fill, an urgent claim of 128 MiB as two jobs: times two bare loops", urgent_two, bare_two, {.block = 64 << 20},
+        0.95);
+  times("verify, jobs of 2 MiB: times reading", verify, read_blocks, {.block = 2 << 20}, 0.95);
+}
+
+/// A machine that others use as well. The loops are this process's own, and so no load of others.
+void print_beside_neighbours(Rounds& rounds, MemorySpan arena) {
+  const auto engine = make(arena, 1);
+  const auto fill = [&](const Blocks& blocks) { run_jobs(*engine, blocks, Wait::Sleeping); };
+  constexpr std::size_t kBytes = 64ULL << 20;
+  const auto gib_per_second = [](const std::vector<double>& seconds) {
+    std::vector<double> rates;
+    rates.reserve(seconds.size());
+    for (const double time : seconds) rates.push_back(static_cast<double>(kBytes) / double(1 << 30) / time);
+    return spread_of(std::move(rates));
+  };
+  fmt::print("\nCPU engine, one worker, beside endless loops on {} CPUs; the caller sleeps on the descriptor\n",
+             std::thread::hardware_concurrency());
+  for (const JobSize& size : kJobSizes) {
+    double alone = 0.0;
+    for (const std::size_t loops : {0, 2, 4}) {
+      const EndlessLoops neighbours(loops);
+      const Load load;
+      const Rounds::Times times = rounds.run(fill, memset_blocks, {size.bytes, true, kBytes, 61});
+      const Spread mine = gib_per_second(times.mine);
+      const Spread theirs = gib_per_second(times.theirs);
+      std::vector<double> ratios;
+      for (std::size_t round = 0; round < times.mine.size(); ++round) {
+        ratios.push_back(times.theirs[round] / times.mine[round]);
+      }
+      Spread ratio = spread_of(std::move(ratios));
+      ratio.median = mine.median / theirs.median;
+      const std::string name = fmt::format("jobs of {}, {} loops", size.name, loops);
+      if (loops == 0) {
+        alone = ratio.median;
+        print_row(name + ": times libc memset", ratio, "x", true, 1.0, load);
+        continue;
+      }
+      print_row(name + ": times libc memset, a tenth below alone at most", ratio, "x", true, 0.9 * alone, load);
+      print_row(name + ": its p10 over memset's p10, GiB/s", spread_of({mine.p10 / theirs.p10}), "x", true, 1.0, load);
+    }
+  }
 }
 
 }  // namespace
 
 void print_cpu_figures(MemorySpan arena) {
-  const auto one = make(arena, 1);
-  const auto two = make(arena, 2);
-  const auto fill_one = [&](const Blocks& blocks) { run_jobs(*one, blocks, Wait::Sleeping); };
-  const auto fill_two = [&](const Blocks& blocks) { run_jobs(*two, blocks, Wait::Sleeping); };
-  const auto verify = [&](const Blocks& blocks) { run_jobs(*one, blocks, Wait::Sleeping, Operation::Verify); };
-  const auto store = [](const Blocks& blocks) {
-    for (const MemorySpan block : blocks) fill_nontemporal(best_store(), block, 0);
-    store_fence();
-  };
   Rounds rounds(arena);
-  fmt::print(
-      "\nCPU engine ({}), cold memory in 2 MiB pages where the kernel gives them; medians of {} rounds\n{:<64} {:>8} "
-      "{:>13}\n",
-      one->capabilities().name, kRounds, "", "measured", "goal");
-  const auto fill = [&](const std::string& name, std::size_t block, bool scattered, double goal) {
-    row(name, rounds.speed_up(fill_one, memset_blocks, block, scattered), "x", true, goal);
-    fmt::print("{:<64} {:>8.2f} x\n", "  the same stores without an engine",
-               rounds.speed_up(store, memset_blocks, block, scattered));
-  };
-  fill("fill, jobs of 64 KiB: times libc memset", 64 << 10, false, 1.6);
-  fill("fill, jobs of 2 MiB: times libc memset", 2 << 20, false, 1.6);
-  fill("fill, scattered jobs of 4 KiB in batches: times libc memset", 4096, true, 1.8);
-  row("fill, jobs of 2 MiB: two threads to one", rounds.speed_up(fill_two, fill_one, 2 << 20), "x", true, 1.9);
-  row("verify, jobs of 2 MiB: times reading", rounds.speed_up(verify, read_blocks, 2 << 20), "x", true, 0.95);
-  row("working set of 1 MiB on the same core after 4 MiB were filled: slower by", walk_slowdown(rounds, store), "x",
-      false, 1.05);
-  fmt::print("{:<64} {:>8.2f} {:<4}\n", "the same after libc memset", walk_slowdown(rounds, memset_blocks), "x");
+  fmt::print("\nCPU engine (cpu/{}), cold memory in 2 MiB pages where the kernel gives them\n{:<78} {:>7}     {}\n",
+             to_string(best_store()), "", "median", "(p10 to p90)  goal");
+  print_alone(rounds, arena);
+  {
+    const Load load;
+    print_row("working set of 1 MiB on the same core after 4 MiB were filled: slower by",
+              walk_slowdown(rounds, store_blocks), "x", false, 1.05, load);
+  }
+  const Spread after_memset = walk_slowdown(rounds, memset_blocks);
+  fmt::print("{:<78} {:>7.2f} x   ({:.2f} to {:.2f})\n", "the same after libc memset", after_memset.median,
+             after_memset.p10, after_memset.p90);
   const auto polled = make(arena, 1);  // nobody has asked for its descriptor
-  row("cancel of a running job to its completion", cancel_latency_us(*polled, arena), "us", false, 5);
-  row("submit and completion of a job, 64 at a time", job_cost_ns(*polled, arena), "ns", false, 50);
+  {
+    const Load load;
+    print_row("cancel of a running job to its completion", cancel_latency_us(*polled, arena), "us", false, 5, load);
+  }
+  {
+    const Load load;
+    print_row("submit and completion of a job, 64 at a time", job_cost_ns(*polled, arena), "ns", false, 50, load);
+  }
+  print_beside_neighbours(rounds, arena);
 }
 
 }  // namespace sluice::bench

@@ -10,6 +10,7 @@
 #include <map>
 #include <vector>
 
+#include "goals/measuring.hpp"
 #include "sluice/cpu/cpu_engine.hpp"
 #include "sluice/device/rtl_factory.hpp"
 #include "sluice/engine/engine_registry.hpp"
@@ -118,6 +119,7 @@ void print_engine_table(MemorySpan arena) {
 #endif
   fmt::print("\nengines, many jobs and one job, on cold memory\n{:<24} {:>13} {:>15} {:>7} {:>15}\n", "", "job",
              "many jobs", "memset", "one job");
+  const Load load;
   std::map<std::string, MemorySpan> own;  // of engines that reach no other
   for (const std::size_t size : kSizes) {
     const Row memset = measure_memset(arena, size);
@@ -139,6 +141,9 @@ void print_engine_table(MemorySpan arena) {
       print(label, size, measure(**engine, windows[0], size), memset,
             simulated ? fmt::format(" (cycles at {:.0f} MHz)", kMhz) : "");
     }
+  }
+  if (load.of_others() > kMostLoad) {
+    fmt::print("NOT TO BE USED: others had {:.0f} % of the CPUs; only cycles are exact\n", 100 * load.of_others());
   }
 }
 
