@@ -5,31 +5,25 @@
 #include <fmt/format.h>
 #include <linux/memfd.h>
 #include <linux/mempolicy.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <fstream>
 #include <optional>
 #include <string>
+#include <utility>
+
+#include "file_size.hpp"
+#include "sluice/base/descriptor.hpp"
+#include "sluice/memory/available_memory.hpp"
 
 namespace sluice::inline memory {
 namespace {
-
-/// What the kernel could give without swapping; nullopt: it does not say.
-std::optional<ByteCount> available_memory() {
-  std::ifstream meminfo("/proc/meminfo");
-  std::string name;
-  std::uint64_t kibibytes = 0;
-  std::string rest;
-  while (meminfo >> name >> kibibytes && std::getline(meminfo, rest)) {
-    if (name == "MemAvailable:") return ByteCount(kibibytes << 10);
-  }
-  return std::nullopt;
-}
 
 unsigned memfd_flags(PageKind kind) {
   switch (kind) {
@@ -62,6 +56,55 @@ Result<std::unique_ptr<FileMemory>> FileMemory::create(ByteCount brick_length, s
   return open({}, brick_length, brick_count, pages, node);
 }
 
+struct FileMemory::Request {
+  ByteCount length;
+  PageKind pages;
+  std::optional<std::uint32_t> node;
+};
+
+/// What a call has made in a folder, until all of it is there.
+struct FileMemory::Undo {
+  std::vector<std::string> created;
+  std::vector<std::pair<int, off_t>> grown;  ///< Descriptors, and the length that the file had.
+
+  void now() const {
+    for (const auto& [fd, length] : grown) static_cast<void>(!::ftruncate(fd, length));
+    for (const std::string& file : created) ::unlink(file.c_str());
+  }
+};
+
+namespace {
+
+std::string name_of_brick(const std::string& folder, std::uint32_t index) {
+  return fmt::format("{}/brick-{}", folder, index);
+}
+
+/// What the bricks of a folder already hold: that is not needed once more.
+std::uint64_t held_in(const std::string& folder, ByteCount length, std::uint32_t count) {
+  std::uint64_t held = 0;
+  for (std::uint32_t index = 0; !folder.empty() && index < count; ++index) {
+    struct stat file {};
+    if (::lstat(name_of_brick(folder, index).c_str(), &file) != 0) continue;
+    held += std::min(static_cast<std::uint64_t>(file.st_blocks) * 512, length.value());
+  }
+  return held;
+}
+
+/// Small pages are refused here: the kernel would rather kill somebody than say no.
+Result<void> check_available(const std::string& folder, ByteCount length, std::uint32_t count) {
+  const AvailableMemory available = available_memory();
+  const std::uint64_t held = held_in(folder, length, count);
+  const bool wraps = length.value() > ~0ULL / count;
+  if (!wraps && length.value() * count - std::min(held, length.value() * count) <= available.bytes.value()) return {};
+  return Error{
+      HostErrc::NoResources,
+      fmt::format("{} bricks of {} bytes were asked for, {} bytes of them are there, and {} allows {} more: ask "
+                  "for less",
+                  count, length.value(), held, available.limit, available.bytes.value())};
+}
+
+}  // namespace
+
 Result<std::unique_ptr<FileMemory>> FileMemory::open(const std::string& folder, ByteCount brick_length,
                                                      std::uint32_t brick_count, PageKind pages,
                                                      std::optional<std::uint32_t> node) {
@@ -71,58 +114,84 @@ Result<std::unique_ptr<FileMemory>> FileMemory::open(const std::string& folder, 
                  fmt::format("{} bricks of {} bytes: give at least one, each a multiple of the page size of {} bytes",
                              brick_count, brick_length.value(), page.value())};
   }
-  // Small pages are refused here: the kernel would rather kill somebody than say no.
-  const auto available = available_memory();
-  if (pages == PageKind::Small && available && brick_length.value() > available->value() / brick_count) {
-    return Error{HostErrc::NoResources,
-                 fmt::format("{} bricks of {} bytes were asked for and the machine has {} bytes left: ask for less",
-                             brick_count, brick_length.value(), available->value())};
-  }
   std::unique_ptr<FileMemory> memory(new FileMemory);
+  if (auto locked = memory->lock(folder); !locked) return locked.error();
+  if (pages == PageKind::Small) {
+    if (auto checked = check_available(folder, brick_length, brick_count); !checked) return checked.error();
+  }
+  Undo undo;
   for (std::uint32_t index = 0; index < brick_count; ++index) {
-    const std::string file = folder.empty() ? std::string() : fmt::format("{}/brick-{}", folder, index);
-    if (auto added = memory->add_brick(file, brick_length, pages, node); !added) return added.error();
+    const std::string file = folder.empty() ? std::string() : name_of_brick(folder, index);
+    if (auto added = memory->add_brick(file, {brick_length, pages, node}, undo); !added) {
+      undo.now();
+      return added.error();
+    }
   }
   return memory;
 }
 
-Result<void> FileMemory::add_brick(const std::string& file, ByteCount length, PageKind pages,
-                                   std::optional<std::uint32_t> node) {
+/// The lock is on a descriptor that nobody else gets, and on no brick: those are handed to other processes, and a lock
+/// would live there as long as one of them does.
+Result<void> FileMemory::lock(const std::string& folder) {
+  if (folder.empty()) return {};
+  folder_ = above_standard(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (folder_ < 0) {
+    const int reason = errno;
+    return Error{reason == ENOENT || reason == ENOTDIR ? HostErrc::InvalidArgument : HostErrc::NoResources,
+                 fmt::format("folder {} for bricks cannot be opened: {}; give one on tmpfs or hugetlbfs", folder,
+                             std::strerror(reason))};
+  }
+  if (::flock(folder_, LOCK_EX | LOCK_NB) == 0) return {};
+  return Error{HostErrc::WrongState,
+               fmt::format("the bricks in {} are in use by another owner: end that, or give another folder", folder)};
+}
+
+Result<void> FileMemory::add_brick(const std::string& file, const Request& request, Undo& undo) {
+  const std::uint64_t length = request.length.value();
   const auto refused = [&](const char* call) {
     return Error{
         HostErrc::NoResources,
         fmt::format("{} of a brick of {} bytes{} failed: {}; ask for less memory, or reserve more (for huge pages: "
                     "vm.nr_hugepages), on a node that the machine has",
-                    call, length.value(), file.empty() ? "" : " in " + file, std::strerror(errno))};
+                    call, length, file.empty() ? "" : " in " + file, std::strerror(errno))};
   };
-  const int fd = file.empty() ? ::memfd_create("sluice-brick", memfd_flags(pages))
-                              : ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  int fd = -1;
+  if (file.empty()) {
+    fd = ::memfd_create("sluice-brick", memfd_flags(request.pages));
+  } else {
+    constexpr int kFlags = O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
+    fd = ::open(file.c_str(), kFlags | O_CREAT | O_EXCL, 0600);
+    if (fd >= 0) undo.created.push_back(file);
+    if (fd < 0 && errno == EEXIST) fd = ::open(file.c_str(), kFlags);
+  }
+  fd = above_standard(fd);
   if (fd < 0) return refused(file.empty() ? "memfd_create" : "open");
-  bricks_.push_back({{}, fd, pages, node.value_or(0)});  // from here on the destructor closes it
+  bricks_.push_back({{}, fd, request.pages, request.node.value_or(0)});  // from here on the destructor closes it
   struct stat found {};
   if (::fstat(fd, &found) != 0) return refused("fstat");
-  if (found.st_size != 0 && static_cast<std::uint64_t>(found.st_size) != length.value()) {
+  if (!S_ISREG(found.st_mode) || (found.st_size != 0 && static_cast<std::uint64_t>(found.st_size) != length)) {
     return Error{HostErrc::InvalidArgument,
                  fmt::format("{} has {} bytes, not {}: give its length, or remove it while no VM uses it", file,
-                             found.st_size, length.value())};
+                             found.st_size, length)};
   }
-  if (::ftruncate(fd, static_cast<off_t>(length.value())) != 0) return refused("ftruncate");
+  if (!may_grow_to(length) || ::ftruncate(fd, static_cast<off_t>(length)) != 0) return refused("ftruncate");
+  if (found.st_size == 0) undo.grown.emplace_back(fd, found.st_size);
   // Nobody who has the descriptor may take away what is mapped here: that would be a signal at the next access.
   if (file.empty() && ::fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) return refused("fcntl");
-  void* const base = ::mmap(nullptr, length.value(), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  void* const base = ::mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
   if (base == MAP_FAILED) return refused("mmap");
-  bricks_.back().memory = MemorySpan(static_cast<std::byte*>(base), length.value());
-  if (node) {
+  bricks_.back().memory = MemorySpan(static_cast<std::byte*>(base), length);
+  if (request.node) {
     // The file's own policy: it holds for whoever brings in its pages.
-    std::vector<unsigned long> mask(*node / 64 + 1, 0UL);
-    mask[*node / 64] = 1UL << *node % 64;
-    if (::syscall(SYS_mbind, base, length.value(), MPOL_BIND, mask.data(), mask.size() * 64 + 1, 0) != 0) {
+    std::vector<unsigned long> mask(*request.node / 64 + 1, 0UL);
+    mask[*request.node / 64] = 1UL << *request.node % 64;
+    if (::syscall(SYS_mbind, base, length, MPOL_BIND, mask.data(), mask.size() * 64 + 1, 0) != 0) {
       return refused("mbind");
     }
   }
   // Huge pages that are not there must be an error here, not a signal later.
-  if (::fallocate(fd, 0, 0, static_cast<off_t>(length.value())) != 0) return refused("fallocate");
-  if (::madvise(base, length.value(), MADV_POPULATE_WRITE) != 0) return refused("madvise");
+  if (!allocate_in_file(fd, 0, length)) return refused("fallocate");
+  if (::madvise(base, length, MADV_POPULATE_WRITE) != 0) return refused("madvise");
   return {};
 }
 
@@ -131,20 +200,7 @@ FileMemory::~FileMemory() {
     if (!brick.memory.empty()) ::munmap(brick.memory.data(), brick.memory.size());
     ::close(brick.fd);
   }
-}
-
-Result<std::unique_ptr<ForeignMemory>> ForeignMemory::create(std::span<const MemorySpan> pieces) {
-  std::unique_ptr<ForeignMemory> memory(new ForeignMemory);
-  for (const MemorySpan piece : pieces) {
-    const auto address = reinterpret_cast<std::uintptr_t>(piece.data());
-    if (piece.empty() || address % kPageSize.value() != 0 || piece.size() % kPageSize.value() != 0) {
-      return Error{HostErrc::InvalidArgument,
-                   fmt::format("memory at {:#x} of {} bytes: give page-aligned memory, a multiple of {} bytes", address,
-                               piece.size(), kPageSize.value())};
-    }
-    memory->bricks_.push_back({piece, -1});
-  }
-  return memory;
+  if (folder_ >= 0) ::close(folder_);
 }
 
 }  // namespace sluice::inline memory

@@ -28,9 +28,4 @@ namespace sluice::inline memory {
          ::fallocate(fd, 0, static_cast<off_t>(offset), static_cast<off_t>(length)) == 0;
 }
 
-/// False, with errno: the file is as it was.
-[[nodiscard]] inline bool resize_file(int fd, std::uint64_t length) {
-  return may_grow_to(length) && ::ftruncate(fd, static_cast<off_t>(length)) == 0;
-}
-
 }  // namespace sluice::inline memory

@@ -12,6 +12,8 @@
 #include <random>
 #include <thread>
 
+#include "sluice/memory/available_memory.hpp"
+
 namespace sluice::bench {
 namespace {
 
@@ -31,11 +33,6 @@ std::string first_line(const char* file) {
   std::string line;
   std::getline(in, line);
   return line.empty() ? "unknown" : line;
-}
-
-ByteCount free_memory() {
-  const std::string kibibytes = proc_value("/proc/meminfo", "MemAvailable");
-  return ByteCount(kibibytes == "unknown" ? kGiB.value() : std::stoull(kibibytes) << 10);
 }
 
 }  // namespace
@@ -84,7 +81,7 @@ Effort full_effort() {
                        ByteCount(2ULL << 20));
   effort.simulated = ByteCount(16ULL << 20);
   // A third of what is free, in whole GiB: the kernel is asked for as much beside the arena.
-  const std::uint64_t gibibytes = std::clamp<std::uint64_t>(free_memory().value() / 3 / kGiB.value(), 1, 64);
+  const std::uint64_t gibibytes = std::clamp<std::uint64_t>(available_memory().bytes.value() / 3 / kGiB.value(), 1, 64);
   effort.grants = effort.arena = ByteCount(gibibytes * kGiB.value());
   effort.latencies = 101;
   effort.cancels = 11;
@@ -121,8 +118,9 @@ std::vector<Fact> machine_facts() {
       {"CPU",
        fmt::format("{}, {} of its CPUs for us, time stamps at {:.2f} GHz", proc_value("/proc/cpuinfo", "model name"),
                    std::thread::hardware_concurrency(), tsc_hz() / 1e9)},
-      {"memory", fmt::format("{:.1f} GiB, {:.1f} GiB free",
-                             std::stod(proc_value("/proc/meminfo", "MemTotal")) / (1 << 20), gib(free_memory()))},
+      {"memory",
+       fmt::format("{:.1f} GiB, {:.1f} GiB free", std::stod(proc_value("/proc/meminfo", "MemTotal")) / (1 << 20),
+                   gib(available_memory().bytes))},
       {"kernel", fmt::format("{} {}", kernel.sysname, kernel.release)},
       {"pages",
        fmt::format("{} KiB; transparent huge pages: {}; reserved huge pages: {}", ::sysconf(_SC_PAGESIZE) >> 10,

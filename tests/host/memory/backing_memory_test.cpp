@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sluice/memory/backing_memory.hpp"
 
-#include <gtest/gtest.h>
+#include <fcntl.h>
+#include <gmock/gmock.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#include <fstream>
 
 #include "sluice/cpu/cpu_engine.hpp"
 #include "support/manager_fixture.hpp"
@@ -11,6 +16,8 @@
 
 namespace sluice::test {
 namespace {
+
+using ::testing::HasSubstr;
 
 TEST(FileMemory, HandsOutTheSameMemoryByDescriptor) {
   auto memory = FileMemory::create(ByteCount(1 << 20), 3);
@@ -102,6 +109,172 @@ TEST(FileMemory, ThatVanishesIsQuarantined) {
   EXPECT_EQ(manager.extents().bytes(ExtentState::Quarantined), ByteCount(1 << 19));
   EXPECT_EQ(manager.extents().bytes(ExtentState::Clean), ByteCount(3 << 19));
   EXPECT_FALSE(manager.fault());
+}
+
+TEST(FileMemory, FolderHasOneOwner) {
+  const TemporaryFolder folder;
+  auto first = FileMemory::open(folder.path(), ByteCount(1 << 16), 2);
+  ASSERT_TRUE(first) << first.error().message;
+  const auto second = FileMemory::open(folder.path(), ByteCount(1 << 16), 2);
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code, HostErrc::WrongState);
+  EXPECT_THAT(second.error().message, HasSubstr(folder.path().string()));
+  first->reset();
+  EXPECT_TRUE(FileMemory::open(folder.path(), ByteCount(1 << 16), 2));
+}
+
+/// A hypervisor that has a brick's descriptor lives on when its host's process ends; the next one takes the folder
+/// over.
+TEST(FileMemory, FolderIsFreeAgainWhileOthersStillHaveABrick) {
+  const TemporaryFolder folder;
+  auto first = FileMemory::open(folder.path(), ByteCount(1 << 16), 1);
+  ASSERT_TRUE(first);
+  const int handed_out = ::dup((*first)->bricks()[0].fd);
+  first->reset();
+  const auto second = FileMemory::open(folder.path(), ByteCount(1 << 16), 1);
+  EXPECT_TRUE(second) << second.error().message;
+  ::close(handed_out);
+}
+
+TEST(FileMemory, RefusesWhatIsNoFolderOrNoFile) {
+  const TemporaryFolder folder;
+  std::ofstream(folder / "file") << "text";
+  for (const std::string name : {"file", "nowhere"}) {
+    const auto refused = FileMemory::open(folder / name, ByteCount(4096), 1);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, HostErrc::InvalidArgument);
+    EXPECT_THAT(refused.error().message, HasSubstr(name));
+  }
+  ASSERT_EQ(::mkfifo((folder / "brick-0").c_str(), 0600), 0);
+  const auto fifo = FileMemory::open(folder.path(), ByteCount(4096), 1);
+  ASSERT_FALSE(fifo);
+  EXPECT_EQ(fifo.error().code, HostErrc::InvalidArgument);
+}
+
+/// As a shell's `ulimit -f` does: files of this process grow no further. Who tries gets a signal that ends the process.
+TEST(FileMemory, LimitOfFileSizesIsAnErrorAndLeavesNothingBehind) {
+  const TemporaryFolder folder;
+  ASSERT_TRUE(FileMemory::open(folder.path(), ByteCount(1 << 16), 1));
+  std::filesystem::rename(folder / "brick-0", folder / "brick-1");
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
+  const rlimit limit{1 << 12, before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &limit), 0);
+  const auto anonymous = FileMemory::create(ByteCount(1 << 16), 1);
+  const auto named = FileMemory::open(folder.path(), ByteCount(1 << 16), 2);
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
+  ASSERT_FALSE(anonymous);
+  EXPECT_EQ(anonymous.error().code, HostErrc::NoResources);
+  EXPECT_THAT(anonymous.error().message, HasSubstr("File too large"));
+  ASSERT_FALSE(named);
+  EXPECT_EQ(named.error().code, HostErrc::NoResources);
+  EXPECT_FALSE(std::filesystem::exists(folder / "brick-0"));
+  EXPECT_EQ(std::filesystem::file_size(folder / "brick-1"), 1U << 16) << "it was there before";
+}
+
+/// The third brick cannot be made: the two before it go again, and the one that was there stays as it was.
+TEST(FileMemory, BricksThatWereMadeBeforeAFailureAreRemoved) {
+  const TemporaryFolder folder;
+  std::ofstream(folder / "brick-1").close();  // empty, as a crash may leave it
+  std::filesystem::create_directory(folder / "brick-2");
+  ASSERT_FALSE(FileMemory::open(folder.path(), ByteCount(1 << 16), 3));
+  EXPECT_FALSE(std::filesystem::exists(folder / "brick-0"));
+  EXPECT_EQ(std::filesystem::file_size(folder / "brick-1"), 0U);
+  EXPECT_TRUE(FileMemory::open(folder.path(), ByteCount(1 << 16), 2));
+}
+
+/// A limit of the address space leaves less than the pool has, but more than is new of it.
+TEST(FileMemory, WhatIsThereAlreadyIsNotNeededOnceMore) {
+  const TemporaryFolder folder("/dev/shm");
+  constexpr std::uint64_t kBrick = 8 << 20;
+  ASSERT_TRUE(FileMemory::open(folder.path(), ByteCount(kBrick), 4));
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_AS, &before), 0);
+  std::uint64_t pages = 0;
+  std::ifstream("/proc/self/statm") >> pages;
+  const rlimit limit{pages * 4096 + 4 * kBrick + (1 << 20), before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_AS, &limit), 0);
+  const auto again = FileMemory::open(folder.path(), ByteCount(kBrick), 4);
+  const auto fresh = FileMemory::create(ByteCount(kBrick), 5);
+  ASSERT_EQ(::setrlimit(RLIMIT_AS, &before), 0);
+  EXPECT_TRUE(again) << again.error().message;
+  ASSERT_FALSE(fresh);
+  EXPECT_EQ(fresh.error().code, HostErrc::NoResources);
+  EXPECT_THAT(fresh.error().message, HasSubstr("RLIMIT_AS allows"));
+}
+
+/// A program that was started with a closed standard descriptor prints there all the same.
+TEST(FileMemory, DescriptorsAreAboveTheStandardOnes) {
+  const TemporaryFolder folder;
+  const int kept = ::dup(STDIN_FILENO);
+  ::close(STDIN_FILENO);
+  const auto anonymous = FileMemory::create(ByteCount(4096), 1);
+  const auto named = FileMemory::open(folder.path(), ByteCount(4096), 1);
+  const auto ledger = Ledger::open(folder / "ledger", (*anonymous)->bricks());
+  const bool taken = ::fcntl(STDIN_FILENO, F_GETFD) != -1;
+  ::dup2(kept, STDIN_FILENO);
+  ::close(kept);
+  ASSERT_TRUE(anonymous && named && ledger);
+  EXPECT_GT((*anonymous)->bricks()[0].fd, STDERR_FILENO);
+  EXPECT_GT((*named)->bricks()[0].fd, STDERR_FILENO);
+  EXPECT_FALSE(taken);
+}
+
+TEST(ForeignMemory, RefusesPiecesThatShareBytes) {
+  Memory memory(8 * 4096);
+  const auto overlap = [&](std::size_t first, std::size_t first_pages, std::size_t second, std::size_t second_pages) {
+    const MemorySpan pieces[] = {memory.part(first * 4096, first_pages * 4096),
+                                 memory.part(second * 4096, second_pages * 4096)};
+    const auto made = ForeignMemory::create(pieces);
+    if (made) return false;
+    EXPECT_EQ(made.error().code, HostErrc::InvalidArgument);
+    EXPECT_THAT(made.error().message, HasSubstr("overlaps"));
+    return true;
+  };
+  EXPECT_TRUE(overlap(0, 4, 3, 2));
+  EXPECT_TRUE(overlap(3, 2, 0, 4)) << "in the other order";
+  EXPECT_TRUE(overlap(0, 8, 2, 1)) << "one inside the other";
+  EXPECT_TRUE(overlap(1, 2, 1, 2)) << "the same twice";
+  EXPECT_FALSE(overlap(0, 4, 4, 4)) << "neighbours";
+}
+
+/// Two mappings of one file are the same bytes at two addresses.
+TEST(ForeignMemory, RefusesPiecesOfOneFile) {
+  const auto files = FileMemory::create(ByteCount(4096), 1);
+  ASSERT_TRUE(files);
+  const Brick brick = (*files)->bricks()[0];
+  const int other = ::dup(brick.fd);
+  void* const again = ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, other, 0);
+  ASSERT_NE(again, MAP_FAILED);
+  const auto refused = ForeignMemory::create({brick, {{static_cast<std::byte*>(again), 4096}, other}});
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().message, HasSubstr("is in the same file"));
+  ::munmap(again, 4096);
+  ::close(other);
+  EXPECT_TRUE(ForeignMemory::create({brick}));
+}
+
+TEST(ForeignMemory, RefusesFilesThatAreNotThereOrTooShort) {
+  const auto files = FileMemory::create(ByteCount(4096), 1);
+  ASSERT_TRUE(files);
+  Memory memory(2 * 4096);
+  const auto closed = ForeignMemory::create({{memory.all(), 1'000'000}});
+  ASSERT_FALSE(closed);
+  EXPECT_THAT(closed.error().message, HasSubstr("descriptor 1000000, which is not open"));
+  const auto shorter = ForeignMemory::create({{memory.all(), (*files)->bricks()[0].fd}});
+  ASSERT_FALSE(shorter);
+  EXPECT_THAT(shorter.error().message, HasSubstr("whose file has 4096 bytes"));
+}
+
+TEST(ForeignMemory, RefusesWhatPassesTheEndOfTheAddressSpace) {
+  auto* const last = reinterpret_cast<std::byte*>(~std::uintptr_t{4095});
+  for (const std::size_t length : {std::size_t{4096}, std::size_t{1} << 20, ~std::size_t{4095}}) {
+    const MemorySpan piece[] = {MemorySpan(last, length)};
+    const auto refused = ForeignMemory::create(piece);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, HostErrc::InvalidArgument);
+    EXPECT_THAT(refused.error().message, HasSubstr("passes the end of the address space"));
+  }
 }
 
 TEST(ForeignMemory, RefusesWhatIsNotPages) {

@@ -458,12 +458,15 @@ TEST_F(Recovery, KnowsMemoryInNamedFilesAgain) {
   const Grant grant = take(kA, 8);
   grant.ranges.at(0).memory[5] = std::byte{0x77};
   crash();
+  memory.reset();
   memory = open_memory();
   start(*memory);
   EXPECT_EQ(pages_in(ExtentState::Clean), 24U);
   const auto adopted = manager_->adopt({kA, kCustomer, {}, {}, {}, {}, {}});
   ASSERT_TRUE(adopted);
   EXPECT_EQ(adopted->ranges.at(0).memory[5], std::byte{0x77});
+  crash();
+  memory.reset();
   const auto other_length = FileMemory::open(folder_.path(), ByteCount(4096), 2);
   ASSERT_FALSE(other_length);
   EXPECT_THAT(other_length.error().message, HasSubstr("brick-0 has 65536 bytes, not 4096"));

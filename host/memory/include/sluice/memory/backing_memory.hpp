@@ -38,8 +38,9 @@ class BackingMemory {
   [[nodiscard]] virtual std::span<const Brick> bricks() const = 0;
 };
 
-/// Bricks of one file each, mapped and populated. Errors of all that make them: InvalidArgument (a length that is not a
-/// multiple of `pages`), NoResources. Huge pages must have been reserved (vm.nr_hugepages).
+/// Bricks of one file each, mapped and populated. Errors of all that make them, which leave nothing behind:
+/// InvalidArgument (a length that is not a multiple of `pages`), NoResources (also: more than available_memory(), or
+/// than RLIMIT_FSIZE allows). Huge pages must have been reserved (vm.nr_hugepages).
 class FileMemory final : public BackingMemory {
  public:
   /// Memfds: the memory goes with the last process that has a descriptor of it. On one NUMA node if one is given.
@@ -47,7 +48,9 @@ class FileMemory final : public BackingMemory {
                                                                   PageKind pages = PageKind::Small,
                                                                   std::optional<std::uint32_t> node = std::nullopt);
   /// Files `brick-0`, `brick-1` and so on in a folder on tmpfs, or on hugetlbfs with such pages: they outlive the
-  /// process. Those that are there are opened as they are; all must have this length.
+  /// process. Those that are there are opened as they are; all must have this length. The folder is locked (flock) as
+  /// long as this lives: its memory has one owner, whatever ledger that keeps. More errors: WrongState (somebody has
+  /// it), InvalidArgument (no folder; a brick that is no file).
   [[nodiscard]] static Result<std::unique_ptr<FileMemory>> open(const std::string& folder, ByteCount brick_length,
                                                                 std::uint32_t brick_count,
                                                                 PageKind pages = PageKind::Small,
@@ -57,17 +60,22 @@ class FileMemory final : public BackingMemory {
   [[nodiscard]] std::span<const Brick> bricks() const override { return bricks_; }
 
  private:
+  struct Undo;
+  struct Request;
   FileMemory() = default;
-  [[nodiscard]] Result<void> add_brick(const std::string& file, ByteCount length, PageKind pages,
-                                       std::optional<std::uint32_t> node);
+  [[nodiscard]] Result<void> lock(const std::string& folder);
+  [[nodiscard]] Result<void> add_brick(const std::string& file, const Request& request, Undo& undo);
   std::vector<Brick> bricks_;
+  int folder_ = -1;  ///< Locked.
 };
 
-/// Memory that the embedding program owns and keeps alive. Page aligned.
+/// Memory that the embedding program owns and keeps alive, in whole pages. No byte is in two pieces, by address or by
+/// file. Errors of all that make it: InvalidArgument.
 class ForeignMemory final : public BackingMemory {
  public:
-  /// Errors: InvalidArgument for a piece that is empty or not page aligned.
+  /// In small pages, of node 0, in no file.
   [[nodiscard]] static Result<std::unique_ptr<ForeignMemory>> create(std::span<const MemorySpan> pieces);
+  [[nodiscard]] static Result<std::unique_ptr<ForeignMemory>> create(std::vector<Brick> bricks);
 
   [[nodiscard]] std::span<const Brick> bricks() const override { return bricks_; }
 
