@@ -8,13 +8,13 @@ module scrub #(
     parameter int unsigned ADDR_WIDTH      = 64,    // 40 to 64
     parameter int unsigned NUM_QUEUES      = 4,     // 1 to 16
     parameter int unsigned NUM_SLOTS       = 256,   // of a queue: 16 to 4096, a power of two
-    parameter int unsigned PREFETCH        = 64,    // descriptors of a queue fetched ahead: 16 to 128, a power of two
+    parameter int unsigned PREFETCH        = 128,   // descriptors of a queue fetched ahead: 16 to 128, a power of two
     parameter int unsigned MAX_OUTSTANDING = 128,   // bursts of a queue under way: 16 to 1024, a power of two
     parameter int unsigned NUM_MASTERS     = 2,     // 1 or 2
     parameter bit          ID_PER_QUEUE    = 1'b1,  // 0: one AXI ID for data and one for rings
     parameter bit          WAIT_FOR_ACKS   = 1'b1,  // 0 breaks a promise, for tests
-    parameter int unsigned QUEUE_W         = (NUM_QUEUES > 1) ? $clog2(NUM_QUEUES) : 1,
-    parameter int unsigned ID_WIDTH        = QUEUE_W + 1
+    localparam int unsigned QUEUE_W        = (NUM_QUEUES > 1) ? $clog2(NUM_QUEUES) : 1,
+    localparam int unsigned ID_WIDTH       = QUEUE_W + 1
 ) (
     input  logic ap_clk,
     input  logic ap_rst_n,
@@ -106,9 +106,32 @@ module scrub #(
       {8'(ADDR_WIDTH), 8'($clog2(NUM_SLOTS)), 8'(NUM_QUEUES), 8'($clog2(DATA_WIDTH / 8))};
   localparam logic [31:0] Limits = {5'd0, ID_PER_QUEUE, 2'(NUM_MASTERS), 8'(PREFETCH), 16'(MAX_OUTSTANDING)};
 
+  // Parameters outside their range stop the elaboration here.
+  if (DATA_WIDTH < 64 || DATA_WIDTH > 1024 || (DATA_WIDTH & (DATA_WIDTH - 1)) != 0) begin : g_data_width
+    $error("DATA_WIDTH is %0d: give 64, 128, 256, 512 or 1024", DATA_WIDTH);
+  end
+  if (ADDR_WIDTH < 40 || ADDR_WIDTH > 64) begin : g_addr_width
+    $error("ADDR_WIDTH is %0d: give 40 to 64", ADDR_WIDTH);
+  end
+  if (NUM_QUEUES < 1 || NUM_QUEUES > 16) begin : g_num_queues
+    $error("NUM_QUEUES is %0d: give 1 to 16", NUM_QUEUES);
+  end
+  if (NUM_SLOTS < 16 || NUM_SLOTS > 4096 || (NUM_SLOTS & (NUM_SLOTS - 1)) != 0) begin : g_num_slots
+    $error("NUM_SLOTS is %0d: give a power of two from 16 to 4096", NUM_SLOTS);
+  end
+  if (PREFETCH < 16 || PREFETCH > 128 || (PREFETCH & (PREFETCH - 1)) != 0) begin : g_prefetch
+    $error("PREFETCH is %0d: give a power of two from 16 to 128", PREFETCH);
+  end
+  if (MAX_OUTSTANDING < 16 || MAX_OUTSTANDING > 1024 || (MAX_OUTSTANDING & (MAX_OUTSTANDING - 1)) != 0) begin : g_outstanding
+    $error("MAX_OUTSTANDING is %0d: give a power of two from 16 to 1024", MAX_OUTSTANDING);
+  end
+  if (NUM_MASTERS < 1 || NUM_MASTERS > 2) begin : g_num_masters
+    $error("NUM_MASTERS is %0d: give 1 or 2", NUM_MASTERS);
+  end
+
   // Registers.
   logic check, write, write_wait, write_error, refused, read, to_queue, engine_write_error;
-  logic enable, abort_all, clear, tick, queue_clear_n;
+  logic enable, abort_all, clear, tick, queue_clear_n, counters_known;
   logic [11:0] write_address, read_address;
   logic [31:0] write_data, read_data, engine_read_data, queue_read_data;
   logic [NUM_QUEUES-1:0] selected, queue_wait, queue_error, idle, cause;
@@ -148,6 +171,7 @@ module scrub #(
       .write_i(write && !to_queue), .write_address_i(write_address), .write_data_i(write_data),
       .write_error_o(engine_write_error), .refused_i(refused),
       .read_i(read), .read_address_i(read_address), .read_data_o(engine_read_data), .counter_i(counter),
+      .counters_known_i(counters_known),
       .enable_o(enable), .abort_all_o(abort_all), .clear_o(clear), .tick_o(tick), .interrupt_o(interrupt),
       .idle_i(idle), .cause_i(cause)
   );
@@ -281,7 +305,7 @@ module scrub #(
   ) u_counters (
       .clk_i(ap_clk), .rst_ni(ap_rst_n), .engine_i(engine_events), .queue_i(events), .burst_i(grant),
       .burst_last_beat_i(burst.last_beat), .skipped_i(skipped), .skipped_bytes_i(skipped_bytes),
-      .read_i(read), .read_index_i(counter_index), .value_o(counter)
+      .read_i(read), .read_index_i(counter_index), .value_o(counter), .known_o(counters_known)
   );
   assign counter_index = read_address[10] ? IndexW'(read_address[9:3])
                                           : IndexW'(NUM_QUEUES * 8) + IndexW'(read_address[5:3]);
