@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Decides whether every byte of a piece lies inside the queue's window [window_base, window_limit), and works out its
+// Decides whether every byte of a piece lies inside the queue's window, window_base to window_limit, and works out its
 // first burst. Two stages: sums, then comparisons. Meanwhile the cancel table is asked for the piece, and a cancel that
 // comes while it is here is noted.
 module sluice_check #(
@@ -33,7 +33,7 @@ module sluice_check #(
 
   sluice_pkg::piece_t piece_q;
   logic valid_q, moves, seen_q, direct_hit, too_high, wraps, outside, fits;
-  logic [63:0] end_q;
+  logic [63:0] last_q;     // its last byte
   logic [SumW-1:0] sum_q;  // offset in its burst boundary + length
 
   assign moves   = valid_q && ready_i;
@@ -53,9 +53,9 @@ module sluice_check #(
   end
   always_ff @(posedge clk_i) begin
     if (valid_i && ready_o) begin
-      piece_q        <= piece_i;
-      {wraps, end_q} <= {1'b0, piece_i.address} + 65'(piece_i.length_bytes);
-      sum_q          <= SumW'(piece_i.address[BoundaryW-1:0]) + SumW'(piece_i.length_bytes);
+      piece_q         <= piece_i;
+      {wraps, last_q} <= {1'b0, piece_i.address} + 65'(piece_i.length_bytes) - 65'd1;
+      sum_q           <= SumW'(piece_i.address[BoundaryW-1:0]) + SumW'(piece_i.length_bytes);
     end
   end
 
@@ -64,8 +64,7 @@ module sluice_check #(
   end else begin : g_full
     assign too_high = 1'b0;
   end
-  // An end of exactly 2^64 shows as zero here and is outside: no window reaches it.
-  assign outside = piece_q.address < window_base_i || end_q > window_limit_i || end_q == 64'd0 || wraps || too_high;
+  assign outside = piece_q.address < window_base_i || last_q > window_limit_i || wraps || too_high;
   assign fits    = sum_q[SumW-1:BoundaryW+1] == '0 && (!sum_q[BoundaryW] || sum_q[BoundaryW-1:0] == '0);
 
   assign table_ask_o        = valid_i && ready_o;
@@ -88,7 +87,7 @@ module sluice_check #(
         checked_o.rest_bytes = {(sluice_pkg::LengthWidth-BoundaryW)'(sum_q[SumW-1:BoundaryW] - (SumW-BoundaryW)'(1)),
                                 sum_q[BoundaryW-1:0]};
       end
-      checked_o.end_lane = 7'($clog2(BusBytes)'(end_q - 64'd1));
+      checked_o.end_lane = 7'($clog2(BusBytes)'(last_q));
     end
   end
 endmodule

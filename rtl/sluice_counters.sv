@@ -17,7 +17,8 @@ module sluice_counters #(
 
     input  logic                     read_i,           // not in two cycles on end
     input  logic [INDEX_W-1:0]       read_index_i,     // block * 8 + counter; the engine is block NUM_QUEUES
-    output logic [63:0]              value_o
+    output logic [63:0]              value_o,
+    output logic                     known_o           // every counter has started anew since the reset
 );
   localparam int unsigned Blocks = NUM_QUEUES + 1;
   localparam int unsigned BlockW = $clog2(Blocks);
@@ -134,4 +135,5 @@ module sluice_counters #(
     if (valid1_q) mem_q[turn1_q] <= (old_known1_q ? old1_q : 64'd0) + 64'(amount1_q);
   end
   assign value_o = mem_q[address];
+  assign known_o = old_known1_q;
 endmodule

@@ -2,12 +2,13 @@
 // Reads for one queue: descriptors from its submission ring, in runs of up to 16 and ahead of their use, and lines of
 // extent lists on request. Pointers count without wrapping at the ring size: only their low ring_log2 bits address the
 // ring. Answers come in order; a small FIFO remembers which kind each read was. A descriptor that cannot be read stops
-// fetching (fault_o) until the queue is enabled again.
+// fetching (fault_o) until the queue is enabled again, and so does the watchdog (quarantine_i). What arrives after either
+// is dropped: the jobs that the queue has taken are always the first sq_head_o, without a gap.
 module sluice_fetch #(
     parameter int unsigned DATA_WIDTH = 512,
     parameter int unsigned ADDR_WIDTH = 64,
     parameter int unsigned NUM_SLOTS  = 256,
-    parameter int unsigned PREFETCH   = 64
+    parameter int unsigned PREFETCH   = 128
 ) (
     input  logic        clk_i,
     input  logic        rst_ni,
@@ -16,7 +17,8 @@ module sluice_fetch #(
     input  logic [63:0] sq_base_i,
     input  logic        start_i,
     input  logic [15:0] sq_tail_i,
-    output logic [15:0] sq_head_o,
+    input  logic        quarantine_i,
+    output logic [15:0] sq_head_o,       // descriptors that have arrived
     output logic        fault_o,
     output logic        idle_o,
     output logic        waiting_o,       // reads are under way
@@ -50,13 +52,14 @@ module sluice_fetch #(
   localparam int unsigned MaxLengthBit = $clog2(sluice_ring_pkg::MaxLengthBytes);  // it is a power of two
 
   // Ask for descriptors: first work out how many, then ask. A run waits for space for all that it could take, or for 8.
-  logic [15:0] head_q, available, index;
+  logic [15:0] head_q, arrived_q, available, index;  // head_q: those asked for
   logic [SpaceW-1:0] space_q;
   logic [4:0] run_q, run, to_boundary, ready_to_read;
   logic [3:0] boundary_mask;
   logic [63:0] address_q;
   logic space_for_all, wanted, plan, ask, ask_list, pending_q, planned_q, fault_q;
   logic kinds_ready, kind_is_list, kind_known, job_pop, unused_fifo_ready;
+  logic line_done, line_bad, descriptor_done, push;
   logic [4:0] reads_under_way;
   logic [SpaceW-1:0] jobs_waiting;
 
@@ -86,6 +89,7 @@ module sluice_fetch #(
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
       head_q    <= '0;
+      arrived_q <= '0;
       space_q   <= SpaceW'(PREFETCH);
       run_q     <= '0;
       pending_q <= 1'b0;
@@ -100,12 +104,13 @@ module sluice_fetch #(
       end
       planned_q <= plan;
       if (planned_q) head_q <= head_q + 16'(run_q);
-      space_q <= space_q - (planned_q ? SpaceW'(run_q) : '0) + SpaceW'(job_pop) +
-                 SpaceW'(line_done && !kind_is_list && line_bad);
-      if (line_done && !kind_is_list && line_bad) fault_q <= 1'b1;
+      space_q <= space_q - (planned_q ? SpaceW'(run_q) : '0) + SpaceW'(job_pop) + SpaceW'(descriptor_done && !push);
+      if (push) arrived_q <= arrived_q + 16'd1;
+      if (descriptor_done && line_bad) fault_q <= 1'b1;
       if (start_i) begin
-        head_q  <= '0;
-        fault_q <= 1'b0;
+        head_q    <= '0;
+        arrived_q <= '0;
+        fault_q   <= 1'b0;
       end
     end
   end
@@ -123,7 +128,7 @@ module sluice_fetch #(
   );
 
   // Put the beats of a line together. A bus wider than a line delivers it in the lanes of its address.
-  logic line_done, line_bad, beats_bad;
+  logic beats_bad;
   logic [LineBits-1:0] line;
   if (Beats > 1) begin : g_narrow
     logic [$clog2(Beats)-1:0] beat_q;
@@ -164,15 +169,17 @@ module sluice_fetch #(
       assign line = data_i;
     end
   end
-  assign line_bad    = beats_bad || data_bad_i;
-  assign list_done_o = line_done && kind_is_list;
-  assign list_bad_o  = line_bad;
-  assign list_line_o = line;
+  assign line_bad        = beats_bad || data_bad_i;
+  assign descriptor_done = line_done && !kind_is_list;
+  assign push            = descriptor_done && !line_bad && !fault_q && !quarantine_i;
+  assign list_done_o     = line_done && kind_is_list;
+  assign list_bad_o      = line_bad;
+  assign list_line_o     = line;
 
   // Keep what is needed of a descriptor, and whether it is well formed.
   sluice_ring_pkg::descriptor_t descriptor;
   sluice_pkg::job_t job;
-  logic touches, is_list, bad_length, bad_operation, bad_flags, push;
+  logic touches, is_list, bad_length, bad_operation, bad_flags, address_too_high;
 
   assign descriptor    = line;
   assign touches       = descriptor.operation != sluice_ring_pkg::OpFence &&
@@ -186,7 +193,6 @@ module sluice_fetch #(
                                  : descriptor.length_bytes != 64'd0;
   assign bad_flags     = descriptor.flags[7:1] != 7'd0 ||
                          (is_list && (!touches || descriptor.address[5:0] != 6'd0 || address_too_high));
-  logic address_too_high;
   if (ADDR_WIDTH < 64) begin : g_short
     assign address_too_high = descriptor.address[63:ADDR_WIDTH] != '0;
   end else begin : g_full
@@ -206,8 +212,6 @@ module sluice_fetch #(
       job.address      = descriptor.address;
     end
   end
-  assign push = line_done && !kind_is_list && !line_bad;
-
   sluice_fifo #(
       .WIDTH ($bits(job)),
       .DEPTH (PREFETCH),
@@ -218,7 +222,7 @@ module sluice_fetch #(
       .valid_o(job_valid_o), .data_o(job_o), .pop_i(job_pop), .count_o(jobs_waiting)
   );
 
-  assign sq_head_o = head_q;
+  assign sq_head_o = arrived_q;
   assign fault_o   = fault_q;
   assign waiting_o = reads_under_way != 5'd0;
   assign idle_o    = !waiting_o && !kind_known && !pending_q && !wanted && jobs_waiting == '0;

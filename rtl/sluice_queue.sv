@@ -5,7 +5,7 @@ module sluice_queue #(
     parameter int unsigned DATA_WIDTH      = 512,
     parameter int unsigned ADDR_WIDTH      = 64,
     parameter int unsigned NUM_SLOTS       = 256,
-    parameter int unsigned PREFETCH        = 64,
+    parameter int unsigned PREFETCH        = 128,
     parameter int unsigned MAX_OUTSTANDING = 128,
     parameter bit          WAIT_FOR_ACKS   = 1'b1
 ) (
@@ -121,7 +121,7 @@ module sluice_queue #(
       .clk_i, .rst_ni(run_ni),
       .enable_i(enable_i && setup.enable && cancel_swept && !completion_fault_i && !quarantine),
       .ring_log2_i(setup.ring_log2), .sq_base_i(setup.sq_base), .start_i(start), .sq_tail_i(sq_tail),
-      .sq_head_o(sq_head), .fault_o(fetch_fault), .idle_o(fetch_idle), .waiting_o(fetch_waiting),
+      .quarantine_i(quarantine), .sq_head_o(sq_head), .fault_o(fetch_fault), .idle_o(fetch_idle), .waiting_o(fetch_waiting),
       .address_o(read_address_o), .lines_o(read_lines_o), .valid_o(read_valid_o), .ready_i(read_ready_i),
       .data_valid_i(beat_valid_i), .data_i(beat_i), .data_bad_i(beat_bad_i), .data_last_i(beat_last_i),
       .list_valid_i(list_valid), .list_address_i(list_address), .list_ready_o(list_ready), .list_done_o(list_done),
@@ -134,12 +134,13 @@ module sluice_queue #(
   logic piece_valid, piece_ready, checked_valid, checked_ready, expand_idle, check_idle, split_idle, track_idle;
   logic abandon_split, abandon;
 
-  // A request reaches the table first, and one cycle later those jobs that have asked the table already.
-  logic cancel_q;
+  // A request is in the table two cycles later. Those jobs that ask the table before that are told of it directly.
+  logic cancel1_q, cancel2_q, cancel_now;
   always_ff @(posedge clk_i) begin
-    if (!run_ni) cancel_q <= 1'b0;
-    else cancel_q <= cancel;
+    if (!run_ni) {cancel1_q, cancel2_q} <= 2'b00;
+    else {cancel1_q, cancel2_q} <= {cancel, cancel1_q};
   end
+  assign cancel_now = cancel1_q || cancel2_q;
 
   // The last piece of the stopped job may be on its way already; then the next job must not be touched.
   assign abandon = abandon_split && !(checked_valid && checked.piece.last);
@@ -156,30 +157,19 @@ module sluice_queue #(
       .ADDR_WIDTH(ADDR_WIDTH)
   ) u_check (
       .clk_i, .rst_ni(run_ni), .window_base_i(setup.window_base), .window_limit_i(setup.window_limit),
-      .cancel_i(cancel_q), .cancel_slot_i(cancel_slot), .cancel_generation_i(cancel_generation),
+      .cancel_i(cancel_now), .cancel_slot_i(cancel_slot), .cancel_generation_i(cancel_generation),
       .table_ask_o(table_ask), .table_generation_o(table_generation), .table_hit_i(table_hit), .idle_o(check_idle),
       .piece_i(piece), .valid_i(piece_valid), .ready_o(piece_ready),
       .checked_o(checked), .valid_o(checked_valid), .ready_i(checked_ready)
   );
 
-  logic done_event, ended_q;
-  logic [15:0] ended_slot_q;
-  assign done_event = done_valid_o && done_ready_i;
-  // A descriptor may name a slot that there is not: it fails, and has no entry to clear.
-  always_ff @(posedge clk_i) begin
-    if (!run_ni) ended_q <= 1'b0;
-    else ended_q <= done_event && 32'(done_o.slot) < NUM_SLOTS;
-  end
-  always_ff @(posedge clk_i) begin
-    if (done_event) ended_slot_q <= done_o.slot;
-  end
   sluice_cancel #(
       .NUM_SLOTS(NUM_SLOTS)
   ) u_cancel (
       .clk_i, .rst_ni(run_ni), .start_i(start), .swept_o(cancel_swept), .ready_o(cancel_ready),
       .cancel_i(cancel), .cancel_slot_i(cancel_slot), .cancel_generation_i(cancel_generation),
-      .clear_i(ended_q), .clear_slot_i(ended_slot_q),
-      .query_i(table_ask), .query_slot_i(piece.slot), .generation_i(table_generation), .hit_o(table_hit)
+      .query_i(table_ask), .query_last_i(piece.last), .query_slot_i(piece.slot), .query_generation_i(piece.generation),
+      .generation_i(table_generation), .hit_o(table_hit)
   );
 
   sluice_pkg::entry_t entry;
@@ -189,7 +179,7 @@ module sluice_queue #(
   ) u_split (
       .clk_i, .rst_ni(run_ni), .checked_i(checked), .checked_valid_i(checked_valid), .checked_ready_o(checked_ready),
       .abandon_o(abandon_split), .idle_o(split_idle),
-      .cancel_i(cancel_q), .cancel_slot_i(cancel_slot), .cancel_generation_i(cancel_generation),
+      .cancel_i(cancel_now), .cancel_slot_i(cancel_slot), .cancel_generation_i(cancel_generation),
       .abort_i(abort), .quarantine_i(quarantine), .error_hit_i(error_hit), .room_i(room), .quiet_i(quiet),
       .burst_o, .burst_valid_o, .burst_ready_i, .entry_o(entry), .entry_valid_o(entry_valid),
       .skipped_o, .skipped_bytes_o
@@ -231,6 +221,8 @@ module sluice_queue #(
     else idle_o <= fetch_idle && expand_idle && check_idle && split_idle && track_idle && !unanswered_i;
   end
 
+  logic done_event;
+  assign done_event = done_valid_o && done_ready_i;
   always_comb begin
     events_o.job        = done_event;
     events_o.cancelled  = done_event && done_o.outcome == sluice_ring_pkg::OutcomeCancelled;

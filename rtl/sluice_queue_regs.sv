@@ -112,6 +112,8 @@ module sluice_queue_regs #(
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
       config_q            <= '0;
+      // A window that nobody has set up holds nothing.
+      config_q.window_base <= AddressMask;
       start_q             <= 1'b0;
       abort_q             <= 1'b0;
       locked_q            <= 1'b0;
@@ -171,6 +173,7 @@ module sluice_queue_regs #(
         abort_q         <= 1'b1;
       end
       if (clear_i) begin
+        locked_q   <= 1'b0;
         abort_q    <= 1'b0;
         draining_q <= 1'b0;
         sq_tail_q  <= '0;

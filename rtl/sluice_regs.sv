@@ -17,6 +17,7 @@ module sluice_regs #(
     input  logic [11:0] read_address_i,
     output logic [31:0] read_data_o,
     input  logic [63:0] counter_i,        // the one at read_address_i
+    input  logic        counters_known_i, // they have been cleared since the reset
 
     output logic                  enable_o,
     output logic                  abort_all_o,
@@ -39,7 +40,8 @@ module sluice_regs #(
   assign enable_o    = enable_q;
   assign abort_all_o = resetting_q;
   // Counters: those of the engine, and those of the queues.
-  assign is_counter  = read_address_i[11:6] == 6'd1 || read_address_i[11:10] == 2'b01;
+  assign is_counter  = counters_known_i && (read_address_i[11:6] == 6'd1 ||
+                       (read_address_i[11:10] == 2'b01 && {1'b0, read_address_i[9:6]} < 5'(NUM_QUEUES)));
 
   // Valid one cycle before write_i: nothing that it looks at changes for the worse meanwhile.
   always_comb begin

@@ -2,7 +2,7 @@
 // Made by tools/ring_format.py from rtl/ring.toml: do not edit.
 package sluice_ring_pkg;
 
-  localparam logic [31:0] Version = 32'h20000;
+  localparam logic [31:0] Version = 32'h30000;
   localparam logic [31:0] Id = 32'h534C4345;
   localparam logic [63:0] MaxLengthBytes = 64'h10000000000;
   localparam logic [31:0] PageBytes = 32'h1000;
@@ -48,7 +48,7 @@ package sluice_ring_pkg;
 
   // bits of CTRL, as masks
   localparam logic [31:0] EngineCtrlEnable = 32'd1;  // queues fetch only while it is set
-  localparam logic [31:0] EngineCtrlReset = 32'd2;  // write 1: abort all queues, wait for the bus, then clear pointers, faults and enables. Reads 1 until done
+  localparam logic [31:0] EngineCtrlReset = 32'd2;  // write 1: abort all queues, wait for the bus, then clear pointers, faults, enables and window locks. Reads 1 until done
   localparam logic [31:0] EngineCtrlIdle = 32'd4;  // all queues are idle (read only)
 
   // bits of a queue's CTRL, as masks

@@ -72,7 +72,7 @@ module sluice_split #(
   assign more          = rest_q[sluice_pkg::LengthWidth-1:BoundaryW+1] != '0 ||
                          (rest_q[BoundaryW] && rest_q[BoundaryW-1:0] != '0);
   assign drop          = busy_q && (kind_q == sluice_pkg::KindNone || stop) &&
-                         (!last_q || (room_i && (!fence_q || quiet_i || stop)));
+                         (!last_q || (room_i && (!fence_q || quiet_i || quarantine_i)));
   assign ends          = last_q && (drop || (fire && is_last_burst));
   assign leaves        = drop || (fire && is_last_burst);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // AXI4 write master. Takes bursts of data and lines of completions, lines first, and issues them in that order on AW and
-// W. At most W_AHEAD addresses run ahead of their data, so a cancel never finds a long tail of promised bursts. What a
+// W. At most W_AHEAD addresses run ahead of their data, and a burst of data only when fewer than BEATS_AHEAD beats wait
+// before it: a cancel or an urgent job never finds a long tail of promised bursts. What a
 // line holds is fixed when its beat leaves, not when its address does: completions that come meanwhile join it. The top
 // bit of an ID marks lines; below it stands the queue, or nothing (ID_PER_QUEUE = 0: answers then come in order).
 module sluice_write #(
@@ -12,6 +13,7 @@ module sluice_write #(
     parameter bit          HAS_DATA     = 1'b1,
     parameter bit          HAS_LINES    = 1'b1,
     parameter int unsigned W_AHEAD      = 4,
+    parameter int unsigned BEATS_AHEAD  = 32,
     parameter int unsigned LINE_WIDTH   = 512
 ) (
     input  logic                    clk_i,
@@ -53,12 +55,12 @@ module sluice_write #(
 
   sluice_pkg::beats_t pushed;
   sluice_pkg::beats_t current;
-  logic take, aw_free, beats_room, order_room, beats_valid, beats_pop;
+  logic take, aw_free, beats_room, order_room, beats_valid, beats_pop, load, near_end;
   logic [2:0] unused_count;
 
   assign aw_free      = !awvalid_o || awready_i;
   assign line_taken_o = HAS_LINES && line_valid_i && aw_free && beats_room;
-  assign data_room_o  = HAS_DATA && aw_free && beats_room && order_room && !(HAS_LINES && line_valid_i);
+  assign data_room_o  = HAS_DATA && aw_free && beats_room && near_end && order_room && !(HAS_LINES && line_valid_i);
   assign take         = line_taken_o || (data_room_o && data_valid_i);
 
   always_comb begin
@@ -92,8 +94,28 @@ module sluice_write #(
       .valid_o(beats_valid), .data_o(current), .pop_i(beats_pop), .count_o(unused_count)
   );
 
+  // Beats whose address was taken and that have not left.
+  if (HAS_DATA) begin : g_near_end
+    localparam int unsigned AheadW = $clog2(BEATS_AHEAD + 256 + 2 * W_AHEAD);
+    logic [AheadW-1:0] ahead_q, ahead_d;
+    logic near_end_q;
+    assign near_end = near_end_q;
+    assign ahead_d  = ahead_q + (take ? AheadW'(pushed.last_beat) + AheadW'(1) : '0) - AheadW'(load);
+    always_ff @(posedge clk_i) begin
+      if (!rst_ni) begin
+        ahead_q    <= '0;
+        near_end_q <= 1'b1;
+      end else begin
+        ahead_q    <= ahead_d;
+        near_end_q <= ahead_d < AheadW'(BEATS_AHEAD);
+      end
+    end
+  end else begin : g_lines_only
+    assign near_end = 1'b1;
+  end
+
   logic [7:0] beat_q;
-  logic is_line, first_beat, last_beat, load, w_is_line_q;
+  logic is_line, first_beat, last_beat, w_is_line_q;
   logic [BusBytes-1:0] strobe;
   logic [DATA_WIDTH-1:0] line_data;
   logic [BusBytes-1:0] line_strobe;

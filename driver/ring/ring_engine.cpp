@@ -18,6 +18,7 @@ constexpr std::uint32_t kNothingThere = 0xFFFFFFFF;  // what PCIe reads where no
 constexpr std::uint32_t kEveryCause =
     ring::kIrqCauseCompletion | ring::kIrqCauseFault | ring::kIrqCauseQuarantine | ring::kIrqCauseDrained;
 constexpr std::uint32_t kPriorities[] = {0, 3};  // background, urgent
+constexpr std::uint32_t kMostQueues = 16;
 
 std::uint8_t ring_operation(Operation operation) {
   switch (operation) {
@@ -53,11 +54,17 @@ Result<std::unique_ptr<RingEngine>> RingEngine::create(std::unique_ptr<Transport
   return engine;
 }
 
-/// A process that was killed may have left jobs to the device. Its reset aborts them and waits for the bus.
+/// A process that was killed may have left jobs to the device. Its reset aborts them and waits for the bus. A
+/// completion ring that the process left full would hold the reset back for ever: its entries are given back.
 Result<void> RingEngine::quiesce() {
   transport_->write_register(ring::kRegCtrl, ring::kEngineCtrlReset);
   const std::chrono::nanoseconds start = transport_->now();
   while ((transport_->read_register(ring::kRegCtrl) & ring::kEngineCtrlReset) != 0) {
+    for (std::uint32_t queue = 0; queue < device_queues_; ++queue) {
+      const std::uint32_t registers = ring::kQueueBase + queue * ring::kQueueStride;
+      transport_->write_register(registers + ring::kQueueCqHead,
+                                 transport_->read_register(registers + ring::kQueueCqTail));
+    }
     if (transport_->now() - start >= options_.stall_timeout) {
       return Error{DriverErrc::EngineFailed,
                    fmt::format("the device did not come to rest within {} ms of its reset: something may still be "
@@ -81,12 +88,14 @@ Result<void> RingEngine::identify() {
   const std::uint32_t capabilities = transport_->read_register(ring::kRegCapabilities);
   data_bus_bytes_ = 1U << (capabilities & 0xFF);
   const std::uint32_t slots = 1U << ((capabilities >> 16) & 0xFF);
-  const std::size_t device_queues = (capabilities >> 8) & 0xFF;
-  if (device_queues == 0) {
-    return Error{DriverErrc::DeviceMissing,
-                 fmt::format("the device says that it has no queue (capabilities {:#010x}): reset it", capabilities)};
+  device_queues_ = (capabilities >> 8) & 0xFF;
+  if (device_queues_ == 0 || device_queues_ > kMostQueues) {
+    return Error{
+        DriverErrc::DeviceMissing,
+        fmt::format("the device says that it has {} queues (capabilities {:#010x}), expected 1 to {}: reset it",
+                    device_queues_, capabilities, kMostQueues)};
   }
-  queues_.resize(std::min(device_queues, std::size(kPriorities)));
+  queues_.resize(std::min<std::size_t>(device_queues_, std::size(kPriorities)));
   if (!std::has_single_bit(options_.ring_entries) || options_.ring_entries < 2 || options_.ring_entries > slots) {
     return Error{
         DriverErrc::InvalidArgument,
@@ -121,18 +130,18 @@ Result<void> RingEngine::set_up(std::span<const MemorySpan> windows) {
     return Error{DriverErrc::InvalidArgument, "no window was given: name the memory that the engine may write"};
   }
   Iova lowest{~0ULL};
-  Iova limit{0};
+  Iova highest{0};
   for (const MemorySpan window : windows) {
     auto iova = transport_->map(window);
     if (!iova) return iova.error();
     if (auto added = windows_->add(window, *iova); !added) return added.error();
     lowest = std::min(lowest, *iova);
-    limit = std::max(limit, *iova + length_of(window));
+    highest = std::max(highest, *iova + ByteCount(window.size() - 1));
   }
   for (std::size_t index = 0; index < queues_.size(); ++index) {
     Queue& queue = queues_[index];
     queue.registers = ring::kQueueBase + static_cast<std::uint32_t>(index) * ring::kQueueStride;
-    if (auto ready = set_up_queue(queue, kPriorities[index], lowest, limit); !ready) return ready.error();
+    if (auto ready = set_up_queue(queue, kPriorities[index], lowest, highest); !ready) return ready.error();
   }
   slots_ = std::make_unique<JobSlots>(options_.ring_entries);
   queue_of_slot_.resize(options_.ring_entries);
@@ -166,6 +175,7 @@ Result<void> RingEngine::set_up_queue(Queue& queue, std::uint32_t priority, Iova
       {ring::kQueueCqBase, completion->iova.value(), true},
       {ring::kQueueWindowBase, window_base.value(), true},
       {ring::kQueueWindowLimit, window_limit.value(), true},
+      {ring::kQueueLock, 1, false},
       {ring::kQueueQos, priority | 1U << 8, false},
       {ring::kQueueCtrl, ring::kQueueCtrlBitEnable, false},
   };
@@ -203,7 +213,10 @@ Result<std::size_t> RingEngine::submit(std::span<const ScrubJob> jobs, std::span
     return Error{DriverErrc::Busy,
                  fmt::format("all {} ring entries are in use: collect completions first", slots_->capacity())};
   }
-  if (slots_->held_count() == 0) last_progress_ = transport_->now();
+  if (slots_->held_count() == 0) {
+    last_progress_ = transport_->now();
+    next_look_ = last_progress_ + options_.stall_timeout / 4;
+  }
   for (std::size_t index = 0; index < count; ++index) {
     ids[index] = slots_->take(jobs[index]);
     place_descriptor(ids[index].slot);
@@ -241,28 +254,27 @@ CancelResult RingEngine::cancel(JobId id) {
 }
 
 /// Before the rings are read: what comes after that interrupts again. The pin is a level, so it is lowered before the
-/// last of what it has caused is forgotten. False: there was none.
-bool RingEngine::take_interrupt() {
+/// last of what it has caused is forgotten.
+void RingEngine::take_interrupt() {
   std::uint64_t raised = 0;
-  if (::read(interrupt_fd_, &raised, sizeof raised) != sizeof raised) return false;
+  if (::read(interrupt_fd_, &raised, sizeof raised) != sizeof raised) return;
+  next_look_ = transport_->now();  // it may be that the watchdog has fired
   for (const Queue& queue : queues_) {
     transport_->write_register(queue.registers + ring::kQueueCause, kEveryCause);
   }
-  const auto came_meanwhile = ::read(interrupt_fd_, &raised, sizeof raised);
-  static_cast<void>(came_meanwhile);
-  return true;
+  if (::read(interrupt_fd_, &raised, sizeof raised) < 0) return;  // none came meanwhile
 }
 
 std::size_t RingEngine::poll(std::span<Completion> out) {
   std::size_t count = 0;
   if (!fault_) {
-    const bool interrupted = interrupt_fd_ >= 0 && take_interrupt();
+    if (interrupt_fd_ >= 0) take_interrupt();
     count = collect_all(out);
     if (count == 0 && slots_->held_count() > 0) {
       transport_->advance();
       count = collect_all(out);
-      if (count == 0) watch(interrupted);
     }
+    if (slots_->held_count() > 0 && watch()) count += collect_all(out.subspan(count));
   }
   if (fault_) count += report_failed(out.subspan(count));
   // There may be more, which has interrupted already.
@@ -280,10 +292,13 @@ std::size_t RingEngine::collect_all(std::span<Completion> out) {
   return count;
 }
 
-/// What a quarantined queue has fetched the device completes; the rest it will never fetch, and so never writes.
+/// What a quarantined queue has taken the device completes; the rest it will never take, and so never writes. Where the
+/// bus does not let completions through either, nothing more is expected of the queue after stall_timeout.
 std::size_t RingEngine::report_unfetched(Queue& queue, std::span<Completion> out) {
-  const std::uint32_t fetched = transport_->read_register(queue.registers + ring::kQueueSqHead);
-  if (static_cast<std::uint16_t>(fetched) != queue.cq_head) return 0;
+  const std::uint32_t taken = transport_->read_register(queue.registers + ring::kQueueSqHead);
+  const bool overdue = transport_->now() - queue.quarantined_at >= options_.stall_timeout;
+  queue.closed = queue.closed || overdue || static_cast<std::uint16_t>(taken) == queue.cq_head;
+  if (!queue.closed) return 0;
   std::size_t count = 0;
   for (std::uint32_t slot = 0; slot < slots_->capacity() && count < out.size(); ++slot) {
     if (!slots_->held(slot) || &queues_[queue_of_slot_[slot]] != &queue) continue;
@@ -304,7 +319,7 @@ bool RingEngine::possible(const ring::CompletionEntry& entry, const Queue& queue
 
 std::size_t RingEngine::collect(Queue& queue, std::span<Completion> out) {
   std::size_t count = 0;
-  while (count < out.size() && !fault_) {
+  while (count < out.size() && !fault_ && !queue.closed) {
     ring::CompletionEntry& in_ring = queue.completion[queue.cq_head & (options_.ring_entries - 1)];
     const bool expected_phase = (queue.cq_head & options_.ring_entries) == 0;
     ring::CompletionEntry entry;
@@ -323,7 +338,7 @@ std::size_t RingEngine::collect(Queue& queue, std::span<Completion> out) {
                     static_cast<FailureCause>(entry.cause()), ByteCount(entry.bytes_zeroed())};
     slots_->give_back(slot);
     ++queue.cq_head;
-    if (entry.cause() == ring::kCauseTimeout) quarantine(queue);
+    if (entry.cause() == ring::kCauseTimeout && !queue.quarantined) quarantine(queue);
   }
   if (count > 0) {
     transport_->write_register(queue.registers + ring::kQueueCqHead, queue.cq_head);
@@ -335,6 +350,7 @@ std::size_t RingEngine::collect(Queue& queue, std::span<Completion> out) {
 /// The device's watchdog has given a queue up. The device completes what the queue holds; the other queue goes on.
 void RingEngine::quarantine(Queue& queue) {
   queue.quarantined = true;
+  queue.quarantined_at = transport_->now();
   for (const Queue& other : queues_) {
     if (!other.quarantined) return;
   }
@@ -344,29 +360,36 @@ void RingEngine::quarantine(Queue& queue) {
                  "jobs must stay quarantined: reset the device"};
 }
 
-/// Notices a device that has stopped: a fault that it reports, or no beat and no completion for stall_timeout. One that
-/// has interrupted and completed nothing may have a fault to report, and whoever sleeps is woken up for it only once.
-void RingEngine::watch(bool interrupted) {
-  const std::chrono::nanoseconds silence = transport_->now() - last_progress_;
-  if (!interrupted && silence < options_.stall_timeout / 4) return;
-  for (const Queue& queue : queues_) {
+/// Notices a device that has stopped: a fault that it reports, a queue that it has given up, whatever the other one
+/// does, or no beat and no completion for stall_timeout. Returns whether a queue has been given up since the last look.
+bool RingEngine::watch() {
+  const std::chrono::nanoseconds now = transport_->now();
+  if (now < next_look_) return false;
+  next_look_ = now + options_.stall_timeout / 4;
+  bool given_up = false;
+  for (Queue& queue : queues_) {
     const std::uint32_t status = transport_->read_register(queue.registers + ring::kQueueStatus);
     if (status == kNothingThere) {
       fail(FailureCause::EngineFault, "the device is gone: its registers read as ones");
-      return;
+      return false;
     }
     if ((status & (ring::kStatusFetchFault | ring::kStatusCompletionFault)) != 0) {
       fail(FailureCause::EngineFault, fmt::format("the device could not reach its rings (queue status {:#x})", status));
-      return;
+      return false;
+    }
+    if ((status & ring::kStatusQuarantined) != 0 && !queue.quarantined) {
+      quarantine(queue);
+      given_up = true;
     }
   }
   if (const std::uint64_t beats = progress(); beats != last_beats_) {
     last_beats_ = beats;
-    last_progress_ = transport_->now();
-  } else if (silence >= options_.stall_timeout) {
+    last_progress_ = now;
+  } else if (now - last_progress_ >= options_.stall_timeout && !fault_) {
     fail(FailureCause::Timeout, fmt::format("the device has moved nothing for {} us with {} jobs in flight",
-                                            silence.count() / 1000, slots_->held_count()));
+                                            (now - last_progress_).count() / 1000, slots_->held_count()));
   }
+  return given_up;
 }
 
 /// Beats that the device has moved.

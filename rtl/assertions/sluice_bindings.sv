@@ -60,8 +60,8 @@ module sluice_queue_rules (
     input logic        stop
 );
   logic [6:0] broken;
-  logic [63:0] burst_end;
-  assign burst_end = address + 64'(bytes);
+  logic [63:0] last_byte;
+  assign last_byte = address + 64'(bytes) - 64'd1;
   always_comb begin
     broken    = '0;
     broken[0] = retire && is_burst && !quarantine && !answer_known;
@@ -71,7 +71,7 @@ module sluice_queue_rules (
       broken[3] = bytes == '0;
       broken[4] = {1'b0, address[11:0]} + bytes > 13'd4096;
       broken[5] = stop;
-      broken[6] = address < window_base || burst_end > window_limit || burst_end <= address;
+      broken[6] = address < window_base || last_byte > window_limit || last_byte < address;
     end
     if (!rst_ni) broken = '0;
   end

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Promise 7 and AXI's 4 KiB rule, for every piece, window, cancel, error and backpressure: check and split together
-// never offer a burst that leaves the window, crosses a page or is empty, and none once the job is stopped.
+// never offer a burst that leaves the window, crosses a page or is empty, and none once the job is stopped. A window may
+// hold the last byte that there is. A fence leaves only when nothing is unanswered, cancelled or not.
 module sluice_split_proof (
     input logic               clk,
     input logic               rst_n,
@@ -34,7 +35,8 @@ module sluice_split_proof (
   (* hierconn *) wire [40:0] \u_split.rest_q ;
   (* hierconn *) wire \u_split.stop ;
   (* hierconn *) wire \u_check.valid_q ;
-  (* hierconn *) wire [63:0] \u_check.end_q ;
+  (* hierconn *) wire [63:0] \u_check.last_q ;
+  (* hierconn *) wire \u_split.fence_q ;
   (* hierconn *) wire [41:0] \u_check.sum_q ;
   (* hierconn *) wire \u_check.wraps ;
   (* hierconn *) wire [63:0] \u_check.piece_q_address ;
@@ -68,6 +70,7 @@ module sluice_split_proof (
       assume (piece.length_bytes != 41'd0 && piece.length_bytes <= 41'h100_0000_0000);
     end
     assume (piece.kind != 2'd3);
+    if (piece.fence) assume (piece.kind == sluice_pkg::KindNone);
   end
 
   // The piece in the first stage, kept apart from the design.
@@ -82,31 +85,36 @@ module sluice_split_proof (
     end
   end
 
-  logic [64:0] end_of_piece, end_of_work;
-  assign end_of_piece = {1'b0, address} + {24'd0, length};
+  logic [64:0] last_of_piece, end_of_work;
+  assign last_of_piece = {1'b0, address} + {24'd0, length} - 65'd1;
   assign end_of_work  = {1'b0, u_split.address_q} + {52'd0, u_split.bytes_q} + {24'd0, u_split.rest_q};
   always @(posedge clk) begin
     if (started && rst_n) begin
       if (u_check.valid_q) begin
         assert (checked.piece.address == address && checked.piece.length_bytes == length);
-        assert (u_check.end_q == end_of_piece[63:0]);
-        assert (u_check.wraps == end_of_piece[64]);
+        assert (u_check.last_q == last_of_piece[63:0]);
+        assert (u_check.wraps == last_of_piece[64]);
         assert (u_check.sum_q == {30'd0, address[11:0]} + {1'b0, length});
+        if (checked.piece.fence) assert (checked.piece.kind == sluice_pkg::KindNone);
         if (real_piece) assert (length != 41'd0 && length <= 41'h100_0000_0000);
         if (checked.piece.kind != sluice_pkg::KindNone && checked.piece.cause == 4'd0) assert (real_piece);
       end
       if (u_split.busy_q && u_split.kind_q != sluice_pkg::KindNone && u_split.cause_q == 4'd0) begin
         // What is left of the piece lies in the window; its burst in one page, and what follows starts a page.
         assert (u_split.address_q >= window_base);
-        assert (end_of_work <= {1'b0, window_limit});
+        assert (end_of_work <= {1'b0, window_limit} + 65'd1);
         assert (u_split.bytes_q != 13'd0 && u_split.bytes_q <= 13'd4096);
         assert ({2'b0, u_split.address_q[11:0]} + {1'b0, u_split.bytes_q} <= 14'd4096);
         if (u_split.rest_q != 41'd0) assert ({1'b0, u_split.address_q[11:0]} + u_split.bytes_q == 13'd4096);
       end
+      if (u_split.busy_q && u_split.fence_q) begin
+        assert (u_split.kind_q == sluice_pkg::KindNone);
+        if (entry_valid) assert (quiet || quarantine);
+      end
       if (burst_valid) begin
         assert (!u_split.stop);
         assert (burst.address >= window_base);
-        assert ({1'b0, burst.address} + {52'd0, burst.bytes} <= {1'b0, window_limit});
+        assert ({1'b0, burst.address} + {52'd0, burst.bytes} <= {1'b0, window_limit} + 65'd1);
         assert ({1'b0, burst.address[11:0]} + burst.bytes <= 13'd4096);
         assert (burst.bytes != 13'd0);
         assert ({5'd0, burst.last_beat} < 13'd64);

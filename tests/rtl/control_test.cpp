@@ -40,6 +40,7 @@ TEST(ScrubDrain, FinishesWhatWasFetchedAndTakesNoMore) {
   submit_many(engine, 8);
   engine.device().run_cycles(200);
   engine.write(ring::kQueueCtrl, 0);
+  engine.wait_idle();
   const std::uint32_t fetched = engine.read(ring::kQueueSqHead);
   ASSERT_GT(fetched, 0U);
   for (const std::uint8_t outcome : collect_exact(engine, fetched)) EXPECT_EQ(outcome, ring::kOutcomeZeroed);

@@ -128,6 +128,28 @@ TEST(ScrubFence, WaitsForAllThatWentBeforeAndHoldsWhatFollows) {
   EXPECT_EQ(engine.collect().slot, 2);
 }
 
+TEST(ScrubFence, ThatIsCancelledStillHoldsWhatFollows) {
+  for (const std::uint64_t delay : {0ULL, 20ULL, 60ULL, 200ULL}) {
+    SCOPED_TRACE(delay);
+    RawEngine engine({.timing = {{1, 1}, {500, 500}, {1, 1}, 1.0}});
+    engine.start();
+    engine.device().run_cycles(300);
+    engine.place(engine.fill(0, 4096, 0));
+    engine.place(RawEngine::marker(ring::kOpFence, 1));
+    engine.place(engine.fill(8192, 4096, 2));
+    engine.ring_doorbell();
+    engine.device().run_cycles(delay);
+    engine.cancel(1, 1);
+    for (int cycle = 0; cycle < 5000 && engine.device().data_bus().last_data_b == 0; ++cycle) {
+      engine.device().run_cycles(1);
+    }
+    EXPECT_EQ(engine.device().data_bus().aw_seen, 1U) << "the job behind the fence has not begun";
+    EXPECT_EQ(engine.collect().slot, 0);
+    EXPECT_EQ(engine.collect().outcome, ring::kOutcomeCancelled);
+    EXPECT_EQ(engine.collect().outcome, ring::kOutcomeZeroed);
+  }
+}
+
 TEST(ScrubNoop, EndsInItsTurn) {
   RawEngine engine;
   engine.start();

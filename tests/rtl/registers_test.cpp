@@ -160,7 +160,7 @@ TEST(ScrubDoorbells, RefuseMoreThanTheRingHolds) {
   EXPECT_FALSE(engine.write(ring::kQueueCqHead, 0)) << "backwards";
 }
 
-TEST(ScrubWindow, IsLockedUntilTheHardwareReset) {
+TEST(ScrubWindow, IsLockedUntilAReset) {
   RawEngine engine;
   EXPECT_TRUE(engine.write(ring::kQueueWindowBase, 0x1000, 1));
   EXPECT_TRUE(engine.write(ring::kQueueLock, 1, 1));
@@ -171,11 +171,15 @@ TEST(ScrubWindow, IsLockedUntilTheHardwareReset) {
            !engine.write(ring::kQueueWindowLimit, 0, 1) && !engine.write(ring::kQueueWindowLimit + 4, 0, 1);
   };
   EXPECT_TRUE(refused());
-  engine.write_engine(ring::kRegCtrl, ring::kEngineCtrlReset);
-  engine.device().run_cycles(20);
-  EXPECT_TRUE(refused()) << "the reset in CTRL does not unlock";
+  EXPECT_TRUE(engine.write(ring::kQueueCtrl, ring::kQueueCtrlBitAbort, 1));
+  EXPECT_TRUE(refused()) << "an abort does not unlock";
   EXPECT_EQ(engine.read(ring::kQueueWindowBase, 1), 0x1000U);
   EXPECT_TRUE(engine.write(ring::kQueueWindowBase, 0x2000, 0)) << "other queues are not locked";
+  engine.write_engine(ring::kRegCtrl, ring::kEngineCtrlReset);
+  engine.device().run_cycles(20);
+  EXPECT_EQ(engine.read(ring::kQueueLock, 1), 0U) << "every job has ended: a new owner may open its own window";
+  EXPECT_EQ(engine.read(ring::kQueueWindowBase, 1), 0x1000U) << "what was set up stays";
+  EXPECT_TRUE(engine.write(ring::kQueueLock, 1, 1));
   engine.device().reset();
   EXPECT_TRUE(engine.write(ring::kQueueWindowBase, 0x2000, 1));
 }
@@ -209,6 +213,29 @@ TEST(ScrubCounters, CountWhatHappensInEachQueue) {
   const std::uint64_t cycles = engine.engine_counter(ring::kRegCycles);
   engine.device().run_cycles(1000);
   EXPECT_NEAR(static_cast<double>(engine.engine_counter(ring::kRegCycles) - cycles), 1000, 60);
+}
+
+TEST(ScrubCounters, ThatAreNotThereReadAsZero) {
+  for (const sim::RtlBuild& build : sim::rtl_builds()) {
+    if (build.unsafe) continue;
+    RawEngine engine({.build = build.name});
+    engine.start();
+    for (std::size_t q = 0; q < build.queues; ++q) engine.run(engine.fill(0, 256, 0), q);
+    engine.device().run_cycles(600);
+    EXPECT_EQ(engine.queue_counter(ring::kQueueCounterJobs, build.queues - 1), 1U) << build.name;
+    for (std::uint32_t offset = ring::kQueueCounterBase + build.queues * ring::kQueueCounterStride;
+         offset < ring::kQueueBase; offset += 4) {
+      EXPECT_EQ(engine.read_engine(offset), 0U) << build.name << ", " << std::hex << offset;
+    }
+    for (std::uint32_t offset = 0x2C; offset < ring::kRegCycles; offset += 4) EXPECT_EQ(engine.read_engine(offset), 0U);
+    for (std::uint32_t offset = 0x80; offset < ring::kQueueCounterBase; offset += 4) {
+      EXPECT_EQ(engine.read_engine(offset), 0U) << build.name << ", " << std::hex << offset;
+    }
+    // Those that are there begin at zero with the reset, and not a round later.
+    engine.device().reset();
+    for (std::size_t q = 0; q < build.queues; ++q) EXPECT_EQ(engine.queue_counter(ring::kQueueCounterBeats, q), 0U);
+    EXPECT_EQ(engine.engine_counter(ring::kRegWriteBeats), 0U);
+  }
 }
 
 TEST(ScrubInterrupt, RisesWithACompletionAndFallsWhenCleared) {
@@ -246,15 +273,22 @@ TEST(ScrubInterrupt, IsModeratedByCount) {
   EXPECT_EQ(engine.read(ring::kQueueCause), ring::kIrqCauseCompletion);
 }
 
+/// The second time after a long rest: time does not run while nothing waits.
 TEST(ScrubInterrupt, IsModeratedByTime) {
   RawEngine engine;
   engine.write(ring::kQueueModeration, 200 | 1000 << 8);
   engine.start();
-  engine.run(engine.fill(0, 64, 0));
-  engine.device().run_cycles(500);
-  EXPECT_EQ(engine.read(ring::kQueueCause), 0U);
-  engine.device().run_cycles(600);
-  EXPECT_EQ(engine.read(ring::kQueueCause), ring::kIrqCauseCompletion);
+  for (std::uint16_t job = 0; job < 3; ++job) {
+    SCOPED_TRACE(job);
+    engine.run(engine.fill(0, 64, job));
+    engine.device().run_cycles(500);
+    EXPECT_EQ(engine.read(ring::kQueueCause), 0U);
+    engine.device().run_cycles(600);
+    EXPECT_EQ(engine.read(ring::kQueueCause), ring::kIrqCauseCompletion);
+    engine.write(ring::kQueueCause, ring::kIrqCauseCompletion);
+    engine.device().run_cycles(40'000);
+    EXPECT_EQ(engine.read(ring::kQueueCause), 0U);
+  }
 }
 
 }  // namespace

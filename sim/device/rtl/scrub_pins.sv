@@ -7,13 +7,13 @@ module scrub_pins #(
     parameter int unsigned ADDR_WIDTH = 64,
     parameter int unsigned NUM_QUEUES = 4,
     parameter int unsigned NUM_SLOTS = 256,
-    parameter int unsigned PREFETCH = 64,
+    parameter int unsigned PREFETCH = 128,
     parameter int unsigned MAX_OUTSTANDING = 128,
     parameter int unsigned NUM_MASTERS = 2,
     parameter bit          ID_PER_QUEUE = 1'b1,
     parameter bit          WAIT_FOR_ACKS = 1'b1,
-    parameter int unsigned QUEUE_W = (NUM_QUEUES > 1) ? $clog2(NUM_QUEUES) : 1,
-    parameter int unsigned ID_WIDTH = QUEUE_W + 1
+    localparam int unsigned QUEUE_W = (NUM_QUEUES > 1) ? $clog2(NUM_QUEUES) : 1,
+    localparam int unsigned ID_WIDTH = QUEUE_W + 1
 ) (
     input  logic ap_clk,
     input  logic ap_rst_n,
@@ -170,9 +170,7 @@ module scrub_pins #(
       .MAX_OUTSTANDING(MAX_OUTSTANDING),
       .NUM_MASTERS(NUM_MASTERS),
       .ID_PER_QUEUE(ID_PER_QUEUE),
-      .WAIT_FOR_ACKS(WAIT_FOR_ACKS),
-      .QUEUE_W(QUEUE_W),
-      .ID_WIDTH(ID_WIDTH)
+      .WAIT_FOR_ACKS(WAIT_FOR_ACKS)
   ) u_scrub (
       .ap_clk,
       .ap_rst_n(ap_rst_n_q), .s_axi_control_awaddr(s_axi_control_awaddr_q),

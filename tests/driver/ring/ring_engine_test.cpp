@@ -211,7 +211,7 @@ TEST_F(RingEngineOnScript, RefusesADeviceThatIsNotOurs) {
 }
 
 TEST_F(RingEngineOnScript, RefusesAnotherMajorVersion) {
-  script_.registers[ring::kRegVersion] = 0x00030000;
+  script_.registers[ring::kRegVersion] = 0x00020000;
   EXPECT_FALSE(create());
 }
 

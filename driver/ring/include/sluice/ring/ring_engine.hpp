@@ -38,7 +38,8 @@ struct RingCounters {
 /// the device is simulated in this process, and what notices that it has stopped.
 class RingEngine final : public Engine {
  public:
-  /// Sets the device up to write nothing but `windows`. Errors: DeviceMissing, InvalidArgument, NoResources.
+  /// Sets the device up to write nothing but `windows`. The device's own window spans from the first of them to the
+  /// last and is locked; that no job lies in a gap between is checked here. Errors: DeviceMissing, InvalidArgument, NoResources.
   [[nodiscard]] static Result<std::unique_ptr<RingEngine>> create(std::unique_ptr<Transport> transport,
                                                                   const RingOptions& options,
                                                                   std::span<const MemorySpan> windows);
@@ -69,6 +70,8 @@ class RingEngine final : public Engine {
     std::uint16_t cq_head = 0;
     bool rung = true;  // the device knows of all descriptors
     bool quarantined = false;
+    bool closed = false;  // quarantined, and the device completes nothing more
+    std::chrono::nanoseconds quarantined_at{0};
   };
 
   RingEngine(std::unique_ptr<Transport> transport, const RingOptions& options);
@@ -80,7 +83,7 @@ class RingEngine final : public Engine {
   [[nodiscard]] Result<void> write_checked(std::uint32_t offset, std::uint64_t value, bool wide);
   [[nodiscard]] std::uint64_t read_counter(std::uint32_t offset);
   [[nodiscard]] std::size_t queue_for(Urgency urgency) const;
-  [[nodiscard]] bool take_interrupt();
+  void take_interrupt();
   void place_descriptor(std::uint32_t slot);
   std::size_t collect(Queue& queue, std::span<Completion> out);
   std::size_t collect_all(std::span<Completion> out);
@@ -88,7 +91,7 @@ class RingEngine final : public Engine {
   std::size_t report_failed(std::span<Completion> out);
   std::size_t report_unfetched(Queue& queue, std::span<Completion> out);
   void quarantine(Queue& queue);
-  void watch(bool interrupted);
+  [[nodiscard]] bool watch();
   void fail(FailureCause cause, const std::string& why);
 
   std::unique_ptr<Transport> transport_;
@@ -99,8 +102,10 @@ class RingEngine final : public Engine {
   std::vector<Queue> queues_;  // background first, then urgent
   std::vector<std::size_t> queue_of_slot_;
   std::uint32_t data_bus_bytes_ = 0;
+  std::uint32_t device_queues_ = 0;
   int interrupt_fd_ = -1;
   std::chrono::nanoseconds last_progress_{0};
+  std::chrono::nanoseconds next_look_{0};  // at the device's registers
   std::uint64_t last_beats_ = 0;
   std::optional<Error> fault_;
   FailureCause fault_cause_ = FailureCause::None;

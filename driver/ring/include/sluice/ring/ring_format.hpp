@@ -11,7 +11,7 @@
 namespace sluice::inline ring {
 
 /// register map and formats: major in the upper, minor in the lower half
-inline constexpr std::uint32_t kVersion = 0x20000;
+inline constexpr std::uint32_t kVersion = 0x30000;
 /// the ID register
 inline constexpr std::uint32_t kId = 0x534C4345;
 /// longest job: 1 TiB
@@ -66,7 +66,7 @@ inline constexpr std::uint32_t kStatusAborting = 16;  ///< an abort is under way
 
 /// bits of CTRL, as masks
 inline constexpr std::uint32_t kEngineCtrlEnable = 1;  ///< queues fetch only while it is set
-inline constexpr std::uint32_t kEngineCtrlReset = 2;  ///< write 1: abort all queues, wait for the bus, then clear pointers, faults and enables. Reads 1 until done
+inline constexpr std::uint32_t kEngineCtrlReset = 2;  ///< write 1: abort all queues, wait for the bus, then clear pointers, faults, enables and window locks. Reads 1 until done
 inline constexpr std::uint32_t kEngineCtrlIdle = 4;  ///< all queues are idle (read only)
 
 /// bits of a queue's CTRL, as masks

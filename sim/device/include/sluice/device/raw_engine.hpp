@@ -56,7 +56,7 @@ class RawEngine {
     write64(ring::kQueueSqBase, queue.submission.iova.value(), q);
     write64(ring::kQueueCqBase, queue.completion.iova.value(), q);
     write64(ring::kQueueWindowBase, data_iova_, q);
-    write64(ring::kQueueWindowLimit, data_iova_ + data_bytes_, q);
+    write64(ring::kQueueWindowLimit, data_iova_ + data_bytes_ - 1, q);
   }
   /// Enables all queues and the engine.
   void start() {
