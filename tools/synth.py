@@ -75,7 +75,7 @@ def main():
     rtl = pathlib.Path(sys.argv[1]) / "rtl"
     queues = {}
     sets = SETS[1:2] if "--one-queue" in sys.argv[2:] else SETS
-    print("512 bits, two masters, 256 slots, 64 descriptors ahead and 128 bursts under way where not said otherwise")
+    print("512 bits, two masters, 256 slots, 128 descriptors ahead and 128 bursts under way where not said otherwise")
     print(f"{'parameters':62} {'LUT':>6} {'as memory':>9} {'functions':>9} {'FF':>6} {'BRAM36':>7} {'depth':>6}", flush=True)
     with concurrent.futures.ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
         for parameters, result in zip(sets, pool.map(lambda one: measure(rtl, one), sets)):

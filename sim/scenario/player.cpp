@@ -298,12 +298,16 @@ class Player {
     }
   }
   void check_untouched() {
-    for (const PlayedJob& played : result_.jobs) {  // what has not ended may be anything
-      if (played.completion || !writes(played.job)) continue;
+    // What has not ended, and what the watchdog has given up, may still be written: with the job's pattern.
+    for (const PlayedJob& played : result_.jobs) {
+      const bool given_up = played.completion && played.completion->cause == ring::kCauseTimeout;
+      if ((played.completion && !given_up) || !writes(played.job)) continue;
       for (const RawEngine::Extent& extent : played.job.extents) {
         if (extent.offset >= scenario_.memory_bytes || extent.length > scenario_.memory_bytes - extent.offset) continue;
-        std::copy_n(memory_.begin() + static_cast<std::ptrdiff_t>(extent.offset), extent.length,
-                    expected_.begin() + static_cast<std::ptrdiff_t>(extent.offset));
+        for (std::uint64_t offset = extent.offset; offset < extent.offset + extent.length; ++offset) {
+          const auto pattern = static_cast<std::byte>(played.job.pattern >> (8 * (offset % 8)));
+          if (memory_[offset] == pattern) expected_[offset] = pattern;
+        }
       }
     }
     const auto found = std::mismatch(expected_.begin(), expected_.end(), memory_.begin());

@@ -18,6 +18,14 @@
 namespace sluice::inline scenario {
 namespace {
 
+// What a file may ask for. Sums of two places do not wrap, and two copies of the memory fit into a small machine.
+constexpr std::size_t kMostText = 1 << 20;
+constexpr std::size_t kMostDots = 32;  // of one key: tables in tables
+constexpr std::size_t kMostSteps = 10'000;
+constexpr std::uint64_t kMostMemory = 1ULL << 28;
+constexpr std::uint64_t kMostPlace = 1ULL << 48;
+constexpr std::uint64_t kMostCycles = 1'000'000'000;
+
 using Names = std::vector<std::pair<std::string_view, std::uint8_t>>;
 
 const Names kOperations = {{"fill", ring::kOpFill},
@@ -181,7 +189,7 @@ class Reader {
     scenario_.title = top.text("title", "");
     read_build(top);
     scenario_.options.seed = top.number("seed", 1);
-    scenario_.memory_bytes = top.number("memory", 1 << 20, 1ULL << 32);
+    scenario_.memory_bytes = top.number("memory", 1 << 20, kMostMemory);
     if (scenario_.memory_bytes == 0) top.fail("'memory = 0' leaves nothing to write: give for example \"1MiB\"");
     scenario_.ring_log2 = top.small<std::uint32_t>("ring_log2", 4, 12);
     const auto most = static_cast<std::uint32_t>(std::bit_width(build_->slots) - 1);
@@ -247,6 +255,9 @@ class Reader {
     if (steps == nullptr || steps->empty() || !steps->is_homogeneous<toml::table>()) {
       top.fail("'steps' is missing: steps = [ { do = \"fill\", length = \"64KiB\" }, { do = \"wait\" } ]");
     }
+    if (steps->size() > kMostSteps) {
+      top.fail(fmt::format("'steps' has {} steps: a scenario has at most {}", steps->size(), kMostSteps));
+    }
     for (const toml::node& one : *steps) {
       const auto number = scenario_.steps.size() + 1;
       Table step(*one.as_table(), fmt::format("step {}", number), file_);
@@ -260,7 +271,7 @@ class Reader {
     const auto job =
         std::find_if(kOperations.begin(), kOperations.end(), [&](const auto& o) { return o.first == what; });
     if (job != kOperations.end()) return read_submit(step, job->second);
-    if (what == "run") return RunStep{step.number("cycles", std::nullopt, 1'000'000'000)};
+    if (what == "run") return RunStep{step.number("cycles", std::nullopt, kMostCycles)};
     if (what == "cancel") return CancelStep{queue_of(step), slot_of(step), generation_of(step)};
     if (what == "wait") return read_wait(step);
     if (what == "drain") return DrainStep{queue_of(step)};
@@ -293,16 +304,15 @@ class Reader {
     submit.pattern = step.number("pattern", 0);
     const toml::node* const list = step.find("extents");
     if (list == nullptr) {
-      submit.extents = {{step.number("offset", 0), step.number("length", std::nullopt)}};
+      submit.extents = {{step.number("offset", 0, kMostPlace), step.number("length", std::nullopt, kMostPlace)}};
     } else {
       const toml::array* const extents = list->as_array();
       if (extents == nullptr || extents->empty()) step.fail("'extents' must be [[offset, length], ...]");
       for (const toml::node& one : *extents) {
         const toml::array* const pair = one.as_array();
         if (pair == nullptr || pair->size() != 2) step.fail("'extents' must be [[offset, length], ...]");
-        constexpr auto kAny = std::numeric_limits<std::uint64_t>::max();
         submit.extents.push_back(
-            {step.number_of((*pair)[0], "extents", kAny), step.number_of((*pair)[1], "extents", kAny)});
+            {step.number_of((*pair)[0], "extents", kMostPlace), step.number_of((*pair)[1], "extents", kMostPlace)});
       }
     }
     return submit;
@@ -310,7 +320,7 @@ class Reader {
 
   WaitStep read_wait(Table& step) {
     WaitStep wait{queue_of(step), slot_of(step), generation_of(step)};
-    wait.max_cycles = step.number("max_cycles", wait.max_cycles);
+    wait.max_cycles = step.number("max_cycles", wait.max_cycles, kMostCycles);
     wait.outcome = step.maybe_one_of("outcome", kOutcomes);
     wait.cause = step.maybe_one_of("cause", kCauses);
     if (step.find("bytes") != nullptr) wait.bytes = step.number("bytes", std::nullopt);
@@ -350,6 +360,24 @@ class Reader {
   Scenario scenario_;
 };
 
+/// Before the parser sees the text: it goes one call deeper with each table, and so does what it returns when it is
+/// deleted.
+void check_bounds(std::string_view text, const std::string& name) {
+  if (text.size() > kMostText) {
+    throw ScenarioError(
+        fmt::format("{}: has {} bytes or more: a scenario has at most {}", name, text.size(), kMostText));
+  }
+  std::size_t line = 1;
+  std::size_t dots = 0;
+  for (const char letter : text) {
+    line += letter == '\n' ? 1 : 0;
+    dots = letter == '.' ? dots + 1 : std::string_view("\n=,[]{}").find(letter) == std::string_view::npos ? dots : 0;
+    if (dots > kMostDots) {
+      throw ScenarioError(fmt::format("{}:{}: a key or text has more than {} dots: shorten it", name, line, kMostDots));
+    }
+  }
+}
+
 }  // namespace
 
 std::string operation_name(std::uint8_t operation) { return name_of(operation, kOperations); }
@@ -357,6 +385,7 @@ std::string outcome_name(std::uint8_t outcome) { return name_of(outcome, kOutcom
 std::string cause_name(std::uint8_t cause) { return name_of(cause, kCauses); }
 
 Scenario parse_scenario(std::string_view text, const std::string& name, const std::string& build) {
+  check_bounds(text, name);
   try {
     const toml::table root = toml::parse(text, name);
     return Reader(root, name, build).read();
@@ -370,7 +399,9 @@ Scenario read_scenario(const std::filesystem::path& file, const std::string& bui
   if (stream == nullptr) throw ScenarioError(fmt::format("{}: {}", file.string(), std::strerror(errno)));
   std::string text;
   char buffer[4096];
-  for (std::size_t got = 0; (got = std::fread(buffer, 1, sizeof buffer, stream)) > 0;) text.append(buffer, got);
+  for (std::size_t got = 0; text.size() <= kMostText && (got = std::fread(buffer, 1, sizeof buffer, stream)) > 0;) {
+    text.append(buffer, got);
+  }
   const bool failed = std::ferror(stream) != 0;
   std::fclose(stream);
   if (failed) throw ScenarioError(fmt::format("{}: cannot be read: {}", file.string(), std::strerror(errno)));

@@ -96,6 +96,25 @@ TEST(Scenario, InjectsFaultsAndTakesThemBack) {
   EXPECT_THAT(result.problems, IsEmpty());
 }
 
+/// What was issued before the watchdog fired may be written after it (docs/RING.md): with the pattern, and there alone.
+TEST(Scenario, AllowsLateWritesOfWhatTheWatchdogHasGivenUp) {
+  const std::string text = R"(
+    memory = "256KiB"
+    watchdog = 40
+    steps = [
+      { do = "fill", slot = 1, length = "32KiB" },
+      { do = "fill", slot = 2, offset = "64KiB", length = "32KiB", pattern = 7 },
+      { do = "wait", slot = 1, outcome = "failed", cause = "timeout" },
+      { do = "wait", slot = 2, outcome = "failed", cause = "timeout" },
+      { do = "run", cycles = 2000 },
+    ]
+    [bus]
+    write_latency = [150, 250])";
+  const PlayResult result = play_text(text);
+  EXPECT_THAT(result.problems, IsEmpty());
+  EXPECT_EQ(result.jobs[0].completion->bytes, 0U);
+}
+
 TEST(Scenario, WaitsForRoomInTheRing) {
   std::string steps;
   for (int slot = 0; slot < 40; ++slot) {
@@ -174,6 +193,12 @@ TEST(Scenario, SeesAnEngineThatWritesAfterItsCompletion) {
   EXPECT_THAT(result.problems.back(), HasSubstr("belongs to no job under way"));
 }
 
+std::string repeated(const std::string& text, int times) {
+  std::string all;
+  for (int time = 0; time < times; ++time) all += text;
+  return all;
+}
+
 struct BadScenario {
   std::string name, text, message;
 };
@@ -205,6 +230,19 @@ INSTANTIATE_TEST_SUITE_P(
         BadScenario{"Silent", "build = \"64\"\nsteps = [{ do = \"fault\", kind = \"silent\" }]", "one AXI ID"},
         BadScenario{"FaultPlace", "steps = [{ do = \"fault\", kind = \"slave_error\", offset = \"1MiB\", length = 1 }]",
                     "'offset = 1048576' is too large"},
+        BadScenario{"Memory", "memory = \"1GiB\"\nsteps = [{ do = \"reset\" }]", "'memory = 1073741824' is too large"},
+        BadScenario{"Length", "steps = [{ do = \"fill\", length = \"0xFFFFFFFFFFFFFFFF\" }]", "is too large: at most"},
+        BadScenario{"Extent", "steps = [{ do = \"fill\", extents = [[\"0x8000000000000000\", 1], [0, 1]] }]",
+                    "is too large: at most"},
+        BadScenario{"Wait", "steps = [{ do = \"wait\", max_cycles = 1_000_000_000_000 }]", "is too large: at most"},
+        BadScenario{"Text", std::string((1 << 20) + 1, '#'), "a scenario has at most 1048576"},
+        BadScenario{"DottedKeys", "steps = 1\na" + repeated(".a", 50'000) + " = 1",
+                    "test.toml:2: a key or text has more"},
+        BadScenario{"QuotedKeys", "\"a\"" + repeated(".\"a\"", 50'000) + " = 1", "test.toml:1: a key or text has more"},
+        BadScenario{"DottedTables", "[a" + repeated(".a", 50'000) + "]", "test.toml:1: a key or text has more"},
+        BadScenario{"DeepArrays", "steps = " + repeated("[", 50'000), "test.toml:1"},
+        BadScenario{"DeepTables", "steps = " + repeated("{a=", 50'000), "test.toml:1"},
+        BadScenario{"Steps", "steps = [" + repeated("{do=\"reset\"},", 10'001) + "]", "has 10001 steps"},
         BadScenario{"Address", "steps = [{ do = \"read\", address = 2 }]", "not a multiple of 4"}),
     [](const auto& parameter) { return parameter.param.name; });
 
