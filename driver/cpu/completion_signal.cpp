@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "completion_signal.hpp"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -12,20 +11,12 @@
 #include <cstdint>
 #include <cstring>
 
+#include "sluice/base/descriptor.hpp"
+
 namespace sluice::inline cpu {
 namespace {
 
 constexpr long kSoon = 1'000'000;  // nanoseconds
-
-/// A descriptor that nobody takes for standard input, output or error, where a program runs with one of them closed.
-int above_standard(int descriptor) {
-  if (descriptor < 0 || descriptor > STDERR_FILENO) return descriptor;
-  const int moved = ::fcntl(descriptor, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-  const int error = errno;
-  ::close(descriptor);
-  errno = error;
-  return moved;
-}
 
 bool watch(int both, int descriptor) {
   epoll_event event{};

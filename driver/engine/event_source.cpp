@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sluice/engine/event_source.hpp"
 
-#include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/timerfd.h>
@@ -9,16 +8,10 @@
 
 #include <cstdint>
 
+#include "sluice/base/descriptor.hpp"
+
 namespace sluice::inline engine {
 namespace {
-
-/// Moves a descriptor away from those of standard input, output and error.
-int above_standard(int fd) {
-  if (fd < 0 || fd > STDERR_FILENO) return fd;
-  const int moved = ::fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-  ::close(fd);
-  return moved;
-}
 
 int make_timer(std::chrono::nanoseconds period) {
   const int timer = above_standard(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
