@@ -4,38 +4,114 @@
 
 #include <fmt/format.h>
 
+#include <deque>
+#include <map>
 #include <memory>
 #include <string>
-#include <unordered_map>
+#include <string_view>
+#include <vector>
 
 #include "sluice/engine/engine_registry.hpp"
 #include "sluice/manager/memory_manager.hpp"
 #include "sluice/sluice.h"
 
+namespace sluice::c {
+
+// What the handles stand for. A manager keeps what it uses, so destroying things in another order than sluice.h says
+// does no harm; and each of them serves one manager at a time.
+
+struct Used {
+  bool by_manager = false;
+};
+struct Memory : Used {
+  std::unique_ptr<BackingMemory> memory;
+};
+struct OpenEngine : Used {
+  std::shared_ptr<Memory> memory;  ///< What it may write; an engine of the caller has none.
+  EngineRegistry registry;
+  std::unique_ptr<Engine> engine;
+};
+struct OpenLedger : Used {
+  std::unique_ptr<Ledger> ledger;
+};
+
+/// A claim whose handler is to be called.
+struct Waiting {
+  sluice_handler handler = nullptr;
+  void* context = nullptr;
+  std::uint64_t number = 0;
+  VmId vm;  ///< Unset: of a pool.
+};
+/// And with what.
+struct Answer {
+  Waiting who;
+  int code = SLUICE_OK;
+  std::string message;
+  std::vector<sluice_range> ranges;
+};
+
+/// A manager and its claims. Handlers are called when no function of the manager is under way, so they may call all of
+/// sluice.h, and destroy the manager too; whoever calls them holds a State of its own.
+class State {
+ public:
+  State(std::shared_ptr<Memory> memory, std::shared_ptr<OpenEngine> engine, std::shared_ptr<OpenLedger> ledger,
+        std::unique_ptr<MemoryManager> manager);
+  ~State();
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
+
+  /// nullptr: it is being destroyed.
+  [[nodiscard]] MemoryManager* manager() const { return manager_.get(); }
+  [[nodiscard]] const Engine& engine() const { return *engine_->engine; }
+  /// Before a claim is started: its ticket.
+  [[nodiscard]] std::uint64_t expect(const Waiting& who);
+  void started(std::uint64_t ticket, std::uint64_t number) { waiting_.at(ticket).number = number; }
+  void forget(std::uint64_t ticket) { waiting_.erase(ticket); }
+  void answer(std::uint64_t ticket, int code, std::string message, std::vector<sluice_range> ranges);
+  /// Whether a VM has a claim that ended and whose handler has not been called.
+  [[nodiscard]] bool has_answer_for(VmId vm) const;
+  [[nodiscard]] bool has_answers() const { return !answers_.empty(); }
+  /// Calls handlers until there are no more answers.
+  void deliver() noexcept;
+  /// Ends the manager, and all claims with it.
+  void end() noexcept;
+
+ private:
+  std::shared_ptr<Memory> memory_;
+  std::shared_ptr<OpenEngine> engine_;
+  std::shared_ptr<OpenLedger> ledger_;
+  std::unique_ptr<MemoryManager> manager_;
+  std::map<std::uint64_t, Waiting> waiting_;  ///< By ticket, which are in the order of the claims.
+  std::deque<Answer> answers_;
+  std::uint64_t next_ticket_ = 0;
+};
+
+}  // namespace sluice::c
+
 struct sluice_memory {
-  std::unique_ptr<sluice::BackingMemory> memory;
+  std::shared_ptr<sluice::c::Memory> object;
 };
 struct sluice_engine {
-  sluice::EngineRegistry registry;
-  std::unique_ptr<sluice::Engine> engine;
+  std::shared_ptr<sluice::c::OpenEngine> object;
 };
 struct sluice_ledger {
-  std::unique_ptr<sluice::Ledger> ledger;
+  std::shared_ptr<sluice::c::OpenLedger> object;
 };
 struct sluice_manager {
-  sluice::Engine* engine;
-  std::unique_ptr<sluice::MemoryManager> manager;
-  /// Numbers of those whose handlers are to be called, by ticket.
-  std::unordered_map<std::uint64_t, std::uint64_t> claims{};
-  std::uint64_t next_ticket = 0;
+  std::shared_ptr<sluice::c::State> state;
 };
 
 namespace sluice::c {
 
 inline thread_local std::string last_message;
 
-inline int fail(int code, const std::string& message) {
-  last_message = message;
+/// Never throws: a message for which there is no memory is empty.
+inline int fail(int code, std::string_view message) noexcept {
+  try {
+    last_message.assign(message);
+  } catch (...) {
+    last_message.clear();
+  }
   return code;
 }
 
@@ -63,6 +139,13 @@ int guarded(Work work) noexcept {
   } catch (...) {
     return fail(SLUICE_INTERNAL, "an unknown exception");
   }
+}
+
+/// The message of a call that has no code.
+template <class Value>
+Value nothing(Value value, const char* what) noexcept {
+  static_cast<void>(guarded([&] { return fail(SLUICE_INVALID_ARGUMENT, fmt::format("{} is NULL: give one", what)); }));
+  return value;
 }
 
 inline int missing(const char* what) {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // sluice.h: the manager. Nothing is decided here.
 #include <algorithm>
+#include <cmath>
+#include <limits>
 
 #include "c_api.hpp"
 
@@ -20,30 +22,65 @@ std::vector<sluice_range> ranges_of(const sluice::Grant& grant) {
   return ranges;
 }
 
-/// Starts a claim whose handler is told the claim's number.
+/// What a function does with the manager. A handler may have begun to destroy it.
+template <class Work>
+int with_manager(sluice_manager* manager, Work work) noexcept {
+  return guarded([&] {
+    if (manager == nullptr) return missing("the manager");
+    if (manager->state->manager() == nullptr) return fail(SLUICE_WRONG_STATE, "the manager is being destroyed");
+    return work(*manager->state->manager());
+  });
+}
+
+/// A VM whose memory is about to be reported to its user cannot lose it before that.
+int check_no_answer(const sluice_manager& manager, std::uint64_t vm) {
+  if (!manager.state->has_answer_for(sluice::VmId(vm))) return SLUICE_OK;
+  return fail(SLUICE_WRONG_STATE,
+              fmt::format("VM {} has a claim whose handler has not been called yet: call this from there", vm));
+}
+
+/// Starts a claim. Its handler gets the claim's number.
 template <class Value, class Start>
-int start_claim(sluice_manager* manager, sluice_handler handler, void* context, std::uint64_t* claim, Start start) {
-  if (handler == nullptr) return missing("the handler");
-  const std::uint64_t ticket = manager->next_ticket;
-  const auto told = [manager, handler, context, ticket](const Result<Value>& result) {
-    const auto started = manager->claims.find(ticket);
-    const std::uint64_t number = started->second;
-    manager->claims.erase(started);
-    if (!result) {
-      last_message = result.error().message;
-      handler(context, number, code_of(result.error()), nullptr, 0);
-    } else if constexpr (std::is_void_v<Value>) {
-      handler(context, number, SLUICE_OK, nullptr, 0);
-    } else {
-      const std::vector<sluice_range> ranges = ranges_of(*result);
-      handler(context, number, SLUICE_OK, ranges.data(), ranges.size());
+int start_claim(sluice_manager* manager, std::uint64_t vm, sluice_handler handler, void* context, std::uint64_t* claim,
+                Start start) {
+  return with_manager(manager, [&](sluice::MemoryManager& to) {
+    if (handler == nullptr) return missing("the handler");
+    State& state = *manager->state;
+    const std::uint64_t ticket = state.expect({handler, context, 0, sluice::VmId(vm)});
+    const auto answer = [&state, ticket](const Result<Value>& result) {
+      if (!result) {
+        state.answer(ticket, code_of(result.error()), result.error().message, {});
+      } else if constexpr (std::is_void_v<Value>) {
+        state.answer(ticket, SLUICE_OK, {}, {});
+      } else {
+        state.answer(ticket, SLUICE_OK, {}, ranges_of(*result));
+      }
+    };
+    Result<sluice::ClaimId> started = [&]() -> Result<sluice::ClaimId> {
+      try {
+        return start(to, answer);
+      } catch (...) {
+        state.forget(ticket);
+        throw;
+      }
+    }();
+    if (!started) {
+      state.forget(ticket);
+      return fail(started.error());
     }
-  };
-  const Result<sluice::ClaimId> started = start(told);
-  if (!started) return fail(started.error());
-  ++manager->next_ticket;
-  manager->claims.emplace(ticket, started->value());
-  if (claim != nullptr) *claim = started->value();
+    state.started(ticket, started->value());
+    if (claim != nullptr) *claim = started->value();
+    return static_cast<int>(SLUICE_OK);
+  });
+}
+
+/// Nanoseconds, as the clocks count them.
+int read_time(const char* name, std::uint64_t value, std::chrono::nanoseconds& time) {
+  if (value > static_cast<std::uint64_t>(std::chrono::nanoseconds::max().count())) {
+    return fail(SLUICE_INVALID_ARGUMENT, fmt::format("{} of {} ns: give at most {}, which is 292 years", name, value,
+                                                     std::chrono::nanoseconds::max().count()));
+  }
+  time = std::chrono::nanoseconds(static_cast<std::int64_t>(value));
   return SLUICE_OK;
 }
 
@@ -78,19 +115,50 @@ int read(const sluice_vm* vm, sluice::VmProfile& profile) {
                 fmt::format("fill {}: give one from SLUICE_FILL_ZEROS to SLUICE_FILL_RANDOM", vm->fill));
   }
   if (vm->pages != -1 && !known_pages(vm->pages)) return unknown_pages(vm->pages);
+  constexpr std::int64_t kLastNode = std::numeric_limits<std::uint32_t>::max();
+  if (vm->node < -1 || vm->node > kLastNode) {
+    return fail(SLUICE_INVALID_ARGUMENT, fmt::format("node {}: give -1 for any, or 0 to {}", vm->node, kLastNode));
+  }
+  std::chrono::nanoseconds delay{0};
+  if (const int code = read_time("scrub_delay_ns", vm->scrub_delay_ns, delay); code != SLUICE_OK) return code;
   profile.vm = sluice::VmId(vm->vm);
   profile.customer = sluice::CustomerId(vm->customer);
   profile.pool = sluice::DedicatedPoolId(vm->pool);
   profile.group = sluice::TrustGroupId(vm->group);
   profile.allowed = settings_of(vm->recycling);
-  profile.scrub = {static_cast<sluice::ScrubTiming>(vm->scrub_timing),
-                   std::chrono::nanoseconds(static_cast<std::int64_t>(vm->scrub_delay_ns)),
-                   static_cast<sluice::FillMethod>(vm->fill), vm->fill_pattern};
+  profile.scrub = {static_cast<sluice::ScrubTiming>(vm->scrub_timing), delay, static_cast<sluice::FillMethod>(vm->fill),
+                   vm->fill_pattern};
   if (vm->pages != -1) profile.placement.pages = static_cast<sluice::PageKind>(vm->pages);
   if (vm->node >= 0) profile.placement.node = static_cast<std::uint32_t>(vm->node);
   profile.placement.only_node = vm->only_node != 0;
   profile.placement.contiguous = ByteCount(vm->contiguous);
   return SLUICE_OK;
+}
+
+int read(const sluice_config& config, sluice::ScrubberConfig& scrubs) {
+  constexpr std::uint32_t kMostJobs = 1U << 20;
+  if (config.max_jobs > kMostJobs) {
+    return fail(SLUICE_INVALID_ARGUMENT, fmt::format("max_jobs {}: give at most {}", config.max_jobs, kMostJobs));
+  }
+  if (config.background_job_length % sluice::kPageSize.value() != 0) {
+    return fail(SLUICE_INVALID_ARGUMENT, fmt::format("background_job_length {}: give a multiple of {} bytes",
+                                                     config.background_job_length, sluice::kPageSize.value()));
+  }
+  if (!std::isfinite(config.background_rate) || config.background_rate < 0) {
+    return fail(SLUICE_INVALID_ARGUMENT,
+                fmt::format("background_rate {}: give 0 or more bytes/s", config.background_rate));
+  }
+  if (config.max_jobs > 0) scrubs.max_jobs_in_flight = config.max_jobs;
+  if (config.background_job_length > 0) scrubs.background_job_length = ByteCount(config.background_job_length);
+  if (config.clean_target > 0) scrubs.clean_target = ByteCount(config.clean_target);
+  scrubs.background_rate = config.background_rate;
+  return config.idle_after_ns == 0 ? static_cast<int>(SLUICE_OK)
+                                   : read_time("idle_after_ns", config.idle_after_ns, scrubs.idle_after);
+}
+
+int check_unused(const Used& object, const char* what) {
+  if (!object.by_manager) return SLUICE_OK;
+  return fail(SLUICE_WRONG_STATE, fmt::format("{} is used by another manager: give one of its own", what));
 }
 
 }  // namespace
@@ -101,46 +169,61 @@ int sluice_manager_create(const sluice_memory* memory, sluice_engine* engine, sl
     if (memory == nullptr) return missing("the memory");
     if (engine == nullptr) return missing("the engine");
     if (manager == nullptr) return missing("the place for the manager");
+    if (const int code = check_unused(*memory->object, "the memory"); code != SLUICE_OK) return code;
+    if (const int code = check_unused(*engine->object, "the engine"); code != SLUICE_OK) return code;
     sluice::ScrubberConfig scrubs;
     if (config != nullptr) {
-      if (config->max_jobs > 0) scrubs.max_jobs_in_flight = config->max_jobs;
-      if (config->background_job_length > 0) scrubs.background_job_length = ByteCount(config->background_job_length);
-      if (config->clean_target > 0) scrubs.clean_target = ByteCount(config->clean_target);
-      if (config->idle_after_ns > 0) {
-        scrubs.idle_after = std::chrono::nanoseconds(static_cast<std::int64_t>(config->idle_after_ns));
-      }
-      scrubs.background_rate = config->background_rate;
+      if (const int code = read(*config, scrubs); code != SLUICE_OK) return code;
     }
-    std::unique_ptr<sluice::MemoryManager> made;
     if (ledger != nullptr) {
-      auto recovered = sluice::MemoryManager::recover(*memory->memory, *engine->engine, *ledger->ledger, scrubs);
-      if (!recovered) return fail(recovered.error());
-      made = std::move(*recovered);
-    } else {
-      auto created = sluice::MemoryManager::create(*memory->memory, *engine->engine, scrubs);
-      if (!created) return fail(created.error());
-      made = std::move(*created);
+      if (const int code = check_unused(*ledger->object, "the ledger"); code != SLUICE_OK) return code;
     }
-    *manager = new sluice_manager{engine->engine.get(), std::move(made)};
+    const sluice::BackingMemory& bricks = *memory->object->memory;
+    sluice::Engine& scrubber = *engine->object->engine;
+    auto made = ledger == nullptr ? sluice::MemoryManager::create(bricks, scrubber, scrubs)
+                                  : sluice::MemoryManager::recover(bricks, scrubber, *ledger->object->ledger, scrubs);
+    if (!made) return fail(made.error());
+    *manager = new sluice_manager{std::make_shared<State>(
+        memory->object, engine->object, ledger == nullptr ? nullptr : ledger->object, std::move(*made))};
     return static_cast<int>(SLUICE_OK);
   });
 }
 
-void sluice_manager_destroy(sluice_manager* manager) { delete manager; }
+void sluice_manager_destroy(sluice_manager* manager) {
+  if (manager == nullptr || manager->state->manager() == nullptr) return;
+  manager->state->end();
+  delete manager;
+}
+
 void sluice_manager_poll(sluice_manager* manager) {
-  static_cast<void>(guarded([&] {
-    manager->manager->poll();
+  static_cast<void>(with_manager(manager, [&](sluice::MemoryManager& to) {
+    const std::shared_ptr<State> state = manager->state;  // a handler may destroy the manager
+    to.poll();
+    state->deliver();
     return static_cast<int>(SLUICE_OK);
   }));
 }
-int sluice_manager_has_work(const sluice_manager* manager) { return manager->manager->has_work() ? 1 : 0; }
-int sluice_manager_fd(const sluice_manager* manager) { return manager->engine->completion_fd(); }
+
+int sluice_manager_has_work(const sluice_manager* manager) {
+  if (manager == nullptr) return nothing(0, "the manager");
+  const State& state = *manager->state;
+  return state.has_answers() || (state.manager() != nullptr && state.manager()->has_work()) ? 1 : 0;
+}
+int sluice_manager_fd(const sluice_manager* manager) {
+  return manager == nullptr ? nothing(-1, "the manager") : manager->state->engine().completion_fd();
+}
 int64_t sluice_manager_next_scheduled_ns(const sluice_manager* manager) {
-  const auto due = manager->manager->next_scheduled();
-  return due ? std::max<std::int64_t>(0, (*due - manager->manager->now()).count()) : -1;
+  if (manager == nullptr) return nothing<std::int64_t>(-1, "the manager");
+  const sluice::MemoryManager* const of = manager->state->manager();
+  const auto due = of == nullptr ? std::nullopt : of->next_scheduled();
+  return due ? std::max<std::int64_t>(0, (*due - of->now()).count()) : -1;
 }
 
 void sluice_vm_init(sluice_vm* vm) {
+  if (vm == nullptr) {
+    nothing(0, "the VM");
+    return;
+  }
   *vm = {};
   vm->size = sizeof(sluice_vm);
   vm->recycling = {1, 1, 1, 1, 1, 0, 0, 0};
@@ -149,69 +232,67 @@ void sluice_vm_init(sluice_vm* vm) {
 }
 
 int sluice_group_create(sluice_manager* manager, uint64_t group, uint64_t customer, uint64_t inside) {
-  return guarded([&] {
-    return code_of(manager->manager->create_trust_group(sluice::TrustGroupId(group), sluice::CustomerId(customer),
-                                                        sluice::TrustGroupId(inside)));
+  return with_manager(manager, [&](sluice::MemoryManager& to) {
+    return code_of(
+        to.create_trust_group(sluice::TrustGroupId(group), sluice::CustomerId(customer), sluice::TrustGroupId(inside)));
   });
 }
 int sluice_group_enable(sluice_manager* manager, uint64_t group, int enabled) {
-  return guarded(
-      [&] { return code_of(manager->manager->enable_trust_group(sluice::TrustGroupId(group), enabled != 0)); });
+  return with_manager(manager, [&](sluice::MemoryManager& to) {
+    return code_of(to.enable_trust_group(sluice::TrustGroupId(group), enabled != 0));
+  });
 }
 int sluice_group_destroy(sluice_manager* manager, uint64_t group) {
-  return guarded([&] { return code_of(manager->manager->destroy_trust_group(sluice::TrustGroupId(group))); });
+  return with_manager(
+      manager, [&](sluice::MemoryManager& to) { return code_of(to.destroy_trust_group(sluice::TrustGroupId(group))); });
 }
 
 int sluice_pool_create(sluice_manager* manager, uint64_t pool, uint64_t customer, uint64_t length,
                        sluice_handler handler, void* context, uint64_t* claim) {
-  return guarded([&] {
-    return start_claim<void>(manager, handler, context, claim, [&](const auto& told) {
-      return manager->manager->create_dedicated_pool(sluice::DedicatedPoolId(pool), sluice::CustomerId(customer),
-                                                     ByteCount(length), told);
-    });
+  return start_claim<void>(manager, 0, handler, context, claim, [&](sluice::MemoryManager& to, const auto& answer) {
+    return to.create_dedicated_pool(sluice::DedicatedPoolId(pool), sluice::CustomerId(customer), ByteCount(length),
+                                    answer);
   });
 }
 int sluice_pool_grow(sluice_manager* manager, uint64_t pool, uint64_t length, sluice_handler handler, void* context,
                      uint64_t* claim) {
-  return guarded([&] {
-    return start_claim<void>(manager, handler, context, claim, [&](const auto& told) {
-      return manager->manager->grow_dedicated_pool(sluice::DedicatedPoolId(pool), ByteCount(length), told);
-    });
+  return start_claim<void>(manager, 0, handler, context, claim, [&](sluice::MemoryManager& to, const auto& answer) {
+    return to.grow_dedicated_pool(sluice::DedicatedPoolId(pool), ByteCount(length), answer);
   });
 }
 int sluice_pool_shrink(sluice_manager* manager, uint64_t pool, uint64_t length) {
-  return guarded([&] {
-    return code_of(manager->manager->shrink_dedicated_pool(sluice::DedicatedPoolId(pool), ByteCount(length)));
+  return with_manager(manager, [&](sluice::MemoryManager& to) {
+    return code_of(to.shrink_dedicated_pool(sluice::DedicatedPoolId(pool), ByteCount(length)));
   });
 }
 int sluice_pool_partition(sluice_manager* manager, uint64_t pool, uint64_t part, uint64_t length) {
-  return guarded([&] {
-    return code_of(manager->manager->partition_dedicated_pool(sluice::DedicatedPoolId(pool),
-                                                              sluice::DedicatedPoolId(part), ByteCount(length)));
+  return with_manager(manager, [&](sluice::MemoryManager& to) {
+    return code_of(
+        to.partition_dedicated_pool(sluice::DedicatedPoolId(pool), sluice::DedicatedPoolId(part), ByteCount(length)));
   });
 }
 int sluice_pool_merge(sluice_manager* manager, uint64_t pool, uint64_t other) {
-  return guarded([&] {
-    return code_of(
-        manager->manager->merge_dedicated_pools(sluice::DedicatedPoolId(pool), sluice::DedicatedPoolId(other)));
+  return with_manager(manager, [&](sluice::MemoryManager& to) {
+    return code_of(to.merge_dedicated_pools(sluice::DedicatedPoolId(pool), sluice::DedicatedPoolId(other)));
   });
 }
 int sluice_pool_destroy(sluice_manager* manager, uint64_t pool) {
-  return guarded([&] { return code_of(manager->manager->destroy_dedicated_pool(sluice::DedicatedPoolId(pool))); });
+  return with_manager(manager, [&](sluice::MemoryManager& to) {
+    return code_of(to.destroy_dedicated_pool(sluice::DedicatedPoolId(pool)));
+  });
 }
 
 int sluice_vm_create(sluice_manager* manager, const sluice_vm* vm) {
-  return guarded([&] {
+  return with_manager(manager, [&](sluice::MemoryManager& to) {
     sluice::VmProfile profile;
     if (const int code = read(vm, profile); code != SLUICE_OK) return code;
-    return code_of(manager->manager->create_vm(profile));
+    return code_of(to.create_vm(profile));
   });
 }
 int sluice_vm_change(sluice_manager* manager, const sluice_vm* vm) {
-  return guarded([&] {
+  return with_manager(manager, [&](sluice::MemoryManager& to) {
     sluice::VmProfile profile;
     if (const int code = read(vm, profile); code != SLUICE_OK) return code;
-    sluice::MemoryManager& to = *manager->manager;
     const auto before = to.profile(profile.vm);
     auto changed = to.change_placement(profile.vm, profile.placement);
     if (changed) changed = to.change_scrub_settings(profile.vm, profile.scrub);
@@ -225,53 +306,75 @@ int sluice_vm_change(sluice_manager* manager, const sluice_vm* vm) {
   });
 }
 int sluice_vm_switch_recycling(sluice_manager* manager, uint64_t vm, int on) {
-  return guarded([&] { return code_of(manager->manager->switch_recycling(sluice::VmId(vm), on != 0)); });
+  return with_manager(
+      manager, [&](sluice::MemoryManager& to) { return code_of(to.switch_recycling(sluice::VmId(vm), on != 0)); });
 }
 int sluice_vm_allocate(sluice_manager* manager, uint64_t vm, uint64_t length, sluice_handler handler, void* context,
                        uint64_t* claim) {
-  return guarded([&] {
-    return start_claim<sluice::Grant>(manager, handler, context, claim, [&](const auto& told) {
-      return manager->manager->allocate(sluice::VmId(vm), ByteCount(length), told);
-    });
-  });
+  return start_claim<sluice::Grant>(manager, vm, handler, context, claim,
+                                    [&](sluice::MemoryManager& to, const auto& answer) {
+                                      return to.allocate(sluice::VmId(vm), ByteCount(length), answer);
+                                    });
 }
 int sluice_vm_release(sluice_manager* manager, uint64_t vm, void* base, uint64_t length) {
-  return guarded([&] {
-    return code_of(manager->manager->release(sluice::VmId(vm), {static_cast<std::byte*>(base), length}));
+  return with_manager(manager, [&](sluice::MemoryManager& to) {
+    return code_of(to.release(sluice::VmId(vm), {static_cast<std::byte*>(base), length}));
   });
 }
 int sluice_vm_begin_reboot(sluice_manager* manager, uint64_t vm) {
-  return guarded([&] { return code_of(manager->manager->begin_reboot(sluice::VmId(vm))); });
+  return with_manager(manager, [&](sluice::MemoryManager& to) {
+    if (const int code = check_no_answer(*manager, vm); code != SLUICE_OK) return code;
+    return code_of(to.begin_reboot(sluice::VmId(vm)));
+  });
 }
 int sluice_vm_finish_reboot(sluice_manager* manager, uint64_t vm, uint64_t length, sluice_handler handler,
                             void* context, uint64_t* claim) {
-  return guarded([&] {
-    return start_claim<sluice::Grant>(manager, handler, context, claim, [&](const auto& told) {
-      return manager->manager->finish_reboot(sluice::VmId(vm), ByteCount(length), told);
-    });
-  });
+  return start_claim<sluice::Grant>(manager, vm, handler, context, claim,
+                                    [&](sluice::MemoryManager& to, const auto& answer) {
+                                      return to.finish_reboot(sluice::VmId(vm), ByteCount(length), answer);
+                                    });
 }
 int sluice_vm_terminate(sluice_manager* manager, uint64_t vm) {
-  return guarded([&] { return code_of(manager->manager->terminate(sluice::VmId(vm))); });
+  return with_manager(manager, [&](sluice::MemoryManager& to) {
+    if (const int code = check_no_answer(*manager, vm); code != SLUICE_OK) return code;
+    return code_of(to.terminate(sluice::VmId(vm)));
+  });
 }
 int sluice_claim_abandon(sluice_manager* manager, uint64_t claim) {
-  return manager->manager->abandon(sluice::ClaimId(claim)) ? 1 : 0;
+  int abandoned = 0;
+  static_cast<void>(with_manager(manager, [&](sluice::MemoryManager& to) {
+    abandoned = to.abandon(sluice::ClaimId(claim)) ? 1 : 0;
+    return static_cast<int>(SLUICE_OK);
+  }));
+  return abandoned;
 }
 
 size_t sluice_manager_unadopted(const sluice_manager* manager, uint64_t* vms, size_t room) {
-  const auto all = manager->manager->unadopted();
-  for (std::size_t index = 0; index < std::min(room, all.size()); ++index) vms[index] = all[index].value();
-  return all.size();
+  if (manager == nullptr) return nothing<std::size_t>(0, "the manager");
+  std::size_t count = 0;
+  static_cast<void>(guarded([&] {
+    const sluice::MemoryManager* const of = manager->state->manager();
+    const std::vector<sluice::VmId> all = of == nullptr ? std::vector<sluice::VmId>() : of->unadopted();
+    count = all.size();
+    if (vms == nullptr && room > 0) return missing("the place for the VMs");
+    for (std::size_t index = 0; index < std::min(room, count); ++index) vms[index] = all[index].value();
+    return static_cast<int>(SLUICE_OK);
+  }));
+  return count;
 }
 int sluice_vm_adopt(sluice_manager* manager, const sluice_vm* vm, sluice_handler handler, void* context) {
-  return guarded([&] {
+  return with_manager(manager, [&](sluice::MemoryManager& to) {
     if (handler == nullptr) return missing("the handler");
     sluice::VmProfile profile;
     if (const int code = read(vm, profile); code != SLUICE_OK) return code;
-    const auto grant = manager->manager->adopt(profile);
+    const auto grant = to.adopt(profile);
     if (!grant) return fail(grant.error());
     const std::vector<sluice_range> ranges = ranges_of(*grant);
-    handler(context, 0, SLUICE_OK, ranges.data(), ranges.size());
+    // The VM is adopted, whatever a handler of C++ throws.
+    static_cast<void>(guarded([&] {
+      handler(context, 0, SLUICE_OK, ranges.data(), ranges.size());
+      return static_cast<int>(SLUICE_OK);
+    }));
     return static_cast<int>(SLUICE_OK);
   });
 }

@@ -290,10 +290,11 @@ TEST_F(CInterface, LedgerBringsLeasesBack) {
 TEST_F(CInterface, CpuEngineWakesItsReader) {
   sluice_engine* cpu = nullptr;
   ASSERT_EQ(sluice_engine_open("cpu", memory_, &cpu), SLUICE_OK) << sluice_last_message();
+  EXPECT_EQ(sluice_manager_fd(manager_), -1);
+  sluice_manager_destroy(std::exchange(manager_, nullptr));
   sluice_manager* manager = nullptr;
   ASSERT_EQ(sluice_manager_create(memory_, cpu, nullptr, nullptr, &manager), SLUICE_OK);
   EXPECT_GE(sluice_manager_fd(manager), 0);
-  EXPECT_EQ(sluice_manager_fd(manager_), -1);
   EXPECT_EQ(sluice_manager_next_scheduled_ns(manager), -1);
   sluice_manager_destroy(manager);
   sluice_engine_destroy(cpu);
