@@ -62,7 +62,6 @@ class State {
 
   /// nullptr: it is being destroyed.
   [[nodiscard]] MemoryManager* manager() const { return manager_.get(); }
-  [[nodiscard]] const Engine& engine() const { return *engine_->engine; }
   /// Before a claim is started: its ticket.
   [[nodiscard]] std::uint64_t expect(const Waiting& who);
   void started(std::uint64_t ticket, std::uint64_t number) { waiting_.at(ticket).number = number; }

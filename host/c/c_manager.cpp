@@ -210,7 +210,9 @@ int sluice_manager_has_work(const sluice_manager* manager) {
   return state.has_answers() || (state.manager() != nullptr && state.manager()->has_work()) ? 1 : 0;
 }
 int sluice_manager_fd(const sluice_manager* manager) {
-  return manager == nullptr ? nothing(-1, "the manager") : manager->state->engine().completion_fd();
+  if (manager == nullptr) return nothing(-1, "the manager");
+  const sluice::MemoryManager* const of = manager->state->manager();
+  return of == nullptr ? -1 : of->completion_fd();
 }
 int64_t sluice_manager_next_scheduled_ns(const sluice_manager* manager) {
   if (manager == nullptr) return nothing<std::int64_t>(-1, "the manager");

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sluice/manager/async_memory_manager.hpp"
 
+#include <sys/eventfd.h>
+#include <unistd.h>
+
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/bind_executor.hpp>
@@ -9,6 +12,7 @@
 #include <boost/asio/deferred.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/this_coro.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/use_future.hpp>
@@ -75,7 +79,7 @@ TEST_F(AsyncMemoryManagerTest, CoroutineAwaitsGrantRebootAndPool) {
         create(kA, kCustomer, {}, DedicatedPoolId(5));
         const Grant grant = co_await async_.async_allocate(kA, length(8), asio::use_awaitable);
         EXPECT_EQ(grant.ranges.size(), 1U);
-        EXPECT_TRUE(manager_.begin_reboot(kA));
+        EXPECT_TRUE(async_.begin_reboot(kA));
         const Grant again = co_await async_.async_finish_reboot(kA, length(8), asio::use_awaitable);
         EXPECT_EQ(again.ranges.at(0).memory.data(), grant.ranges.at(0).memory.data());
         finished = true;
@@ -159,6 +163,172 @@ TEST_F(AsyncMemoryManagerTest, HandlersRunOnTheirOwnExecutor) {
   pool.join();
 }
 
+/// What only a plain call starts is polled too.
+TEST_F(AsyncMemoryManagerTest, PlainCallsArePolled) {
+  create(kA);
+  const Grant all = take(kA, 64);
+  ASSERT_TRUE(async_.release(kA, all.ranges.at(0).memory.first(length(8).value())));
+  io_.run_for(std::chrono::milliseconds(1));
+  ASSERT_TRUE(async_.terminate(kA));
+  io_.restart();
+  for (int round = 0; round < 10'000 && manager_.has_work(); ++round) {
+    io_.run_one_for(std::chrono::milliseconds(1));
+    engine_.end_all();
+  }
+  EXPECT_EQ(manager_.extents().bytes(ExtentState::Clean), length(64));
+}
+
+TEST_F(AsyncMemoryManagerTest, EndingWithOperationsPendingAbortsEachOnce) {
+  leave_everything_dirty();
+  std::optional<AsyncMemoryManager> face;
+  face.emplace(io_.get_executor(), manager_);
+  std::vector<boost::system::error_code> ended;
+  face->async_allocate(kB, length(4), [&](boost::system::error_code code, const Grant&) { ended.push_back(code); });
+  face->async_drain([&](boost::system::error_code code) { ended.push_back(code); });
+  face->async_create_dedicated_pool(DedicatedPoolId(5), kCustomer, length(4),
+                                    [&](boost::system::error_code code) { ended.push_back(code); });
+  io_.run_for(std::chrono::milliseconds(2));
+  EXPECT_TRUE(ended.empty());
+  face.reset();
+  EXPECT_TRUE(ended.empty()) << "none from inside";
+  io_.restart();
+  io_.run_for(std::chrono::seconds(5));
+  EXPECT_EQ(ended, std::vector<boost::system::error_code>(3, asio::error::operation_aborted));
+  settle();
+  EXPECT_EQ(ended.size(), 3U) << "the manager's own answers come to nobody";
+  EXPECT_TRUE(manager_.terminate(kB));
+}
+
+TEST_F(AsyncMemoryManagerTest, CanBeDestroyedFromInsideAHandler) {
+  create(kA);
+  create(kB, kOtherCustomer);
+  auto face = std::make_unique<AsyncMemoryManager>(io_.get_executor(), manager_);
+  boost::system::error_code other;
+  face->async_allocate(kA, length(1), [&](boost::system::error_code code, const Grant&) {
+    EXPECT_FALSE(code);
+    face->async_drain([&](boost::system::error_code late) { other = late; });
+    face.reset();
+  });
+  io_.run_for(std::chrono::seconds(5));
+  EXPECT_EQ(face, nullptr);
+  EXPECT_EQ(other, asio::error::operation_aborted);
+}
+
+TEST_F(AsyncMemoryManagerTest, CoroutineMayOwnIt) {
+  create(kA);
+  bool finished = false;
+  asio::co_spawn(
+      io_,
+      [&]() -> asio::awaitable<void> {
+        AsyncMemoryManager own(co_await asio::this_coro::executor, manager_);
+        const Grant grant = co_await own.async_allocate(kA, length(8), asio::use_awaitable);
+        EXPECT_EQ(grant.ranges.size(), 1U);
+        finished = true;
+      },
+      asio::detached);
+  io_.run_for(std::chrono::seconds(5));
+  EXPECT_TRUE(finished);
+}
+
+TEST_F(AsyncMemoryManagerTest, OperationThatStartsAfterTheEndIsAborted) {
+  create(kA);
+  auto face = std::make_unique<AsyncMemoryManager>(io_.get_executor(), manager_);
+  auto allocate = face->async_allocate(kA, length(1), asio::deferred);
+  auto drain = face->async_drain(asio::deferred);
+  face.reset();
+  std::vector<boost::system::error_code> ended;
+  std::move(allocate)([&](boost::system::error_code code, const Grant&) { ended.push_back(code); });
+  std::move(drain)([&](boost::system::error_code code) { ended.push_back(code); });
+  io_.run_for(std::chrono::seconds(5));
+  EXPECT_EQ(ended, std::vector<boost::system::error_code>(2, asio::error::operation_aborted));
+}
+
+TEST_F(AsyncMemoryManagerTest, CancellationSlotOfAPoolsClaimWorks) {
+  leave_everything_dirty();
+  asio::cancellation_signal create_signal;
+  boost::system::error_code created;
+  async_.async_create_dedicated_pool(
+      DedicatedPoolId(5), kCustomer, length(4),
+      asio::bind_cancellation_slot(create_signal.slot(), [&](boost::system::error_code code) { created = code; }));
+  create_signal.emit(asio::cancellation_type::total);
+  io_.run_for(std::chrono::milliseconds(20));
+  EXPECT_EQ(created, asio::error::operation_aborted);
+  create_signal.emit(asio::cancellation_type::total);
+}
+
+TEST_F(AsyncMemoryManagerTest, StopEndsClaimsAndSaysWhatWasInFlight) {
+  leave_everything_dirty();
+  std::vector<std::string> order;
+  async_.async_allocate(kB, length(4), [&](boost::system::error_code code, const Grant&) {
+    EXPECT_EQ(code, HostErrc::ScrubUnavailable);
+    order.emplace_back("claim");
+  });
+  io_.run_for(std::chrono::milliseconds(2));
+  async_.async_stop([&](boost::system::error_code code, ByteCount in_flight) {
+    EXPECT_FALSE(code);
+    EXPECT_EQ(in_flight, length(64));
+    order.emplace_back("stop");
+  });
+  io_.restart();
+  io_.run_for(std::chrono::milliseconds(20));
+  EXPECT_EQ(order, (std::vector<std::string>{"claim", "stop"}));
+}
+
+/// An engine with a descriptor that counts how often it is polled.
+class AnnouncingEngine final : public Engine {
+ public:
+  AnnouncingEngine() : fd_(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {}
+  ~AnnouncingEngine() override { ::close(fd_); }
+  [[nodiscard]] const EngineCapabilities& capabilities() const noexcept override { return inner_.capabilities(); }
+  [[nodiscard]] Result<std::size_t> submit(std::span<const ScrubJob> jobs, std::span<JobId> ids) override {
+    return inner_.submit(jobs, ids);
+  }
+  CancelResult cancel(JobId id) override { return inner_.cancel(id); }
+  std::size_t poll(std::span<Completion> out) override {
+    ++polls;
+    return inner_.poll(out);
+  }
+  [[nodiscard]] std::uint64_t progress() override { return inner_.progress(); }
+  [[nodiscard]] bool reaches(MemorySpan memory) const override { return inner_.reaches(memory); }
+  [[nodiscard]] int completion_fd() const noexcept override { return fd_; }
+  [[nodiscard]] std::optional<Error> fault() const override { return inner_.fault(); }
+  [[nodiscard]] std::chrono::nanoseconds now() const override { return inner_.now(); }
+  void end_all() {
+    inner_.end_all();
+    ASSERT_EQ(::eventfd_write(fd_, 1), 0);
+  }
+  [[nodiscard]] bool runs() { return !inner_.running().empty(); }
+
+  int polls = 0;
+
+ private:
+  ManualEngine inner_;
+  int fd_;
+};
+
+TEST(AsyncMemoryManagerWithADescriptor, PollsWhenTheEngineSaysSoAndNotBefore) {
+  Memory pool(16 * 4096, std::byte{1});
+  const MemorySpan pieces[] = {pool.all()};
+  const auto backing = ForeignMemory::create(pieces).value();
+  AnnouncingEngine engine;
+  const auto manager = MemoryManager::create(*backing, engine).value();
+  asio::io_context io;
+  AsyncMemoryManager face(io.get_executor(), *manager);
+  bool drained = false;
+  face.async_drain([&](boost::system::error_code) { drained = true; });
+  io.poll();
+  ASSERT_TRUE(engine.runs());
+  const int before = engine.polls;
+  io.run_for(std::chrono::milliseconds(20));
+  EXPECT_EQ(engine.polls, before) << "nothing polls while the engine says nothing";
+  for (int round = 0; round < 100 && !drained; ++round) {
+    engine.end_all();
+    io.run_for(std::chrono::milliseconds(10));
+  }
+  EXPECT_TRUE(drained);
+  EXPECT_EQ(manager->extents().bytes(ExtentState::Clean), manager->extents().total());
+}
+
 /// The whole way with a real engine and its own thread.
 TEST(AsyncMemoryManagerWithCpu, ManyVmsComeAndGo) {
   auto memory = FileMemory::create(ByteCount(4 << 20), 2);
@@ -177,13 +347,13 @@ TEST(AsyncMemoryManagerWithCpu, ManyVmsComeAndGo) {
         [&, customer]() -> asio::awaitable<void> {
           for (std::uint64_t round = 0; round < 20; ++round) {
             const VmId vm(customer * 100 + round);
-            EXPECT_TRUE(manager->create_vm({vm, CustomerId(customer), {}, {}, {}}));
+            EXPECT_TRUE(async.create_vm({vm, CustomerId(customer), {}, {}, {}}));
             const Grant grant = co_await async.async_allocate(vm, ByteCount(1 << 20), asio::use_awaitable);
             for (const GrantedRange& range : grant.ranges) {
               EXPECT_EQ(first_not(range.memory, std::byte{0}), std::nullopt);
               std::fill(range.memory.begin(), range.memory.end(), static_cast<std::byte>(customer));
             }
-            EXPECT_TRUE(manager->terminate(vm));
+            EXPECT_TRUE(async.terminate(vm));
           }
           ++finished;
         },

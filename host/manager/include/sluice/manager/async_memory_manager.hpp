@@ -5,42 +5,45 @@
 #include <boost/asio/associated_cancellation_slot.hpp>
 #include <boost/asio/associated_executor.hpp>
 #include <boost/asio/async_result.hpp>
-#include <boost/asio/dispatch.hpp>
 #include <boost/asio/error.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/prefer.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <chrono>
-#include <deque>
 #include <functional>
 #include <memory>
 #include <utility>
 
+#include "sluice/manager/async_poller.hpp"
 #include "sluice/manager/memory_manager.hpp"
 
 namespace sluice::inline manager {
 
 /// The Boost.Asio face of a MemoryManager. Each operation takes any completion token and honours the token's
-/// cancellation slot (any cancellation type: a claim can always be given up without a trace). Handlers run on their
-/// associated executor, never from inside the initiating call.
+/// cancellation slot (any cancellation type: a claim can always be given up without a trace). Handlers are posted to
+/// their associated executor: none runs inside a call of this class or of the manager.
 ///
-/// Call everything on the executor given here (one thread at a time: a strand, if the context has several threads).
-/// While the manager has work it is polled by a timer. Destroy it after its operations have ended, before the manager.
+/// Call everything on the executor given here (one thread at a time: a strand, if the context has several threads), and
+/// change the manager through this class only: what a call starts is then polled. The manager is polled when its
+/// completion_fd() is readable, by a timer where it has none, and when scrubs are due.
+///
+/// It may be destroyed at any time before the manager, from inside a handler too: its operations end then, each once,
+/// with operation_aborted.
 class AsyncMemoryManager {
  public:
   AsyncMemoryManager(boost::asio::any_io_executor executor, MemoryManager& manager,
                      std::chrono::microseconds poll_interval = std::chrono::microseconds(50))
-      : executor_(std::move(executor)), manager_(manager), poll_interval_(poll_interval), timer_(executor_) {}
+      : poller_(std::make_shared<AsyncPoller>(std::move(executor), manager, poll_interval)) {}
+  ~AsyncMemoryManager() { poller_->end(); }
   AsyncMemoryManager(const AsyncMemoryManager&) = delete;
   AsyncMemoryManager& operator=(const AsyncMemoryManager&) = delete;
 
-  [[nodiscard]] MemoryManager& manager() { return manager_; }
+  [[nodiscard]] const MemoryManager& manager() const { return to(); }
 
   /// void(boost::system::error_code, Grant). Errors as MemoryManager::allocate; operation_aborted when cancelled.
   template <class CompletionToken>
   auto async_allocate(VmId vm, ByteCount length, CompletionToken&& token) {
     return async_claim<Grant>(
-        [this, vm, length](GrantHandler handler) { return manager_.allocate(vm, length, std::move(handler)); },
+        [vm, length](MemoryManager& to, GrantHandler handler) { return to.allocate(vm, length, std::move(handler)); },
         std::forward<CompletionToken>(token));
   }
 
@@ -48,17 +51,29 @@ class AsyncMemoryManager {
   template <class CompletionToken>
   auto async_finish_reboot(VmId vm, ByteCount length, CompletionToken&& token) {
     return async_claim<Grant>(
-        [this, vm, length](GrantHandler handler) { return manager_.finish_reboot(vm, length, std::move(handler)); },
+        [vm, length](MemoryManager& to, GrantHandler handler) {
+          return to.finish_reboot(vm, length, std::move(handler));
+        },
         std::forward<CompletionToken>(token));
   }
 
   /// void(boost::system::error_code). Errors as MemoryManager::create_dedicated_pool; operation_aborted when cancelled.
   template <class CompletionToken>
-  auto async_create_dedicated_pool(DedicatedPoolId pool, CustomerId customer, ByteCount length,
-                                   CompletionToken&& token) {
+  auto async_create_dedicated_pool(DedicatedPoolId pool, CustomerId customer, ByteCount length, CompletionToken&& token,
+                                   const Placement& placement = {}) {
     return async_claim<void>(
-        [this, pool, customer, length](PoolHandler handler) {
-          return manager_.create_dedicated_pool(pool, customer, length, std::move(handler));
+        [=](MemoryManager& to, PoolHandler handler) {
+          return to.create_dedicated_pool(pool, customer, length, std::move(handler), placement);
+        },
+        std::forward<CompletionToken>(token));
+  }
+
+  /// void(boost::system::error_code). Errors as MemoryManager::grow_dedicated_pool; operation_aborted when cancelled.
+  template <class CompletionToken>
+  auto async_grow_dedicated_pool(DedicatedPoolId pool, ByteCount length, CompletionToken&& token) {
+    return async_claim<void>(
+        [=](MemoryManager& to, PoolHandler handler) {
+          return to.grow_dedicated_pool(pool, length, std::move(handler));
         },
         std::forward<CompletionToken>(token));
   }
@@ -67,42 +82,125 @@ class AsyncMemoryManager {
   template <class CompletionToken>
   auto async_drain(CompletionToken&& token) {
     return boost::asio::async_initiate<CompletionToken, void(boost::system::error_code)>(
-        [this](auto handler) {
-          auto operation = make_operation(std::move(handler));
-          const std::uint64_t number = next_waiter_++;
-          waiters_.push_back({number, [operation](boost::system::error_code code) { operation->complete(code); }});
-          if (auto slot = boost::asio::get_associated_cancellation_slot(operation->handler); slot.is_connected()) {
+        [poller = poller_](auto handler) {
+          auto operation = make_operation<void>(*poller, std::move(handler));
+          const std::uint64_t number =
+              poller->add_drain([operation](boost::system::error_code code) { operation->complete(code); });
+          if (auto slot = operation->slot(); slot.is_connected()) {
             // Not at once: the slot must not be cleared while it runs this.
-            slot.assign([this, number](boost::asio::cancellation_type) {
-              boost::asio::post(executor_, [this, number] { drop_waiter(number); });
+            slot.assign([poller, number](boost::asio::cancellation_type) {
+              boost::asio::post(poller->executor(), [poller, number] { poller->abort(number); });
             });
           }
-          keep_polling();
+          poller->wake();
         },
         token);
   }
 
- private:
-  /// A handler on its way, with the executor that it wants to run on and work that keeps that executor alive.
-  template <class Handler>
-  struct Operation {
-    Handler handler;
-    boost::asio::any_io_executor executor;
+  /// void(boost::system::error_code, ByteCount): MemoryManager::stop(), and how much was in flight. All claims end
+  /// first, with ScrubUnavailable. What has been stopped cannot be cancelled.
+  template <class CompletionToken>
+  auto async_stop(CompletionToken&& token) {
+    return boost::asio::async_initiate<CompletionToken, void(boost::system::error_code, ByteCount)>(
+        [poller = poller_](auto handler) {
+          auto operation = make_operation<ByteCount>(*poller, std::move(handler));
+          if (!poller->alive()) {
+            operation->fail(boost::asio::error::operation_aborted);
+            return;
+          }
+          const ByteCount in_flight = poller->manager().stop();
+          poller->manager().poll();
+          operation->complete({}, in_flight);
+          poller->wake();
+        },
+        token);
+  }
 
-    template <class... Arguments>
-    void complete(Arguments... arguments) {
-      if (auto slot = boost::asio::get_associated_cancellation_slot(handler); slot.is_connected()) slot.clear();
-      boost::asio::dispatch(executor, [handler = std::move(handler), ... arguments = std::move(arguments)]() mutable {
-        std::move(handler)(std::move(arguments)...);
-      });
-    }
+  // As MemoryManager has them.
+  [[nodiscard]] Result<Grant> adopt(const VmProfile& profile) { return waking(to().adopt(profile)); }
+  [[nodiscard]] Result<void> create_trust_group(TrustGroupId group, CustomerId customer, TrustGroupId inside = {}) {
+    return waking(to().create_trust_group(group, customer, inside));
+  }
+  [[nodiscard]] Result<void> enable_trust_group(TrustGroupId group, bool enabled) {
+    return waking(to().enable_trust_group(group, enabled));
+  }
+  [[nodiscard]] Result<void> destroy_trust_group(TrustGroupId group) { return waking(to().destroy_trust_group(group)); }
+  [[nodiscard]] Result<void> destroy_dedicated_pool(DedicatedPoolId pool) {
+    return waking(to().destroy_dedicated_pool(pool));
+  }
+  [[nodiscard]] Result<void> shrink_dedicated_pool(DedicatedPoolId pool, ByteCount length) {
+    return waking(to().shrink_dedicated_pool(pool, length));
+  }
+  [[nodiscard]] Result<void> partition_dedicated_pool(DedicatedPoolId pool, DedicatedPoolId part, ByteCount length) {
+    return waking(to().partition_dedicated_pool(pool, part, length));
+  }
+  [[nodiscard]] Result<void> merge_dedicated_pools(DedicatedPoolId pool, DedicatedPoolId other) {
+    return waking(to().merge_dedicated_pools(pool, other));
+  }
+  [[nodiscard]] Result<void> create_vm(const VmProfile& profile) { return waking(to().create_vm(profile)); }
+  [[nodiscard]] Result<void> change_trust_group(VmId vm, TrustGroupId group) {
+    return waking(to().change_trust_group(vm, group));
+  }
+  [[nodiscard]] Result<void> change_settings(VmId vm, const RecycleSettings& settings) {
+    return waking(to().change_settings(vm, settings));
+  }
+  [[nodiscard]] Result<void> change_scrub_settings(VmId vm, const ScrubSettings& settings) {
+    return waking(to().change_scrub_settings(vm, settings));
+  }
+  [[nodiscard]] Result<void> change_placement(VmId vm, const Placement& placement) {
+    return waking(to().change_placement(vm, placement));
+  }
+  [[nodiscard]] Result<void> switch_recycling(VmId vm, bool on) { return waking(to().switch_recycling(vm, on)); }
+  [[nodiscard]] Result<void> release(VmId vm, MemorySpan memory) { return waking(to().release(vm, memory)); }
+  [[nodiscard]] Result<void> begin_reboot(VmId vm) { return waking(to().begin_reboot(vm)); }
+  [[nodiscard]] Result<void> terminate(VmId vm) { return waking(to().terminate(vm)); }
+  bool abandon(ClaimId claim) { return waking(to().abandon(claim)); }
+
+ private:
+  template <class Value>
+  struct Signature {
+    using type = void(boost::system::error_code, Value);
   };
 
-  template <class Handler>
-  auto make_operation(Handler handler) {
-    boost::asio::any_io_executor executor = boost::asio::prefer(
-        boost::asio::get_associated_executor(handler, executor_), boost::asio::execution::outstanding_work.tracked);
-    return std::make_shared<Operation<Handler>>(Operation<Handler>{std::move(handler), std::move(executor)});
+  /// A handler on its way, with the executor that it wants to run on and work that keeps that executor alive.
+  template <class Value, class Handler>
+  class Operation {
+   public:
+    Operation(Handler handler, boost::asio::any_io_executor executor)
+        : handler_(std::move(handler)), executor_(std::move(executor)) {}
+
+    [[nodiscard]] auto slot() const { return boost::asio::get_associated_cancellation_slot(handler_); }
+
+    /// The first time only: the end of the face and the manager's own answer may both come.
+    template <class... Values>
+    void complete(boost::system::error_code code, Values... values) {
+      if (std::exchange(done_, true)) return;
+      if (auto connected = slot(); connected.is_connected()) connected.clear();
+      boost::asio::post(executor_, [handler = std::move(handler_), code, ... values = std::move(values)]() mutable {
+        std::move(handler)(code, std::move(values)...);
+      });
+      executor_ = {};
+    }
+    void fail(boost::system::error_code code) {
+      if constexpr (std::is_void_v<Value>) {
+        complete(code);
+      } else {
+        complete(code, Value{});
+      }
+    }
+
+   private:
+    Handler handler_;
+    boost::asio::any_io_executor executor_;
+    bool done_ = false;
+  };
+
+  template <class Value, class Handler>
+  static auto make_operation(const AsyncPoller& poller, Handler handler) {
+    boost::asio::any_io_executor executor =
+        boost::asio::prefer(boost::asio::get_associated_executor(handler, poller.executor()),
+                            boost::asio::execution::outstanding_work.tracked);
+    return std::make_shared<Operation<Value, Handler>>(std::move(handler), std::move(executor));
   }
 
   static boost::system::error_code code_of(const Error& error) {
@@ -110,63 +208,17 @@ class AsyncMemoryManager {
     return error.code;
   }
 
-  template <class Value>
-  struct Signature {
-    using type = void(boost::system::error_code, Value);
-  };
+  [[nodiscard]] MemoryManager& to() const { return poller_->manager(); }
+  template <class Answer>
+  Answer waking(Answer answer) {
+    poller_->wake();
+    return answer;
+  }
 
   template <class Value, class Start, class CompletionToken>
   auto async_claim(Start start, CompletionToken&& token);
 
-  void keep_polling() {
-    if (polling_) return;
-    polling_ = true;
-    arm();
-  }
-  void arm() {
-    timer_.expires_after(poll_interval_);
-    timer_.async_wait([this](boost::system::error_code code) {
-      if (code) return;
-      manager_.poll();
-      if (manager_.has_work()) {
-        arm();
-        return;
-      }
-      polling_ = false;
-      for (auto waiters = std::exchange(waiters_, {}); Waiter & waiter : waiters) waiter.complete({});
-      if (!polling_) wait_for_schedule();
-    });
-  }
-  void wait_for_schedule() {
-    const auto due = manager_.next_scheduled();
-    if (!due) return;
-    timer_.expires_after(*due - manager_.now());
-    timer_.async_wait([this](boost::system::error_code code) {
-      if (!code) keep_polling();
-    });
-  }
-  void drop_waiter(std::uint64_t number) {
-    for (auto waiter = waiters_.begin(); waiter != waiters_.end(); ++waiter) {
-      if (waiter->number != number) continue;
-      const auto complete = std::move(waiter->complete);
-      waiters_.erase(waiter);
-      complete(boost::asio::error::operation_aborted);
-      return;
-    }
-  }
-
-  struct Waiter {
-    std::uint64_t number;
-    std::function<void(boost::system::error_code)> complete;
-  };
-
-  boost::asio::any_io_executor executor_;
-  MemoryManager& manager_;
-  std::chrono::microseconds poll_interval_;
-  boost::asio::steady_timer timer_;
-  std::deque<Waiter> waiters_;
-  std::uint64_t next_waiter_ = 1;
-  bool polling_ = false;
+  std::shared_ptr<AsyncPoller> poller_;
 };
 
 template <>
@@ -177,34 +229,37 @@ struct AsyncMemoryManager::Signature<void> {
 template <class Value, class Start, class CompletionToken>
 auto AsyncMemoryManager::async_claim(Start start, CompletionToken&& token) {
   return boost::asio::async_initiate<CompletionToken, typename Signature<Value>::type>(
-      [this, start](auto handler) {
-        auto operation = make_operation(std::move(handler));
-        const auto fail = [operation](boost::system::error_code code) {
-          if constexpr (std::is_void_v<Value>) {
-            operation->complete(code);
-          } else {
-            operation->complete(code, Value{});
-          }
-        };
-        const Result<ClaimId> claim = start([operation, fail](Result<Value> result) {
-          if (!result) {
-            fail(code_of(result.error()));
-          } else if constexpr (std::is_void_v<Value>) {
-            operation->complete(boost::system::error_code());
-          } else {
-            operation->complete(boost::system::error_code(), std::move(*result));
-          }
-        });
-        if (!claim) {
-          boost::asio::post(executor_, [fail, code = code_of(claim.error())] { fail(code); });
+      [poller = poller_, start](auto handler) {
+        auto operation = make_operation<Value>(*poller, std::move(handler));
+        if (!poller->alive()) {  // a deferred operation may be started late
+          operation->fail(boost::asio::error::operation_aborted);
           return;
         }
-        if (auto slot = boost::asio::get_associated_cancellation_slot(operation->handler); slot.is_connected()) {
-          slot.assign([this, id = *claim](boost::asio::cancellation_type) {
-            if (manager_.abandon(id)) keep_polling();
+        const std::uint64_t number =
+            poller->add([operation](boost::system::error_code code) { operation->fail(code); });
+        const Result<ClaimId> claim =
+            start(poller->manager(), [operation, number, weak = std::weak_ptr(poller)](Result<Value> result) {
+              if (const auto owner = weak.lock()) owner->remove(number);
+              if (!result) {
+                operation->fail(code_of(result.error()));
+              } else if constexpr (std::is_void_v<Value>) {
+                operation->complete({});
+              } else {
+                operation->complete({}, std::move(*result));
+              }
+            });
+        if (!claim) {
+          poller->remove(number);
+          operation->fail(code_of(claim.error()));
+          return;
+        }
+        poller->started(number, *claim);
+        if (auto slot = operation->slot(); slot.is_connected()) {
+          slot.assign([poller, id = *claim](boost::asio::cancellation_type) {
+            if (poller->alive() && poller->manager().abandon(id)) poller->wake();
           });
         }
-        keep_polling();
+        poller->wake();
       },
       token);
 }

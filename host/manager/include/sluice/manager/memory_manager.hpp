@@ -171,6 +171,8 @@ class MemoryManager {
   [[nodiscard]] const Statistics& statistics() const { return statistics_; }
   void reset_statistics() { statistics_ = {}; }
   [[nodiscard]] std::size_t jobs_in_flight() const { return scrubber_.jobs_in_flight(); }
+  /// Readable when a poll has something to do because the engine has; -1: poll while has_work(). It may change.
+  [[nodiscard]] int completion_fd() const noexcept { return scrubber_.completion_fd(); }
   /// All memory that this VM could be granted now, besides what it holds. bytes
   [[nodiscard]] ByteCount available_to(VmId vm) const;
 

@@ -50,6 +50,7 @@ class Scrubber {
   /// Quarantines what is in flight and takes no more work. Returns the bytes that were in flight.
   ByteCount stop();
 
+  [[nodiscard]] int completion_fd() const noexcept { return engine_.completion_fd(); }
   [[nodiscard]] std::size_t jobs_in_flight() const { return in_flight_; }
   /// Something is in flight, or could be.
   [[nodiscard]] bool has_work() const;
