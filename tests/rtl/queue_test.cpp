@@ -76,14 +76,14 @@ TEST(ScrubWindow, IsNeverLeft) {
 /// Also the last byte that there is, in every width; the sum of address and length does not wrap around to a harmless
 /// end.
 TEST(ScrubWindow, HoldsTheLastByteOfTheAddressSpaceAndNothingBehindIt) {
-  for (const sim::RtlBuild& build : sim::rtl_builds()) {
+  for (const RtlBuild& build : rtl_builds()) {
     if (build.unsafe) continue;
     SCOPED_TRACE(build.name);
     constexpr std::uint64_t kPages = 16 * 4096;
     const std::uint64_t last = ~0ULL >> (64 - build.addr_width);
     // Mapped in this order: the engine's data, two rings of a page for each queue, its lists, and the memory at the
     // end.
-    const std::uint64_t before = kPages + build.queues * 2 * 4096 + sim::RawEngine::kListBytes;
+    const std::uint64_t before = kPages + build.queues * 2 * 4096 + RawEngine::kListBytes;
     RawEngine engine({.build = build.name, .first_iova = last - kPages + 1 - before}, kPages);
     Memory top(kPages, kUntouched);
     const std::uint64_t base = engine.device().map(top.all())->value();
@@ -112,7 +112,7 @@ TEST(ScrubWindow, HoldsTheLastByteOfTheAddressSpaceAndNothingBehindIt) {
 }
 
 TEST(ScrubWindow, ThatNobodySetUpHoldsNothing) {
-  for (const sim::RtlBuild& build : sim::rtl_builds()) {
+  for (const RtlBuild& build : rtl_builds()) {
     RawEngine engine({.build = build.name});
     engine.device().reset();
     EXPECT_NE(engine.read(ring::kQueueWindowBase), 0U) << build.name;

@@ -216,7 +216,7 @@ TEST(ScrubCounters, CountWhatHappensInEachQueue) {
 }
 
 TEST(ScrubCounters, ThatAreNotThereReadAsZero) {
-  for (const sim::RtlBuild& build : sim::rtl_builds()) {
+  for (const RtlBuild& build : rtl_builds()) {
     if (build.unsafe) continue;
     RawEngine engine({.build = build.name});
     engine.start();
