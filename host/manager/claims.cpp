@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// How a claim becomes a grant: choose memory, earmark it, wait until an engine has let go of each part, hand all over.
+// How a claim becomes a grant: choose memory, keep it from others, wait until an engine has let go of each part, hand
+// all over.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -7,6 +8,7 @@
 
 #include "errors.hpp"
 #include "memory_choice.hpp"
+#include "scrubber.hpp"
 #include "sluice/base/enforce.hpp"
 #include "sluice/manager/memory_manager.hpp"
 
@@ -20,6 +22,36 @@ Error out_of_memory(ByteCount wanted, ByteCount available) {
 }
 
 }  // namespace
+
+/// Memory that is free as soon as an engine lets go of it, by who can be served with it.
+class MemoryManager::Coming {
+ public:
+  void add(DedicatedPoolId pool, std::uint32_t zone, ByteCount bytes) {
+    if (bytes > ByteCount(0)) bytes_[{pool, zone}] += bytes;
+  }
+  /// Takes it for a claim with these zones; first what nobody in the zones `spared` can use. False: it is not enough.
+  [[nodiscard]] bool take(const Claim& claim, const std::vector<std::uint32_t>& zones, ByteCount wanted,
+                          const std::vector<std::uint32_t>& spared) {
+    for (const bool sparing : {true, false}) {
+      for (const std::uint32_t zone : zones) {
+        if (sparing == (std::find(spared.begin(), spared.end(), zone) != spared.end())) continue;
+        if (claim.kind != ClaimKind::Pool && claim.pool.is_set()) take_from(claim.pool, zone, wanted);
+        take_from({}, zone, wanted);
+      }
+    }
+    return wanted == ByteCount(0);
+  }
+
+ private:
+  void take_from(DedicatedPoolId pool, std::uint32_t zone, ByteCount& wanted) {
+    const auto found = bytes_.find({pool, zone});
+    if (found == bytes_.end()) return;
+    const ByteCount taken = std::min(wanted, found->second);
+    found->second -= taken;
+    wanted -= taken;
+  }
+  std::map<std::pair<DedicatedPoolId, std::uint32_t>, ByteCount> bytes_;
+};
 
 Error MemoryManager::scrub_unavailable(const Error& fault) {
   return {HostErrc::ScrubUnavailable, "the claim needs a scrub and " + fault.message};
@@ -111,11 +143,21 @@ Result<ClaimId> MemoryManager::finish_reboot(VmId vm, ByteCount length, GrantHan
 }
 
 Result<ClaimId> MemoryManager::start_claim(const Claim& claim, GrantHandler grant_handler, PoolHandler pool_handler) {
+  if (stopped_) return *stopped_;
   if (auto checked = errors::check_length(claim.length, *claim.placement.pages); !checked) return checked.error();
+  // What came free since the last poll goes to the claims that wait for it already.
+  end_claims_if_nothing_is_scrubbed();
+  retry_waiting();
   if (const ByteCount available = available_for(claim); available < claim.length) {
-    // What comes back goes to the claims that lack it already, before it goes to this one.
-    const ByteCount coming = coming_back();
-    if (available + coming < claim.length + std::min(lack_, coming)) return out_of_memory(claim.length, available);
+    Coming coming = coming_back();
+    for (const ClaimId id : waiting_) {
+      const Pending& earlier = pending_.at(id);
+      const ByteCount shortfall = earlier.claim.length - earlier.held;
+      static_cast<void>(coming.take(earlier.claim, zones_for(earlier.claim), shortfall, zones_for(claim)));
+    }
+    if (!coming.take(claim, zones_for(claim), claim.length - available, {})) {
+      return out_of_memory(claim.length, available);
+    }
   }
   if (auto room = table_.make_room(2); !room) return room.error();
   scrubber_.note_claim();
@@ -125,62 +167,66 @@ Result<ClaimId> MemoryManager::start_claim(const Claim& claim, GrantHandler gran
   pending.claim = claim;
   pending.grant_handler = std::move(grant_handler);
   pending.pool_handler = std::move(pool_handler);
-  lack_ += claim.length;
   if (claim.vm.is_set()) ++vms_.at(claim.vm).claims;
   if (claim.kind == ClaimKind::Pool) ++pools_.at(claim.pool).claims;
-  choose_or_wait(pending);
+  waiting_.insert(id);
+  choose(pending);
+  if (waiting_.contains(id)) pending.waited = true;
   scrubber_.pump();
   return id;
 }
 
-/// The pending claim that an extent is earmarked for. It carries the lower half of the claim's id.
-MemoryManager::Pending& MemoryManager::pending_of(const Extent& extent) {
-  const std::uint32_t age = static_cast<std::uint32_t>(next_claim_) - table_.claim(extent);
-  return pending_.at(ClaimId(next_claim_ - age));
+/// What an abandoned claim had asked to cancel, and what claims hold with their last part and do not need.
+MemoryManager::Coming MemoryManager::coming_back() const {
+  Coming coming;
+  const auto zones = static_cast<std::uint32_t>(table_.zones().size());
+  for (std::uint32_t zone = 0; zone < zones; ++zone) {
+    coming.add({}, zone, table_.coming_back({}, zone));
+    for (const auto& [pool, facts] : pools_) coming.add(pool, zone, table_.coming_back(pool, zone));
+  }
+  for (const auto& [id, pending] : pending_) {
+    if (pending.held <= pending.claim.length || pending.parts.empty()) continue;
+    const Lineage& lineage = table_.lineage(*pending.parts.back().extent);
+    coming.add(lineage.pool, lineage.zone, pending.held - pending.claim.length);
+  }
+  return coming;
 }
 
-/// Memory that is free as soon as an engine lets go of it: what claims have earmarked with it and do not need, and what
-/// an abandoned claim had asked to cancel.
-ByteCount MemoryManager::coming_back() const { return table_.coming_back() + surplus_; }
-
-void MemoryManager::set_held(Pending& pending, ByteCount held) {
-  const ByteCount length = pending.claim.length;
-  lack_ -= length - std::min(length, pending.held);
-  surplus_ -= pending.held - std::min(length, pending.held);
-  pending.held = held;
-  lack_ += length - std::min(length, held);
-  surplus_ += held - std::min(length, held);
-}
-
-/// A claim that lacks memory keeps what it has found: no later one gets that.
-void MemoryManager::choose_or_wait(Pending& pending) {
+/// A claim that is short keeps what it has found: no later one gets that.
+void MemoryManager::choose(Pending& pending) {
   if (auto room = table_.make_room(1); !room) {
     finish(pending.id, room.error());
     return;
   }
   choose_missing(pending);
-  if (pending.held >= pending.claim.length) {
-    lacking_.erase(pending.id);
-    advance(pending);
-    return;
-  }
-  pending.waited = true;
-  lacking_.insert(pending.id);
-  if (pending.held + coming_back() < pending.claim.length) {
-    finish(pending.id, out_of_memory(pending.claim.length, pending.held));
+  if (pending.held < pending.claim.length) return;
+  waiting_.erase(pending.id);
+  advance(pending);
+}
+
+/// Claims that are short look again, oldest first. Those that nothing comes back for end.
+void MemoryManager::retry_waiting() {
+  for (bool again = !waiting_.empty(); again;) {
+    again = false;
+    const std::vector<ClaimId> waiting(waiting_.begin(), waiting_.end());
+    for (const ClaimId id : waiting) {
+      if (waiting_.contains(id)) choose(pending_.at(id));
+    }
+    Coming coming = coming_back();
+    for (const ClaimId id : waiting) {
+      if (!waiting_.contains(id)) continue;
+      Pending& pending = pending_.at(id);
+      pending.waited = true;
+      const ByteCount shortfall = pending.claim.length - pending.held;
+      if (coming.take(pending.claim, zones_for(pending.claim), shortfall, {})) continue;
+      finish(id, out_of_memory(pending.claim.length, pending.held));
+      again = true;  // what it held may serve the others
+      break;
+    }
   }
 }
 
-/// Claims that lack memory, oldest first, look again.
-void MemoryManager::retry_lacking() {
-  for (auto next = lacking_.begin(); next != lacking_.end();) {
-    const ClaimId id = *next;
-    choose_or_wait(pending_.at(id));
-    next = lacking_.upper_bound(id);
-  }
-}
-
-/// Earmarks memory for what the claim lacks, as far as it is there.
+/// Takes what the claim is short of, as far as it is there.
 void MemoryManager::choose_missing(Pending& pending) {
   if (pending.held >= pending.claim.length) return;
   ByteCount held = pending.held;
@@ -188,9 +234,10 @@ void MemoryManager::choose_missing(Pending& pending) {
   choose_memory(table_, pending.claim, zones_for(pending.claim), missing, [&](Extent& extent) {
     held += extent.length();
     pending.parts.push_back({&extent, std::nullopt, extent.state() == ExtentState::Dirty});
-    table_.earmark(extent, static_cast<std::uint32_t>(pending.id.value()));
+    if (extent.state() == ExtentState::Scrubbing) working_[&extent] = {pending.id, false};
+    table_.claim(extent);
   });
-  set_held(pending, held);
+  pending.held = held;
 }
 
 /// Does what each part needs next, and grants when no part needs anything any more.
@@ -250,30 +297,33 @@ bool MemoryManager::prepare(Pending& pending, Part& part) {
 }
 
 void MemoryManager::wait_for(Pending& pending, Extent& extent) {
-  table_.set_awaited(extent, true);
+  working_[&extent] = {pending.id, true};
   ++pending.unsettled;
 }
 
 /// An engine has let go of an extent.
-void MemoryManager::settle(Extent& extent) {
-  if (!extent.is_earmarked()) {
+void MemoryManager::let_go(Extent& extent) {
+  if (!extent.is_claimed()) {
     table_.coalesce(extent);
     return;
   }
-  Pending& pending = pending_of(extent);
-  // A claim that lacks memory has not looked at its parts yet.
-  if (table_.awaited(extent)) {
-    table_.set_awaited(extent, false);
-    --pending.unsettled;
-  }
-  if (extent.state() == ExtentState::Quarantined) {
-    std::erase_if(pending.parts, [&](const Part& part) { return part.extent == &extent; });
-    set_held(pending, pending.held - extent.length());
-    table_.drop_earmark(extent);
-    choose_or_wait(pending);
-    return;
-  }
+  const auto working = working_.extract(&extent);
+  enforce(!working.empty(), "what an engine works on for a claim is known");
+  Pending& pending = pending_.at(working.mapped().claim);
+  if (working.mapped().awaited) --pending.unsettled;
   advance(pending);
+}
+
+/// A claim's part is lost: the claim looks for other memory in its turn.
+void MemoryManager::drop_part(Extent& extent) {
+  const auto working = working_.extract(&extent);
+  if (working.empty()) return;
+  Pending& pending = pending_.at(working.mapped().claim);
+  if (working.mapped().awaited) --pending.unsettled;
+  std::erase_if(pending.parts, [&](const Part& part) { return part.extent == &extent; });
+  pending.held -= extent.length();
+  table_.unclaim(extent);
+  waiting_.insert(pending.id);
 }
 
 void MemoryManager::grant(Pending& pending) {
@@ -283,14 +333,14 @@ void MemoryManager::grant(Pending& pending) {
     Extent& extent = *part.extent;
     if (extent.length() > missing) {
       Extent& rest = table_.split(extent, missing);
-      table_.drop_earmark(rest);
+      table_.unclaim(rest);
       table_.coalesce(rest);
     }
     missing -= extent.length();
     if (pending.claim.kind == ClaimKind::Pool) {
       enforce(extent.state() == ExtentState::Clean, "only clean memory joins a pool");
       table_.move_to_pool(extent, pending.claim.pool);
-      table_.drop_earmark(extent);
+      table_.unclaim(extent);
       table_.coalesce(extent);
     } else {
       grant.ranges.push_back(hand_over(pending, part));
@@ -299,7 +349,7 @@ void MemoryManager::grant(Pending& pending) {
   enforce(missing == ByteCount(0), "a grant is as long as its claim");
   if (pending.claim.kind == ClaimKind::Pool) pools_.at(pending.claim.pool).ready = true;
   pending.parts.clear();
-  set_held(pending, pending.claim.length);  // the surplus was let go
+  pending.held = pending.claim.length;
   finish(pending.id, std::move(grant));
 }
 
@@ -342,9 +392,8 @@ bool MemoryManager::abandon(ClaimId claim) {
 void MemoryManager::finish(ClaimId id, Result<Grant> result) {
   const auto found = pending_.find(id);
   Pending& pending = found->second;
-  let_go(pending);
-  lacking_.erase(id);
-  lack_ -= pending.claim.length - std::min(pending.claim.length, pending.held);
+  give_back(pending);
+  waiting_.erase(id);
   if (pending.claim.kind == ClaimKind::Pool) {
     if (!pools_.at(pending.claim.pool).ready) {  // it was never filled
       pools_.erase(pending.claim.pool);
@@ -359,17 +408,17 @@ void MemoryManager::finish(ClaimId id, Result<Grant> result) {
   pending_.erase(found);
 }
 
-/// Gives back what was earmarked and not granted. Scrubs that run go on; cancels that were asked for stand.
-void MemoryManager::let_go(Pending& pending) {
+/// Gives back what was taken and not granted. Scrubs that run go on; cancels that were asked for stand.
+void MemoryManager::give_back(Pending& pending) {
   // The last first: what waits for its scrub again is put before what was released after it.
   for (auto part = pending.parts.rbegin(); part != pending.parts.rend(); ++part) {
     Extent& extent = *part->extent;
     scrubber_.withdraw(extent);
-    table_.drop_earmark(extent);
+    working_.erase(&extent);
+    table_.unclaim(extent);
     table_.coalesce(extent);
   }
   pending.parts.clear();
-  if (pending.held > pending.claim.length) set_held(pending, pending.claim.length);
 }
 
 }  // namespace sluice::inline manager

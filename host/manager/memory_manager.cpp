@@ -5,8 +5,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "errors.hpp"
+#include "scrubber.hpp"
 
 namespace sluice::inline manager {
 namespace {
@@ -16,7 +18,31 @@ const std::byte* end_of(MemorySpan memory) { return memory.data() + memory.size(
 }  // namespace
 
 MemoryManager::MemoryManager(const BackingMemory& memory, Engine& engine, const ScrubberConfig& config, Ledger* ledger)
-    : ledger_(ledger), table_(memory.bricks(), ledger), scrubber_(engine, table_, statistics_, config) {}
+    : ledger_(ledger),
+      table_(memory.bricks(), ledger),
+      scrubber_owned_(std::make_unique<Scrubber>(engine, table_, statistics_, config)),
+      scrubber_(*scrubber_owned_) {}
+
+/// Says nothing to the ledger: a new manager finds memory as this one leaves it.
+MemoryManager::~MemoryManager() {
+  if (destroyed_ != nullptr) *destroyed_ = true;
+  stopped_ = Error{HostErrc::Abandoned, "the memory manager was destroyed"};
+  scrubber_.close(*stopped_);
+  for (auto& [id, pending] : pending_) {
+    finished_.push_back({pending.claim, std::move(pending.grant_handler), std::move(pending.pool_handler), *stopped_});
+  }
+  pending_.clear();
+  while (!finished_.empty()) {
+    finished_.front().result = *stopped_;
+    notify_first();
+  }
+}
+
+std::optional<std::chrono::nanoseconds> MemoryManager::next_scheduled() const { return scrubber_.next_scheduled(); }
+std::chrono::nanoseconds MemoryManager::now() const { return scrubber_.now(); }
+std::optional<Error> MemoryManager::fault() const { return scrubber_.fault(); }
+int MemoryManager::completion_fd() const noexcept { return scrubber_.completion_fd(); }
+std::size_t MemoryManager::jobs_in_flight() const { return scrubber_.jobs_in_flight(); }
 
 Result<MemoryManager::Vm*> MemoryManager::find_vm(VmId vm) {
   const auto found = vms_.find(vm);
@@ -162,6 +188,11 @@ Result<void> MemoryManager::release(VmId vm, MemorySpan memory) {
     return Error{HostErrc::WrongState, fmt::format("VM {} reboots: release its memory when it is back", vm.value())};
   }
   const auto address = reinterpret_cast<std::uintptr_t>(memory.data());
+  if (memory.size() > UINTPTR_MAX - address) {
+    return Error{HostErrc::InvalidArgument, fmt::format("memory at {:#x} of {} bytes passes the end of all addresses: "
+                                                        "release what was granted",
+                                                        address, memory.size())};
+  }
   const std::uint64_t page = page_length(*(*found)->profile.placement.pages).value();
   const Extent* const first = memory.empty() ? nullptr : table_.find(memory.data());
   const auto offset =
@@ -271,35 +302,65 @@ Result<void> MemoryManager::terminate(VmId vm) {
 }
 
 ByteCount MemoryManager::stop() {
-  const ByteCount in_flight = scrubber_.stop();
-  const Error stopped{HostErrc::ScrubUnavailable, "the memory manager was stopped"};
-  while (!pending_.empty()) finish(pending_.begin()->first, stopped);
+  stopped_ = Error{HostErrc::ScrubUnavailable, "the memory manager was stopped"};
+  const ByteCount in_flight = scrubber_.stop(*stopped_);
+  while (!pending_.empty()) finish(pending_.begin()->first, *stopped_);
   return in_flight;
 }
 
 bool MemoryManager::has_work() const { return !finished_.empty() || !pending_.empty() || scrubber_.has_work(); }
 
+class MemoryManager::Listener final : public ScrubListener {
+ public:
+  explicit Listener(MemoryManager& manager) : manager_(manager) {}
+  void scrub_failed(Extent& extent) override { manager_.drop_part(extent); }
+  void let_go(Extent& extent) override { manager_.let_go(extent); }
+
+ private:
+  MemoryManager& manager_;
+};
+
+/// With nothing in flight and an engine that takes nothing, no claim that waits can be met.
+void MemoryManager::end_claims_if_nothing_is_scrubbed() {
+  if (scrubber_.jobs_in_flight() > 0) return;
+  const auto fault = scrubber_.fault();
+  while (fault && !pending_.empty()) finish(pending_.begin()->first, scrub_unavailable(*fault));
+}
+
 void MemoryManager::poll() {
-  scrubber_.pump();
-  scrubber_.collect([this](Extent& extent) { settle(extent); });
-  retry_lacking();
-  scrubber_.pump();
-  if (const auto fault = scrubber_.fault(); fault && scrubber_.jobs_in_flight() == 0) {
-    while (!pending_.empty()) finish(pending_.begin()->first, scrub_unavailable(*fault));
+  if (!stopped_) {
+    Listener listener(*this);
+    scrubber_.pump();
+    scrubber_.collect(listener);
+    end_claims_if_nothing_is_scrubbed();
+    retry_waiting();
+    scrubber_.pump();
+    end_claims_if_nothing_is_scrubbed();
   }
-  // A handler may call the manager, but what it starts is finished in the next poll at the earliest.
-  for (std::size_t count = finished_.size(); count > 0; --count) {
-    Finished finished = std::move(finished_.front());
-    finished_.pop_front();
-    // Until now the VM could not end or reboot, nor the pool end: its user did not know what it has.
-    const Claim& claim = finished.claim;
-    if (claim.vm.is_set()) --vms_.at(claim.vm).claims;
-    if (claim.kind == ClaimKind::Pool && pools_.contains(claim.pool)) --pools_.at(claim.pool).claims;
-    if (finished.grant_handler) {
-      finished.grant_handler(std::move(finished.result));
-    } else if (finished.pool_handler) {
-      finished.pool_handler(finished.result ? Result<void>() : Result<void>(finished.result.error()));
-    }
+  // A handler may call the manager, poll() too, but what it starts is finished in the next poll at the earliest.
+  bool destroyed = false;
+  bool* const outer = std::exchange(destroyed_, &destroyed);
+  for (std::size_t count = finished_.size(); count > 0 && !finished_.empty(); --count) {
+    notify_first();
+    if (!destroyed) continue;
+    if (outer != nullptr) *outer = true;
+    return;
+  }
+  destroyed_ = outer;
+}
+
+/// Calls a handler. The manager may be gone when this returns.
+void MemoryManager::notify_first() {
+  Finished finished = std::move(finished_.front());
+  finished_.pop_front();
+  // Until now the VM could not end or reboot, nor the pool end: its user did not know what it has.
+  const Claim& claim = finished.claim;
+  if (claim.vm.is_set()) --vms_.at(claim.vm).claims;
+  if (claim.kind == ClaimKind::Pool && pools_.contains(claim.pool)) --pools_.at(claim.pool).claims;
+  if (finished.grant_handler) {
+    finished.grant_handler(std::move(finished.result));
+  } else if (finished.pool_handler) {
+    finished.pool_handler(finished.result ? Result<void>() : Result<void>(finished.result.error()));
   }
 }
 

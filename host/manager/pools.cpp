@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "errors.hpp"
+#include "scrubber.hpp"
 #include "sluice/manager/memory_manager.hpp"
 
 namespace sluice::inline manager {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "scrubber.hpp"
 #include "sluice/manager/memory_manager.hpp"
 
 namespace sluice::inline manager {

@@ -34,6 +34,7 @@ struct Shelf {
   ByteCount clean_bytes;
   ByteCount scrubbing_bytes;
   ByteCount free_bytes;
+  ByteCount coming_back;             ///< Cancelling
   ByTime dirty_by_age;               ///< Lineages by the release of their first Dirty extent.
   std::set<LineageIndex> scrubbing;  ///< Lineages with free Scrubbing extents.
 };
@@ -58,7 +59,6 @@ struct ExtentTable::Books {
   std::unordered_map<Domain, std::set<LineageIndex>, DomainHash> domains;
   ByTime due;  // of the shared pool
   std::array<ByteCount, kExtentStates> bytes{};
-  ByteCount coming_back;
   ByteCount total;
   std::uint64_t last_stamp = 0;
 
@@ -131,7 +131,10 @@ struct ExtentTable::Books {
   }
 
   [[nodiscard]] static std::uint64_t due_time(const Lineage& lineage, std::uint64_t released) {
-    return released + static_cast<std::uint64_t>(lineage.delay.count());
+    constexpr auto kLast = static_cast<std::uint64_t>(std::chrono::nanoseconds::max().count());
+    return std::min(released, kLast) > kLast - static_cast<std::uint64_t>(lineage.delay.count())
+               ? kLast
+               : released + static_cast<std::uint64_t>(lineage.delay.count());
   }
   /// The books by age follow the first Dirty extent of a lineage.
   void follow_oldest(LineageIndex index) {

@@ -30,13 +30,13 @@ class ExtentSlab {
   [[nodiscard]] ExtentIndex add(const Extent& extent) {
     if (free_ == kNoExtent) add_chunk();
     const ExtentIndex index = free_;
-    free_ = (*this)[index].next_or_ticket_;
+    free_ = (*this)[index].next_;
     (*this)[index] = extent;
     ++count_;
     return index;
   }
   void remove(Extent& extent) {
-    extent.next_or_ticket_ = free_;
+    extent.next_ = free_;
     free_ = index_of(extent);
     --count_;
   }
@@ -61,15 +61,16 @@ class ExtentSlab {
   void push_back(ExtentList& list, Extent& extent) { insert_between(list, list.last, kNoExtent, extent); }
   void push_front(ExtentList& list, Extent& extent) { insert_between(list, kNoExtent, list.first, extent); }
   void insert_after(ExtentList& list, const Extent& place, Extent& extent) {
-    insert_between(list, index_of(place), place.next_or_ticket_, extent);
+    insert_between(list, index_of(place), place.next_, extent);
   }
   void unlink(ExtentList& list, Extent& extent) {
-    const ExtentIndex previous = extent.previous_or_claim_;
-    const ExtentIndex next = extent.next_or_ticket_;
-    (previous == kNoExtent ? list.first : (*this)[previous].next_or_ticket_) = next;
-    (next == kNoExtent ? list.last : (*this)[next].previous_or_claim_) = previous;
+    const ExtentIndex previous = extent.previous_;
+    const ExtentIndex next = extent.next_;
+    (previous == kNoExtent ? list.first : (*this)[previous].next_) = next;
+    (next == kNoExtent ? list.last : (*this)[next].previous_) = previous;
   }
-  [[nodiscard]] Extent* next(const Extent& extent) { return at(extent.next_or_ticket_); }
+  [[nodiscard]] Extent* next(const Extent& extent) { return at(extent.next_); }
+  [[nodiscard]] Extent* previous(const Extent& extent) { return at(extent.previous_); }
 
   void add_chunk() {
     auto* const chunk = static_cast<Extent*>(::operator new(kBytes, std::align_val_t(kBytes)));
@@ -79,7 +80,7 @@ class ExtentSlab {
     chunks_.emplace_back(chunk);
     chunk->value_ = number;
     for (std::size_t entry = kChunk - 1; entry > 0; --entry) {
-      chunk[entry].next_or_ticket_ = free_;
+      chunk[entry].next_ = free_;
       free_ = static_cast<ExtentIndex>(number * kChunk + entry);
     }
   }
@@ -92,10 +93,10 @@ class ExtentSlab {
 
   void insert_between(ExtentList& list, ExtentIndex previous, ExtentIndex next, Extent& extent) {
     const ExtentIndex index = index_of(extent);
-    extent.previous_or_claim_ = previous;
-    extent.next_or_ticket_ = next;
-    (previous == kNoExtent ? list.first : (*this)[previous].next_or_ticket_) = index;
-    (next == kNoExtent ? list.last : (*this)[next].previous_or_claim_) = index;
+    extent.previous_ = previous;
+    extent.next_ = next;
+    (previous == kNoExtent ? list.first : (*this)[previous].next_) = index;
+    (next == kNoExtent ? list.last : (*this)[next].previous_) = index;
   }
 
   std::vector<std::unique_ptr<Extent, Free>> chunks_;

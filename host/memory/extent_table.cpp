@@ -8,8 +8,6 @@
 namespace sluice::inline memory {
 namespace {
 
-constexpr std::uint64_t kCookieMask = (1ULL << 23) - 1;
-
 bool is_free_state(ExtentState state) {
   return state == ExtentState::Clean || state == ExtentState::Dirty || state == ExtentState::Scrubbing;
 }
@@ -85,11 +83,11 @@ void ExtentTable::attach(Extent& extent) {
   const ExtentState state = extent.state();
   LineageEntry& entry = books_->lineages[extent.lineage_];
   books_->bytes[static_cast<std::size_t>(state)] += extent.length();
-  if (extent.is_earmarked()) return;
-  if (state == ExtentState::Cancelling) books_->coming_back += extent.length();
+  if (extent.is_claimed()) return;
   if (state == ExtentState::Reserved) entry.reserved += extent.length();
   Shelf& shelf = books_->shelf(entry.lineage);
   if (is_free_state(state)) shelf.free_bytes += extent.length();
+  if (state == ExtentState::Cancelling) shelf.coming_back += extent.length();
   if (state == ExtentState::Scrubbing) shelf.scrubbing_bytes += extent.length();
   if (state == ExtentState::Clean) {
     shelf.clean_bytes += extent.length();
@@ -98,9 +96,8 @@ void ExtentTable::attach(Extent& extent) {
   }
   ExtentList& list = entry.list(state);
   const bool was_empty = list.empty();
-  // What waits again after a claim was given up keeps its turn.
-  if (state == ExtentState::Dirty && !was_empty && extent.value_ < books_->slab[list.first].value_) {
-    books_->slab.push_front(list, extent);
+  if (state == ExtentState::Dirty) {
+    insert_by_age(entry, extent);
   } else {
     books_->slab.push_back(list, extent);
   }
@@ -108,15 +105,37 @@ void ExtentTable::attach(Extent& extent) {
   if (state == ExtentState::Dirty) books_->follow_oldest(extent.lineage_);
 }
 
+/// What waits again after a claim or a scrub was given up keeps its turn. It was among the oldest when it was taken,
+/// and what is released now is the youngest: so the place is looked for from both ends.
+void ExtentTable::insert_by_age(LineageEntry& entry, Extent& extent) {
+  ExtentList& list = entry.list(ExtentState::Dirty);
+  ExtentSlab& slab = books_->slab;
+  Extent* older = slab.at(list.last);
+  Extent* younger = slab.at(list.first);
+  while (older != nullptr && younger != nullptr && older->value_ > extent.value_ && younger->value_ <= extent.value_) {
+    older = slab.previous(*older);
+    younger = slab.next(*younger);
+  }
+  if (older == nullptr) {
+    slab.push_front(list, extent);
+  } else if (older->value_ <= extent.value_) {
+    slab.insert_after(list, *older, extent);
+  } else if (Extent* const before = slab.previous(*younger); before != nullptr) {
+    slab.insert_after(list, *before, extent);
+  } else {
+    slab.push_front(list, extent);
+  }
+}
+
 void ExtentTable::detach(Extent& extent) {
   const ExtentState state = extent.state();
   LineageEntry& entry = books_->lineages[extent.lineage_];
   books_->bytes[static_cast<std::size_t>(state)] -= extent.length();
-  if (extent.is_earmarked()) return;
-  if (state == ExtentState::Cancelling) books_->coming_back -= extent.length();
+  if (extent.is_claimed()) return;
   if (state == ExtentState::Reserved) entry.reserved -= extent.length();
   Shelf& shelf = books_->shelf(entry.lineage);
   if (is_free_state(state)) shelf.free_bytes -= extent.length();
+  if (state == ExtentState::Cancelling) shelf.coming_back -= extent.length();
   if (state == ExtentState::Scrubbing) shelf.scrubbing_bytes -= extent.length();
   if (state == ExtentState::Clean) {
     shelf.clean_bytes -= extent.length();
@@ -144,8 +163,7 @@ void ExtentTable::grant(Extent& extent, const Owner& owner) {
   step(extent, ExtentEvent::Grant);
   const Lineage& now = lineage(extent);
   change_lineage(extent, {owner, now.pool, now.zone, {}, {}});
-  extent.earmarked_ = 0;
-  extent.awaited_ = 0;
+  extent.claimed_ = 0;
   attach(extent);
   record(extent);
 }
@@ -162,17 +180,17 @@ void ExtentTable::release(Extent& extent, Fill fill, std::chrono::nanoseconds de
   const Lineage& held = lineage(extent);
   change_lineage(extent, {held.owner, held.pool, held.zone, fill, delay});
   // No two are released at the same time.
-  books_->last_stamp = std::max(books_->last_stamp + 1, static_cast<std::uint64_t>(now.count()));
+  books_->last_stamp =
+      std::max(books_->last_stamp + 1, static_cast<std::uint64_t>(std::max(now.count(), std::int64_t{0})));
   extent.value_ = books_->last_stamp;
   attach(extent);
   record(extent);
 }
 
-void ExtentTable::start_scrub(Extent& extent, std::uint32_t cookie) {
+void ExtentTable::start_scrub(Extent& extent) {
   detach(extent);
   if (extent.state() == ExtentState::Clean) extent.value_ = ++books_->last_stamp;
   step(extent, ExtentEvent::StartScrub);
-  extent.cookie_ = cookie & kCookieMask;
   attach(extent);
   record(extent);
 }
@@ -206,29 +224,16 @@ void ExtentTable::scrub_failed(Extent& extent) {
   record(extent);
 }
 
-void ExtentTable::earmark(Extent& extent, std::uint32_t claim) {
+void ExtentTable::claim(Extent& extent) {
   detach(extent);
-  extent.earmarked_ = 1;
-  extent.previous_or_claim_ = claim;
-  extent.next_or_ticket_ = 0;
+  extent.claimed_ = 1;
   attach(extent);
 }
 
-void ExtentTable::drop_earmark(Extent& extent) {
+void ExtentTable::unclaim(Extent& extent) {
   detach(extent);
-  extent.earmarked_ = 0;
-  extent.awaited_ = 0;
+  extent.claimed_ = 0;
   attach(extent);
-}
-
-void ExtentTable::set_awaited(Extent& extent, bool awaited) {
-  enforce(extent.is_earmarked(), "only what is earmarked is awaited");
-  extent.awaited_ = awaited ? 1 : 0;
-}
-
-void ExtentTable::set_ticket(Extent& extent, std::uint32_t ticket) {
-  enforce(extent.is_earmarked(), "only what is earmarked has a ticket");
-  extent.next_or_ticket_ = ticket;
 }
 
 void ExtentTable::move_to_pool(Extent& extent, DedicatedPoolId pool) {
@@ -245,13 +250,23 @@ ByteCount ExtentTable::whole_pages(const Extent& extent, ByteCount length) const
 }
 
 Extent& ExtentTable::split(Extent& extent, ByteCount length) {
-  const ExtentState state = extent.state();
-  enforce(state != ExtentState::Scrubbing && state != ExtentState::Cancelling,
+  enforce(extent.state() != ExtentState::Scrubbing && extent.state() != ExtentState::Cancelling,
           "an extent is not cut while an engine works on it");
+  return cut(extent, length);
+}
+
+Extent& ExtentTable::cut_ended(Extent& extent, ByteCount length) {
+  enforce(extent.state() == ExtentState::Scrubbing || extent.state() == ExtentState::Cancelling,
+          "only what an engine has worked on ends in parts");
+  return cut(extent, length);
+}
+
+Extent& ExtentTable::cut(Extent& extent, ByteCount length) {
+  const ExtentState state = extent.state();
   enforce(length > ByteCount(0) && length < extent.length() &&
               length.value() % page_length(books_->zones[lineage(extent).zone].pages).value() == 0,
           "an extent is cut inside, between pages");
-  const bool in_list = !extent.is_earmarked() && state != ExtentState::Clean;
+  const bool in_list = !extent.is_claimed() && state != ExtentState::Clean;
   if (!in_list) detach(extent);
   Extent rest = extent;
   const std::uint64_t pages = length.value() >> kPageBits;
@@ -275,7 +290,7 @@ Extent& ExtentTable::split(Extent& extent, ByteCount length) {
 }
 
 bool ExtentTable::same_but_place(const Extent& a, const Extent& b) const {
-  if (a.is_earmarked() || b.is_earmarked() || a.state_ != b.state_ || a.lineage_ != b.lineage_) return false;
+  if (a.is_claimed() || b.is_claimed() || a.state_ != b.state_ || a.lineage_ != b.lineage_) return false;
   if (a.state() == ExtentState::Scrubbing || a.state() == ExtentState::Cancelling) return false;
   if (a.state() == ExtentState::Clean && a.value_ != b.value_) return false;
   return books_->brick_of(a.page_) == books_->brick_of(b.page_);
@@ -407,7 +422,10 @@ ByteCount ExtentTable::idle_bytes(DedicatedPoolId pool, std::uint32_t zone) cons
   const Shelf* const shelf = books_->find_shelf(pool, zone);
   return shelf == nullptr ? ByteCount(0) : shelf->free_bytes - shelf->scrubbing_bytes;
 }
-ByteCount ExtentTable::coming_back() const { return books_->coming_back; }
+ByteCount ExtentTable::coming_back(DedicatedPoolId pool, std::uint32_t zone) const {
+  const Shelf* const shelf = books_->find_shelf(pool, zone);
+  return shelf == nullptr ? ByteCount(0) : shelf->coming_back;
+}
 ByteCount ExtentTable::bytes_in(DedicatedPoolId pool) const {
   const auto found = books_->pools.find(pool);
   return found == books_->pools.end() ? ByteCount(0) : found->second.all;

@@ -15,7 +15,7 @@ namespace sluice::inline memory {
 struct LineageEntry {
   Lineage lineage;
   std::uint64_t extents = 0;                      ///< That have it; 0: the entry is free.
-  std::array<ExtentList, kExtentStates> lists{};  ///< Not earmarked, by state; none that are Clean.
+  std::array<ExtentList, kExtentStates> lists{};  ///< Not claimed, by state; none that are Clean.
   ByteCount reserved;                             ///< In the list of Reserved ones.
   std::uint64_t oldest =
       0;  ///< When the first Dirty one was released, as the books by age have it; 0: it is not there.

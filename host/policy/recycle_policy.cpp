@@ -58,6 +58,7 @@ Decision RecyclePolicy::decide(const Owner& owner, const Claim& claim) {
   if (owner == Owner{}) return {false, Reason::UnknownOwner};
   if (claim.kind == ClaimKind::Pool) return {false, Reason::OtherDomain};  // also of what its own VMs wrote
   bool forbidden = false;
+  bool changed = false;
   RecycleSettings allowed = claim.allowed;
   if (!allowed.enabled) {
     allowed.after_reboot = allowed.within_vm = allowed.dedicated_pool = allowed.trust_group = false;
@@ -80,11 +81,15 @@ Decision RecyclePolicy::decide(const Owner& owner, const Claim& claim) {
     const GroupAt& writers = own ? owner.group : owner.larger_group;
     const GroupAt& readers = own ? claim.group : claim.larger_group;
     if (!same_customer || !readers.id.is_set() || writers.id != readers.id) continue;
-    if (writers.epoch != readers.epoch) return {false, Reason::GroupChanged};
+    if (writers.epoch != readers.epoch) {
+      changed = true;  // the group around it may be as it was
+      continue;
+    }
     if (allowed.trust_group) return {true, by};
     forbidden = true;
   }
-  return {false, forbidden ? Reason::Forbidden : Reason::OtherDomain};
+  if (forbidden) return {false, Reason::Forbidden};
+  return {false, changed ? Reason::GroupChanged : Reason::OtherDomain};
 }
 
 }  // namespace sluice::inline policy

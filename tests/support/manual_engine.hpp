@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <deque>
 #include <optional>
+#include <stdexcept>
 #include <vector>
 
 #include "sluice/engine/engine.hpp"
@@ -25,6 +26,7 @@ class ManualEngine final : public Engine {
 
   [[nodiscard]] Result<std::size_t> submit(std::span<const ScrubJob> jobs, std::span<JobId> ids) override {
     if (fault_) return *fault_;
+    if (refusal_) return *refusal_;
     if (busy_) return Error{DriverErrc::Busy, "busy"};
     const std::size_t count = std::min(jobs.size(), capabilities_.max_jobs_in_flight - running_.size());
     if (count == 0) return Error{DriverErrc::Busy, "full"};
@@ -45,6 +47,7 @@ class ManualEngine final : public Engine {
   }
 
   std::size_t poll(std::span<Completion> out) override {
+    if (throws_) throw std::runtime_error("the engine is confused");
     const std::size_t count = std::min(out.size(), completions_.size());
     std::copy_n(completions_.begin(), count, out.begin());
     completions_.erase(completions_.begin(), completions_.begin() + static_cast<std::ptrdiff_t>(count));
@@ -61,19 +64,29 @@ class ManualEngine final : public Engine {
   void set_busy(bool busy) { busy_ = busy; }
   /// Nothing else is reached from now on.
   void set_window(MemorySpan window) { window_ = window; }
+  /// Every job from now on.
+  void refuse_with(Error refusal) { refusal_ = std::move(refusal); }
+  void throw_from_poll() { throws_ = true; }
+  /// Says this, whatever is true.
+  void complete(const Completion& completion) { completions_.push_back(completion); }
+  /// What runs ends as if cancelled before its start.
+  void break_off() {
+    while (!running_.empty()) end(0, Outcome::Cancelled, 0);
+  }
   void set_time(std::chrono::nanoseconds time) { time_ = time; }
 
   [[nodiscard]] const std::deque<Job>& running() const { return running_; }
 
   /// Ends the index-th running job. A prefix of `bytes` is really written.
-  void end(std::size_t index, Outcome outcome, std::uint64_t bytes, FailureCause cause = FailureCause::None) {
+  void end(std::size_t index, Outcome outcome, std::uint64_t bytes, FailureCause cause = FailureCause::None,
+           std::uint64_t unaffected = 0) {
     const Job job = running_.at(index);
     ++ended_;
     running_.erase(running_.begin() + static_cast<std::ptrdiff_t>(index));
     for (std::byte& byte : job.job.memory.first(bytes)) {
       byte = static_cast<std::byte>(job.job.pattern >> (reinterpret_cast<std::uintptr_t>(&byte) % 8 * 8));
     }
-    completions_.push_back({job.id, job.job.cookie, outcome, cause, ByteCount(bytes)});
+    completions_.push_back({job.id, job.job.cookie, outcome, cause, ByteCount(bytes), ByteCount(unaffected)});
   }
   /// Ends every running job: Cancelled with nothing written if it was asked to stop, else Zeroed.
   void end_all() {
@@ -97,6 +110,8 @@ class ManualEngine final : public Engine {
   std::vector<Completion> completions_;
   std::optional<Error> fault_;
   std::optional<MemorySpan> window_;
+  std::optional<Error> refusal_;
+  bool throws_ = false;
   bool busy_ = false;
   std::uint32_t next_ = 0;
   std::uint64_t ended_ = 0;

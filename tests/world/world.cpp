@@ -48,6 +48,7 @@ World::World(const std::string& folder, std::uint64_t seed) : folder_(folder) {
 }
 
 World::~World() {
+  ending_ = true;
   manager_.reset();
   ::munmap(base_, kPages * 4096);
   ::close(fd_);
@@ -301,6 +302,7 @@ void World::forget_claim(std::uint64_t number) {
 
 /// A claim has ended.
 void World::told(std::uint64_t number, const Result<sluice::Grant>& result) {
+  if (ending_) return;
   check(polling_, "a handler was called outside of a poll");
   const auto found = claims_.find(number);
   if (found == claims_.end()) {

@@ -148,6 +148,7 @@ class World {
   std::uint64_t claims_granted_ = 0;
   std::chrono::nanoseconds time_{std::chrono::seconds(1)};
   bool polling_ = false;
+  bool ending_ = false;  ///< The manager is destroyed now.
   std::optional<Failure> failure_;
 };
 

@@ -108,6 +108,7 @@ void World::take_pool_step(const Step& step) {
 }
 
 void World::pool_told(std::uint64_t number, const Result<void>& result) {
+  if (ending_) return;
   check(polling_, "a handler was called outside of a poll");
   const auto found = claims_.find(number);
   if (found == claims_.end()) {
@@ -203,7 +204,9 @@ void World::take_engine_step(const Step& step) {
 void World::crash(const Step& step) {
   look_at_grants();
   engine_->stop_at(step.b);
+  ending_ = true;  // a process that is killed calls nobody
   manager_.reset();
+  ending_ = false;
   engine_.reset();
   ledger_.reset();
   claims_.clear();

@@ -133,6 +133,7 @@ TEST_F(MemoryManagerTest, EveryClaimGetsItsTurnUnderEndlessLoad) {
   const auto claim = [&](std::uint64_t vm) {
     asked.push_back(vm);
     ASSERT_TRUE(fixture.manager_.allocate(VmId(vm), length(16), [&, vm](Result<Grant> grant) {
+      if (!grant && grant.error().code == HostErrc::Abandoned) return;  // the end of the test
       ASSERT_TRUE(grant) << grant.error().message;
       order.push_back(vm);
       for (const GrantedRange& range : grant->ranges) held[vm].push_back(range.memory);

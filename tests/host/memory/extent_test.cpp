@@ -50,7 +50,7 @@ TEST(ExtentStateDeathTest, AnArrowThatIsNotThereIsABrokenPromise) {
   const Brick bricks[] = {{memory.all()}};
   ExtentTable table(bricks);
   Extent& extent = *table.find(memory.all().data());
-  table.start_scrub(extent, 0);
+  table.start_scrub(extent);
   EXPECT_DEATH(table.grant(extent, {}), "broken promise");
 }
 
@@ -92,7 +92,7 @@ void expect_consistent(const ExtentTable& table, std::span<const Brick> bricks) 
     const S state = extent->state();
     bytes[state] += length;
     all[lineage.pool.value()] += length;
-    if (extent->is_earmarked()) continue;
+    if (extent->is_claimed()) continue;
     if (state == S::Owned || state == S::Reserved) ++held_of_vm[lineage.owner.vm.value()];
     if (state == S::Clean || state == S::Dirty || state == S::Scrubbing) free[lineage.pool.value()] += length;
     if (state == S::Clean) clean[lineage.pool.value()] += length;
@@ -130,10 +130,10 @@ std::vector<std::uint64_t> by_age(ExtentTable& table) {
   std::vector<Extent*> taken;
   while (Extent* const oldest = table.oldest_dirty({}, 0)) {
     order.push_back(oldest->offset() / 4096);
-    table.earmark(*oldest, 1);
+    table.claim(*oldest);
     taken.push_back(oldest);
   }
-  for (auto extent = taken.rbegin(); extent != taken.rend(); ++extent) table.drop_earmark(**extent);
+  for (auto extent = taken.rbegin(); extent != taken.rend(); ++extent) table.unclaim(**extent);
   return order;
 }
 
@@ -150,7 +150,7 @@ void apply(ExtentTable& table, Extent& extent, E event, VmId vm) {
       table.release(extent, {}, std::chrono::nanoseconds(vm.value() % 3 * 1000), std::chrono::nanoseconds(0));
       return;
     case E::StartScrub:
-      table.start_scrub(extent, 0);
+      table.start_scrub(extent);
       return;
     case E::RequestCancel:
       table.request_cancel(extent);
@@ -207,13 +207,13 @@ TEST(ExtentTable, StaysConsistentUnderRandomSplitsMergesAndTransitions) {
         }
       } else if (kind == 3) {
         const bool takes = extent.state() != S::Owned && extent.state() != S::Quarantined;
-        if (extent.is_earmarked()) {
-          table.drop_earmark(extent);
+        if (extent.is_claimed()) {
+          table.unclaim(extent);
         } else if (takes) {
-          table.earmark(extent, 7);
+          table.claim(extent);
         }
       } else if (kind == 4) {
-        if (!extent.is_earmarked()) table.move_to_pool(extent, DedicatedPoolId(random() % 4));
+        if (!extent.is_claimed()) table.move_to_pool(extent, DedicatedPoolId(random() % 4));
       } else if (const auto event = static_cast<E>(random() % kExtentEvents);
                  event != E::ScrubFailed && next_state(extent.state(), event)) {
         apply(table, extent, event, VmId(1 + random() % 3));
@@ -243,10 +243,10 @@ TEST(ExtentTable, MergesOnlyWhatDiffersInNothing) {
   table.coalesce(first);
   EXPECT_EQ(table.count(), 2U) << "to be filled with something else";
   grant_and_release(second, VmId(1));
-  table.earmark(second, 7);
+  table.claim(second);
   table.coalesce(first);
-  EXPECT_EQ(table.count(), 2U) << "earmarked";
-  table.drop_earmark(second);
+  EXPECT_EQ(table.count(), 2U) << "claimed";
+  table.unclaim(second);
   table.coalesce(first);
   EXPECT_EQ(table.count(), 1U);
   EXPECT_EQ(dirty_of(table, Domain::vm(VmId(1))), 1U);
@@ -262,7 +262,7 @@ TEST(ExtentTable, CleanMemoryMergesWhereItHoldsTheSame) {
   Extent& third = table.split(second, kPageSize);
   std::uint64_t pattern = 7;
   for (Extent* extent : {&first, &second, &third}) {
-    table.start_scrub(*extent, 0);
+    table.start_scrub(*extent);
     table.scrub_zeroed(*extent, pattern);
     pattern = 8;
   }

@@ -4,18 +4,23 @@
 #include <deque>
 #include <functional>
 #include <map>
+#include <memory>
 #include <set>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
-#include "sluice/manager/scrubber.hpp"
+#include "sluice/engine/engine.hpp"
+#include "sluice/manager/scrubber_config.hpp"
 #include "sluice/manager/statistics.hpp"
 #include "sluice/memory/backing_memory.hpp"
 #include "sluice/memory/error.hpp"
 #include "sluice/memory/extent_table.hpp"
+#include "sluice/policy/recycle_policy.hpp"
 
 namespace sluice::inline manager {
+
+class Scrubber;
 
 /// The trust group of all VMs of a customer that ask for it; it exists without being created.
 [[nodiscard]] TrustGroupId customer_group(CustomerId customer);
@@ -65,14 +70,18 @@ using PoolHandler = std::function<void(Result<void>)>;
 /// Gives memory to VMs and takes it back; scrubs what changes hands and skips what does not.
 ///
 /// Sans-I/O: it has no thread and no clock; work happens in the calls, completions are handled in poll(). Handlers are
-/// called from poll() only, never from inside the call that took them. Not thread-safe: use it from one executor
-/// (AsyncMemoryManager does). The engine, the memory and the manager are destroyed in the order manager, engine,
-/// memory. All lengths are multiples of the pages that the VM
-/// or pool has. A call that returns an error has changed nothing.
+/// called from poll() only, never from inside the call that took them. A handler may call anything of the manager, and
+/// destroy it. Handlers that were not called yet are called with Abandoned when it is destroyed. Not thread-safe: use
+/// it from one executor (AsyncMemoryManager does). The engine, the memory and the manager are destroyed in the order
+/// manager, engine, memory. All lengths are multiples of the pages that the VM or pool has. A call that returns an
+/// error has changed nothing.
 class MemoryManager {
  public:
-  /// All memory is dirty at first. Errors: InvalidArgument (bricks that overlap or that are not whole pages, memory that
-  /// the engine does not reach, a configuration that cannot be kept).
+  ~MemoryManager();
+  MemoryManager(const MemoryManager&) = delete;
+  MemoryManager& operator=(const MemoryManager&) = delete;
+  /// All memory is dirty at first. Errors: InvalidArgument (bricks that overlap or that are not whole pages, memory
+  /// that the engine does not reach, a configuration that cannot be kept).
   [[nodiscard]] static Result<std::unique_ptr<MemoryManager>> create(const BackingMemory& memory, Engine& engine,
                                                                      const ScrubberConfig& config = {});
   /// A manager that goes on with what its ledger has found, and keeps that up to date: clean memory stays clean, what
@@ -158,21 +167,21 @@ class MemoryManager {
   void poll();
   [[nodiscard]] bool has_work() const;
   /// When scrubs that are scheduled for later are due: call poll() then. By ScrubberConfig::clock.
-  [[nodiscard]] std::optional<std::chrono::nanoseconds> next_scheduled() const { return scrubber_.next_scheduled(); }
-  [[nodiscard]] std::chrono::nanoseconds now() const { return scrubber_.now(); }
+  [[nodiscard]] std::optional<std::chrono::nanoseconds> next_scheduled() const;
+  [[nodiscard]] std::chrono::nanoseconds now() const;
 
   /// The end: nothing more is scrubbed or granted. What an engine works on is Quarantined, pending claims get
-  /// ScrubUnavailable at the next poll(). Returns the bytes that were in flight.
+  /// ScrubUnavailable at the next poll(), and new ones at once. Returns the bytes that were in flight.
   ByteCount stop();
 
   /// Why nothing can be scrubbed any more, if so.
-  [[nodiscard]] std::optional<Error> fault() const { return scrubber_.fault(); }
+  [[nodiscard]] std::optional<Error> fault() const;
   [[nodiscard]] const ExtentTable& extents() const { return table_; }
   [[nodiscard]] const Statistics& statistics() const { return statistics_; }
   void reset_statistics() { statistics_ = {}; }
-  [[nodiscard]] std::size_t jobs_in_flight() const { return scrubber_.jobs_in_flight(); }
+  [[nodiscard]] std::size_t jobs_in_flight() const;
   /// Readable when a poll has something to do because the engine has; -1: poll while has_work(). It may change.
-  [[nodiscard]] int completion_fd() const noexcept { return scrubber_.completion_fd(); }
+  [[nodiscard]] int completion_fd() const noexcept;
   /// All memory that this VM could be granted now, besides what it holds. bytes
   [[nodiscard]] ByteCount available_to(VmId vm) const;
 
@@ -199,7 +208,7 @@ class MemoryManager {
     std::uint32_t claims = 0;
     bool ready = false;
   };
-  /// A part of a claim: an earmarked extent, and why it had to be scrubbed for it, if it had.
+  /// A part of a claim: an extent, and why it had to be scrubbed for it, if it had.
   struct Part {
     Extent* extent;
     std::optional<Reason> scrubbed_because;
@@ -239,21 +248,24 @@ class MemoryManager {
   [[nodiscard]] Claim claim_for(const Vm& vm, ClaimKind kind, ByteCount length) const;
   [[nodiscard]] ByteCount available_for(const Claim& claim) const;
   [[nodiscard]] Result<ClaimId> start_claim(const Claim& claim, GrantHandler grant_handler, PoolHandler pool_handler);
-  [[nodiscard]] Pending& pending_of(const Extent& extent);
-  [[nodiscard]] ByteCount coming_back() const;
+  class Coming;
+  class Listener;
+  [[nodiscard]] Coming coming_back() const;
   void choose_missing(Pending& pending);
-  void choose_or_wait(Pending& pending);
-  void retry_lacking();
-  void set_held(Pending& pending, ByteCount held);
+  void choose(Pending& pending);
+  void retry_waiting();
+  void end_claims_if_nothing_is_scrubbed();
+  void notify_first();
   [[nodiscard]] static Error scrub_unavailable(const Error& fault);
   void advance(Pending& pending);
   [[nodiscard]] bool prepare(Pending& pending, Part& part);
   void wait_for(Pending& pending, Extent& extent);
   void grant(Pending& pending);
   [[nodiscard]] GrantedRange hand_over(const Pending& pending, const Part& part);
-  void settle(Extent& extent);
+  void let_go(Extent& extent);
+  void drop_part(Extent& extent);
   void finish(ClaimId id, Result<Grant> result);
-  void let_go(Pending& pending);
+  void give_back(Pending& pending);
   [[nodiscard]] static Result<void> check(const ScrubSettings& settings);
   void settings_changed(const Vm& vm);
   [[nodiscard]] static bool keeps_memory(const Claim& reboot);
@@ -265,7 +277,8 @@ class MemoryManager {
   Statistics statistics_;
   Ledger* ledger_ = nullptr;  ///< nullptr: a crash makes all dirty.
   ExtentTable table_;
-  Scrubber scrubber_;
+  std::unique_ptr<Scrubber> scrubber_owned_;
+  Scrubber& scrubber_;
   std::unordered_map<VmId, Vm> vms_;
   std::unordered_map<TrustGroupId, Group> groups_;
   std::unordered_map<DedicatedPoolId, Pool> pools_;
@@ -274,9 +287,15 @@ class MemoryManager {
   std::unordered_set<DedicatedPoolId> ended_pools_;
   std::unordered_set<TrustGroupId> ended_groups_;
   std::map<ClaimId, Pending> pending_;
-  std::set<ClaimId> lacking_;  ///< Pending claims that hold less than they need: they wait for what others let go.
-  ByteCount lack_;             ///< Of them all.
-  ByteCount surplus_;          ///< What pending claims hold and do not need.
+  std::set<ClaimId> waiting_;  ///< Pending claims that hold less than they need: they wait for what others let go.
+  /// Parts of claims that an engine works on, and whether the claim waits for that.
+  struct Working {
+    ClaimId claim;
+    bool awaited = false;
+  };
+  std::unordered_map<const Extent*, Working> working_;
+  std::optional<Error> stopped_;
+  bool* destroyed_ = nullptr;  ///< Of the innermost call of handlers.
   std::deque<Finished> finished_;
   std::uint64_t next_claim_ = 1;
 };

@@ -47,7 +47,7 @@ class Extent {
   [[nodiscard]] ByteCount length() const { return ByteCount(pages_ << 12); }
   /// In the pool: bricks one after the other. Orders extents the same way in every run. bytes
   [[nodiscard]] std::uint64_t offset() const { return page_ << 12; }
-  [[nodiscard]] bool is_earmarked() const { return earmarked_ != 0; }
+  [[nodiscard]] bool is_claimed() const { return claimed_ != 0; }
 
  private:
   friend class ExtentTable;
@@ -58,13 +58,11 @@ class Extent {
   std::uint64_t lineage_ : 28 = 0;
   std::uint64_t pages_ : 36 = 0;
   std::uint64_t state_ : 3 = static_cast<std::uint64_t>(ExtentState::Dirty);
-  std::uint64_t earmarked_ : 1 = 0;
-  std::uint64_t awaited_ : 1 = 0;  ///< Earmarked, and the claim waits until an engine lets go of it.
-  std::uint64_t cookie_ : 23 = 0;  ///< Scrubbing, Cancelling
-  std::uint64_t value_ = 0;        ///< Clean: the pattern in it; Dirty, Scrubbing, Cancelling: when it was released.
-  /// Not earmarked: its neighbours in the list that it is in. Earmarked: the claim, and its place in a queue.
-  std::uint32_t previous_or_claim_ = 0;
-  std::uint32_t next_or_ticket_ = 0;
+  std::uint64_t claimed_ : 1 = 0;
+  std::uint64_t value_ = 0;  ///< Clean: the pattern in it; Dirty, Scrubbing, Cancelling: when it was released.
+  // Not claimed: its neighbours in the list that it is in.
+  std::uint32_t previous_ = 0;
+  std::uint32_t next_ = 0;
 };
 static_assert(sizeof(Extent) == 32);
 

@@ -13,6 +13,8 @@
 
 namespace sluice::inline memory {
 
+struct LineageEntry;
+
 /// Bricks of one NUMA node with pages of one length: their memory can stand for each other.
 struct Zone {
   std::uint32_t node = 0;
@@ -46,10 +48,10 @@ struct Domain {
 /// Every byte of the pool, in extents, with what the choice of memory needs to find them. All changes of state go
 /// through next_state(). An Extent& stays valid until its extent is merged into a neighbour (coalesce).
 ///
-/// An extent that is not earmarked is in one list: Clean ones by length for each pool and zone, all others by their
+/// An extent that is not claimed is in one list: Clean ones by length for each pool and zone, all others by their
 /// lineage and state, oldest first. So no call costs more when the pool is larger, but for one search by place.
 ///
-/// "Free" below means: Clean, Dirty or Scrubbing, and earmarked for no claim.
+/// "Free" below means: Clean, Dirty or Scrubbing, and part of no claim.
 class ExtentTable {
  public:
   /// One Dirty extent of unknown owner for each brick: nothing is clean by default. With a ledger: what that has found,
@@ -69,29 +71,20 @@ class ExtentTable {
   [[nodiscard]] VmId holder(const Extent& extent) const;
   /// Clean: what is in it.
   [[nodiscard]] std::uint64_t pattern(const Extent& extent) const { return extent.value_; }
-  /// Earmarked: for which claim.
-  [[nodiscard]] std::uint32_t claim(const Extent& extent) const { return extent.previous_or_claim_; }
-  /// Scrubbing, Cancelling: as given to start_scrub().
-  [[nodiscard]] std::uint32_t cookie(const Extent& extent) const { return extent.cookie_; }
 
   // The events. `now` is the time on any clock that does not go back.
   void grant(Extent& extent, const Owner& owner);
   void reserve(Extent& extent);
   void release(Extent& extent, Fill fill, std::chrono::nanoseconds delay, std::chrono::nanoseconds now);
-  void start_scrub(Extent& extent, std::uint32_t cookie);
+  void start_scrub(Extent& extent);
   void request_cancel(Extent& extent);
   void scrub_zeroed(Extent& extent, std::uint64_t pattern);
   void scrub_cancelled(Extent& extent);
   void scrub_failed(Extent& extent);
 
-  void earmark(Extent& extent, std::uint32_t claim);
-  void drop_earmark(Extent& extent);
-  /// Whether the claim waits until an engine lets go of it; not so at first.
-  [[nodiscard]] bool awaited(const Extent& extent) const { return extent.awaited_ != 0; }
-  void set_awaited(Extent& extent, bool awaited);
-  /// A number that an earmarked extent carries for whoever queues it; 0 at first.
-  [[nodiscard]] std::uint32_t ticket(const Extent& extent) const { return extent.next_or_ticket_; }
-  void set_ticket(Extent& extent, std::uint32_t ticket);
+  /// A pending claim has it: nobody else finds it.
+  void claim(Extent& extent);
+  void unclaim(Extent& extent);
   void move_to_pool(Extent& extent, DedicatedPoolId pool);
 
   /// The longest piece of at most `length` that the extent may be cut into, or one page: its pages are never cut.
@@ -100,6 +93,9 @@ class ExtentTable {
   [[nodiscard]] Result<void> make_room(std::size_t cuts);
   /// Cuts an extent that no engine works on: it keeps the first `length`, the rest is returned.
   Extent& split(Extent& extent, ByteCount length);
+  /// The same with one that is Scrubbing or Cancelling and whose job has ended, so that each part may have ended
+  /// otherwise.
+  Extent& cut_ended(Extent& extent, ByteCount length);
   /// Joins an extent with neighbours that differ in nothing but place. Returns the extent that holds it now.
   Extent& coalesce(Extent& extent);
 
@@ -107,10 +103,10 @@ class ExtentTable {
   /// the other: the first after `after`. nullopt: no more.
   [[nodiscard]] std::optional<LineageIndex> next_lineage(const Domain& domain,
                                                          std::optional<LineageIndex> after = std::nullopt) const;
-  /// The extents of a lineage in a state other than Clean, not earmarked, oldest first. nullptr: no more.
+  /// The extents of a lineage in a state other than Clean, not claimed, oldest first. nullptr: no more.
   [[nodiscard]] Extent* first(LineageIndex lineage, ExtentState state) const;
   [[nodiscard]] Extent* next(const Extent& extent) const;
-  /// What is held of a lineage, Owned and Reserved, earmarked or not. bytes
+  /// What is held of a lineage, Owned and Reserved, claimed or not. bytes
   [[nodiscard]] ByteCount reserved(LineageIndex lineage) const;
 
   /// A free Clean extent of a pool (unset: the shared pool) of at least `length` and little more; nullptr: none.
@@ -122,7 +118,7 @@ class ExtentTable {
   /// A free Scrubbing extent of the pool; nullptr: none.
   [[nodiscard]] Extent* any_scrubbing(DedicatedPoolId pool, std::uint32_t zone) const;
 
-  /// All extents of a dedicated pool that are not earmarked, whatever their state.
+  /// All extents of a dedicated pool that are not claimed, whatever their state.
   [[nodiscard]] std::vector<Extent*> members(DedicatedPoolId pool) const;
 
   /// The free Dirty extent of the shared pool that is to be scrubbed next in the background, and from when on: by its
@@ -146,8 +142,8 @@ class ExtentTable {
   [[nodiscard]] ByteCount clean_bytes(DedicatedPoolId pool, std::uint32_t zone) const;
   /// Free, and no engine works on it. bytes
   [[nodiscard]] ByteCount idle_bytes(DedicatedPoolId pool, std::uint32_t zone) const;
-  /// Cancelling and earmarked for no claim. bytes
-  [[nodiscard]] ByteCount coming_back() const;
+  /// Cancelling and of no claim. bytes
+  [[nodiscard]] ByteCount coming_back(DedicatedPoolId pool, std::uint32_t zone) const;
   /// Of the pool, whatever their state. bytes
   [[nodiscard]] ByteCount bytes_in(DedicatedPoolId pool) const;
   [[nodiscard]] ByteCount total() const;
@@ -165,6 +161,8 @@ class ExtentTable {
   void attach(Extent& extent);
   void detach(Extent& extent);
   void change_lineage(Extent& extent, const Lineage& lineage);
+  Extent& cut(Extent& extent, ByteCount length);
+  void insert_by_age(LineageEntry& entry, Extent& extent);
   Extent& merge(Extent& first, Extent& second);
   [[nodiscard]] bool same_but_place(const Extent& a, const Extent& b) const;
 
