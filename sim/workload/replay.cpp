@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <memory>
+
 namespace sluice::inline workload {
 
 Replay::Replay(const Trace& trace, const BackingMemory& memory, Engine& engine, const ReplayOptions& options)
@@ -142,17 +144,20 @@ void Replay::handle(const TraceEvent& event) {
 }
 
 void Replay::handle_create_pool(const TraceEvent& event) {
-  bool done = false;
-  const auto claim = manager().create_dedicated_pool(
-      event.pool, event.customer, scaled(event.bytes, options_.memory_scale), [&](const Result<void>& made) {
-        if (!made) fail(made.error());
-        done = true;
-      });
+  const auto done = std::make_shared<bool>(false);
+  const auto claim =
+      manager().create_dedicated_pool(event.pool, event.customer, scaled(event.bytes, options_.memory_scale),
+                                      [this, waits = std::weak_ptr(done)](const Result<void>& made) {
+                                        const auto waited = waits.lock();
+                                        if (!waited) return;  // nobody waits any more
+                                        if (!made) fail(made.error());
+                                        *waited = true;
+                                      });
   if (!claim) {
     fail(claim.error());
     return;
   }
-  wait_until(done);
+  wait_until(*done);
 }
 
 /// Groups come into being with the first VM that names them.
@@ -209,9 +214,11 @@ void Replay::handle_reboot(const TraceEvent& event) {
 void Replay::give(VmId vm, ByteCount length, bool reboot) {
   if (length == ByteCount(0)) return;
   const Asked asked{engine_.now(), engine_.time()};
-  bool done = false;
-  const auto handler = [&](Result<Grant> grant) {
-    done = true;
+  const auto done = std::make_shared<bool>(false);
+  const auto handler = [this, vm, asked, waits = std::weak_ptr(done)](Result<Grant> grant) {
+    const auto waited = waits.lock();
+    if (!waited) return;  // nobody waits any more
+    *waited = true;
     if (grant) {
       receive(vm, *grant, asked);
     } else {
@@ -223,7 +230,7 @@ void Replay::give(VmId vm, ByteCount length, bool reboot) {
     fail(claim.error());
     return;
   }
-  wait_until(done);
+  wait_until(*done);
 }
 
 void Replay::receive(VmId id, const Grant& grant, const Asked& asked) {
