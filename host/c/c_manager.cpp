@@ -320,6 +320,13 @@ int sluice_vm_allocate(sluice_manager* manager, uint64_t vm, uint64_t length, sl
 }
 int sluice_vm_release(sluice_manager* manager, uint64_t vm, void* base, uint64_t length) {
   return with_manager(manager, [&](sluice::MemoryManager& to) {
+    const auto address = reinterpret_cast<std::uintptr_t>(base);
+    if (length > ~std::uintptr_t{0} - address) {
+      return fail(SLUICE_INVALID_ARGUMENT,
+                  fmt::format("memory at {:#x} of {} bytes passes the end of the address space: "
+                              "release what was granted",
+                              address, length));
+    }
     return code_of(to.release(sluice::VmId(vm), {static_cast<std::byte*>(base), length}));
   });
 }

@@ -19,7 +19,6 @@ constexpr sluice::DedicatedPoolId kPool{1};
 constexpr sluice::ByteCount kLength{4 << 20};
 
 asio::awaitable<bool> live(sluice::AsyncMemoryManager& async) {
-  sluice::MemoryManager& manager = async.manager();
   co_await async.async_create_dedicated_pool(kPool, kCustomer, kLength, asio::use_awaitable);
   std::puts("the pool is filled with clean memory");
   bool recycled = false;
@@ -28,12 +27,12 @@ asio::awaitable<bool> live(sluice::AsyncMemoryManager& async) {
     profile.vm = vm;
     profile.customer = kCustomer;
     profile.pool = kPool;
-    manager.create_vm(profile).value();
+    async.create_vm(profile).value();
     const sluice::Grant grant = co_await async.async_allocate(vm, kLength, asio::use_awaitable);
     recycled = grant.ranges.at(0).recycled;
     std::printf("VM %llu got %s memory\n", static_cast<unsigned long long>(vm.value()),
                 recycled ? "recycled" : "clean");
-    manager.terminate(vm).value();
+    async.terminate(vm).value();
   }
   co_return recycled;
 }

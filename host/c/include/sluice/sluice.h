@@ -5,12 +5,15 @@
 /// @file
 /// The memory manager for C.
 ///
-/// Objects are opaque and belong to who made them. Destroy them in the order manager, ledger, engine, memory. A
-/// function that can fail returns a code; sluice_last_message() says more. A call that fails has changed nothing, and
-/// no exception leaves a call. Identifiers are never 0 and never used again. Lengths are in bytes and whole pages.
+/// Objects are opaque and belong to whoever made them. Destroy them in the order manager, ledger, engine, memory; each
+/// engine, ledger and memory serves one manager at a time. A function that can fail returns a code, and
+/// sluice_last_message() explains it. A call that fails has changed nothing, and no exception leaves a call. NULL where
+/// an object or a handler is needed is SLUICE_INVALID_ARGUMENT; functions without a code then do nothing and return 0
+/// or -1. Identifiers are never 0 and never used again. Lengths are in bytes and are multiples of the page length.
 ///
-/// Threads: a manager, its engine, ledger and memory are used by one thread at a time. Handlers are called from
-/// sluice_manager_poll() only, by its caller.
+/// Threads: a manager, its engine, ledger and memory are used by one thread at a time. Handlers are called by
+/// sluice_manager_poll() and sluice_manager_destroy() only, on the caller's thread, when no other function of the
+/// manager is running: a handler may call every function here, and may destroy the manager.
 
 // Names and headers as C has them.
 // NOLINTBEGIN(readability-identifier-naming,modernize-deprecated-headers)
@@ -22,7 +25,7 @@
 extern "C" {
 #endif
 
-/// What came of a call.
+/// The result of a call.
 enum {
   SLUICE_OK = 0,
   SLUICE_INVALID_ARGUMENT = 1,   ///< For example a length that is not a multiple of the page length.
@@ -43,7 +46,7 @@ enum {
 const char* sluice_version(void);
 /// A few words for a code.
 const char* sluice_error_text(int code);
-/// What the last call of this thread that failed had to say: the value that was wrong, and the way out.
+/// The message of the last call of this thread that failed: what was wrong with the value, and what to do.
 const char* sluice_last_message(void);
 
 /// How long the pages of memory are.
@@ -59,16 +62,18 @@ typedef struct sluice_memory sluice_memory;
 typedef struct sluice_piece {
   void* base;       ///< Aligned to its pages.
   uint64_t length;  ///< bytes
-  int fd;           ///< The file whose offset 0 is `base`; -1: none, and then no ledger.
+  int fd;           ///< The file whose offset 0 is `base`; -1: none, which excludes a ledger.
   int pages;        ///< SLUICE_PAGES_...
   uint32_t node;    ///< NUMA node
 } sluice_piece;
 
 /// Memory from the kernel in `bricks` memfds.
 int sluice_memory_create(uint64_t brick_length, uint32_t bricks, int pages, sluice_memory** memory);
-/// The same in files of a folder on tmpfs or hugetlbfs, which outlive the process and are found again.
+/// The same in files of a folder on tmpfs or hugetlbfs, which outlive the process and are found again. One owner has a
+/// folder at a time: SLUICE_WRONG_STATE for a second.
 int sluice_memory_open(const char* folder, uint64_t brick_length, uint32_t bricks, int pages, sluice_memory** memory);
-/// Memory that the caller owns and keeps mapped until the object is destroyed.
+/// Memory that the caller owns and keeps mapped until the object is destroyed. No byte may be in two pieces, by address
+/// or by file.
 int sluice_memory_wrap(const sluice_piece* pieces, size_t count, sluice_memory** memory);
 /// The i-th piece; SLUICE_INVALID_ARGUMENT after the last.
 int sluice_memory_piece(const sluice_memory* memory, size_t index, sluice_piece* piece);
@@ -90,24 +95,25 @@ enum {
   SLUICE_CANCELLED = 2,  ///< It was asked to stop. The engine will not touch the memory again.
   SLUICE_FAILED = 3      ///< The memory goes into quarantine.
 };
-/// Exactly one for each job that was taken.
+/// Exactly one for each job that was accepted.
 typedef struct sluice_completion {
   uint64_t number;  ///< Of the job.
   int outcome;      ///< SLUICE_ZEROED, SLUICE_CANCELLED, SLUICE_FAILED
-  uint64_t bytes;   ///< So many from the start were written.
+  uint64_t bytes;   ///< Written, from the start; all of the job if it was SLUICE_ZEROED.
 } sluice_completion;
-/// An engine that the caller owns. Each function gets the `context` of sluice_engine_wrap() and must not throw.
+/// An engine that the caller owns. Each function gets the `context` of sluice_engine_wrap() and must not throw. An
+/// engine whose answers cannot be true is given up: its jobs fail, and their memory goes into quarantine.
 typedef struct sluice_engine_operations {
   const char* name;
-  size_t max_jobs;          ///< Taken, and not yet returned by poll.
+  size_t max_jobs;          ///< Accepted and not yet returned by poll.
   uint64_t max_job_length;  ///< bytes
-  /// Takes the first n of `count` jobs and returns n; 0: busy.
+  /// Accepts the first n of `count` jobs and returns n; 0: busy.
   size_t (*submit)(void* context, const sluice_job* jobs, size_t count);
-  /// Asks for a job to stop. It may end in any way before that is heard.
+  /// Asks for a job to stop. It may still end in any way.
   void (*cancel)(void* context, uint64_t number);
   /// Writes at most `room` completions and returns how many. Never waits.
   size_t (*poll)(void* context, sluice_completion* completions, size_t room);
-  /// Why it takes no more jobs, for ever; NULL: it does.
+  /// Why it accepts no more jobs, ever again; NULL: it accepts jobs.
   const char* (*fault)(void* context);
 } sluice_engine_operations;
 
@@ -117,11 +123,11 @@ int sluice_engine_open(const char* name, const sluice_memory* memory, sluice_eng
 int sluice_engine_wrap(const sluice_engine_operations* operations, void* context, sluice_engine** engine);
 void sluice_engine_destroy(sluice_engine* engine);
 
-/// What is known of the memory in a file that outlives the process.
+/// A record of which memory is clean and which is held, in a file that outlives the process.
 typedef struct sluice_ledger sluice_ledger;
 /// Opens or creates a file on tmpfs, used by one process at a time.
 int sluice_ledger_open(const char* path, const sluice_memory* memory, sluice_ledger** ledger);
-/// Why nothing of an old file is believed; "": it is, or there was none.
+/// Why an old file was ignored; "": it was used, or there was none.
 const char* sluice_ledger_rejected(const sluice_ledger* ledger);
 void sluice_ledger_destroy(sluice_ledger* ledger);
 
@@ -138,13 +144,15 @@ typedef struct sluice_config {
 /// `ledger` and `config` may be NULL.
 int sluice_manager_create(const sluice_memory* memory, sluice_engine* engine, sluice_ledger* ledger,
                           const sluice_config* config, sluice_manager** manager);
+/// Handlers of pending claims are called with SLUICE_ABANDONED first, each once.
 void sluice_manager_destroy(sluice_manager* manager);
 /// Submits scrubs, handles completions, calls handlers. Call it while sluice_manager_has_work().
 void sluice_manager_poll(sluice_manager* manager);
 int sluice_manager_has_work(const sluice_manager* manager);
-/// An eventfd that is readable when a poll has something to do because an engine has; -1: this engine has none, poll.
+/// A descriptor that is readable when the engine has something for sluice_manager_poll(); -1: this engine has none, so
+/// poll while sluice_manager_has_work().
 int sluice_manager_fd(const sluice_manager* manager);
-/// In so many ns scrubs are due that are scheduled for later; -1: none.
+/// Time until the next scheduled scrub, in ns; -1: none is scheduled.
 int64_t sluice_manager_next_scheduled_ns(const sluice_manager* manager);
 
 /// One run of granted memory.
@@ -156,8 +164,9 @@ typedef struct sluice_range {
   int recycled;        ///< Handed over as it was. Otherwise filled with `pattern`.
   uint64_t pattern;
 } sluice_range;
-/// Called once for each claim that was started, with a code and, if that is SLUICE_OK, what the VM holds now (none for
-/// a pool's claim). The ranges are gone when it returns.
+/// Called once for each claim that was started, with a code and, if that is SLUICE_OK, the memory that the claim was
+/// granted (none for a pool's claim). The ranges are valid until it returns. Until it has been called, its VM cannot be
+/// terminated or rebooted.
 typedef void (*sluice_handler)(void* context, uint64_t claim, int code, const sluice_range* ranges, size_t count);
 
 /// What a VM allows to be recycled. Flags are 0 or not.
@@ -168,7 +177,7 @@ typedef struct sluice_recycling {
   int dedicated_pool;
   int trust_group;
   int new_memory_after_reboot;  ///< It comes back with none of the memory that it had.
-  int keeps_left_over;          ///< What it does not need after a reboot stays reserved for it.
+  int keeps_left_over;          ///< Memory that it does not need after a reboot stays reserved for it.
   int pool_grows_on_reboot;     ///< What it holds beyond its dedicated pool joins that when it reboots.
 } sluice_recycling;
 /// When memory is scrubbed.
@@ -195,7 +204,7 @@ typedef struct sluice_vm {
   int pages;            ///< SLUICE_PAGES_...; -1: its pool's, or the smallest.
   int64_t node;         ///< NUMA node; -1: any.
   int only_node;        ///< No other node.
-  uint64_t contiguous;  ///< Ranges of at least so many bytes where there are such.
+  uint64_t contiguous;  ///< Preferred least length of a range. bytes
 } sluice_vm;
 /// The defaults: the shared pool, no group, everything recycled, zeros after the release.
 void sluice_vm_init(sluice_vm* vm);
@@ -217,11 +226,14 @@ int sluice_pool_destroy(sluice_manager* manager, uint64_t pool);
 int sluice_vm_create(sluice_manager* manager, const sluice_vm* vm);
 /// Recycling, scrubs and placement as in `vm`; its pool and its customer stay, its group changes if it is another.
 int sluice_vm_change(sluice_manager* manager, const sluice_vm* vm);
-/// The VM's own say: 0 means that it takes no memory but scrubbed memory.
+/// The VM's own choice: 0 means that it accepts only scrubbed memory.
 int sluice_vm_switch_recycling(sluice_manager* manager, uint64_t vm, int on);
 /// More memory. `claim` may be NULL.
 int sluice_vm_allocate(sluice_manager* manager, uint64_t vm, uint64_t length, sluice_handler handler, void* context,
                        uint64_t* claim);
+/// Gives memory back. All mappings of it in the VM and in its hypervisor, and all DMA to it, must have ended before:
+/// what still reaches it can read and write the next holder's data. The same is true of sluice_vm_terminate(), and of
+/// sluice_vm_begin_reboot() for memory that is not kept.
 int sluice_vm_release(sluice_manager* manager, uint64_t vm, void* base, uint64_t length);
 int sluice_vm_begin_reboot(sluice_manager* manager, uint64_t vm);
 int sluice_vm_finish_reboot(sluice_manager* manager, uint64_t vm, uint64_t length, sluice_handler handler,
@@ -230,10 +242,10 @@ int sluice_vm_terminate(sluice_manager* manager, uint64_t vm);
 /// 1: the claim was pending, its handler gets SLUICE_ABANDONED.
 int sluice_claim_abandon(sluice_manager* manager, uint64_t claim);
 
-/// VMs that held memory before a crash and that nobody has spoken for yet: writes at most `room` ids, returns how many
-/// there are.
+/// VMs that held memory before a crash and that have been neither adopted nor terminated since: writes at most `room`
+/// ids, returns how many there are.
 size_t sluice_manager_unadopted(const sluice_manager* manager, uint64_t* vms, size_t room);
-/// Such a VM lives. The handler is called at once with all that it holds.
+/// Such a VM is still running. The handler is called at once with all memory that the VM holds.
 int sluice_vm_adopt(sluice_manager* manager, const sluice_vm* vm, sluice_handler handler, void* context);
 
 // NOLINTEND(readability-identifier-naming,modernize-deprecated-headers)
