@@ -154,7 +154,6 @@ void CpuEngine::Workers::watch(Pulse::Clock::time_point now) {
                                    FailureCause::Timeout, ByteCount(0)};
   }
   finished_.publish_to(position);
-  signal_->raise();
 }
 
 Result<std::unique_ptr<CpuEngine>> CpuEngine::create(const CpuOptions& options, std::span<const MemorySpan> windows) {

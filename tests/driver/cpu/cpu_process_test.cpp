@@ -60,9 +60,11 @@ TEST(CpuEngineProcess, LosesMemoryUnderABlockedSignalAndLives) {
     const MemorySpan memory = half_vanished();
     const auto engine = make_engine(memory, {}, {.callers_help = callers_help});
     const Completion completion = test::finish(*engine, {memory, 0, Urgency::Background});
-    const Completion small = test::finish(*engine, {memory.last(4096), 0, Urgency::Urgent});
-    const bool right = completion.cause == FailureCause::SlaveError && small.cause == FailureCause::SlaveError &&
-                       completion.bytes_zeroed == ByteCount(512 << 10);
+    bool right = completion.cause == FailureCause::SlaveError && completion.bytes_zeroed == ByteCount(512 << 10);
+    for (int again = 0; again < 100; ++again) {  // some of them while the worker sleeps
+      std::this_thread::sleep_for(std::chrono::microseconds(50));
+      right = right && test::finish(*engine, {memory.last(4096), 0, Urgency::Urgent}).cause == FailureCause::SlaveError;
+    }
     sigset_t mine;
     ::pthread_sigmask(SIG_BLOCK, nullptr, &mine);
     ::_exit(right && ::sigismember(&mine, SIGBUS) == 1 ? 42 : 1);
@@ -85,8 +87,8 @@ TEST(CpuEngineProcess, WorkersLeaveSignalsToTheProgram) {
     };
     // A thread that has just begun blocks everything for a moment.
     const bool all = comes_true([&] {
-      const auto masks = masks_of_other_threads();
-      return masks.size() == 3 && std::all_of(masks.begin(), masks.end(), right);
+      const auto masks = masks_of_other_threads();  // those of a sanitizer's own threads among them
+      return std::count_if(masks.begin(), masks.end(), right) == 3;
     });
     sigset_t mine;
     ::pthread_sigmask(SIG_BLOCK, nullptr, &mine);

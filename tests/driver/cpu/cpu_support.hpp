@@ -15,7 +15,7 @@
 namespace sluice::test {
 
 /// Longer than anything takes that works.
-inline constexpr std::chrono::seconds kPatience{20};
+inline constexpr std::chrono::seconds kPatience{10};
 
 /// Returns whether it came true; a test that waits for what never comes fails and does not hang.
 template <class Condition>
