@@ -11,7 +11,9 @@
 #include <limits>
 #include <sstream>
 
+#include "common/options.hpp"
 #include "rpc.pb.h"
+#include "sluice/base/output.hpp"
 #include "sluice/device/simulated_device.hpp"
 #include "sluice/ring/ring_format.hpp"
 #include "sluice/xrt_device/emulation_folder.hpp"
@@ -32,7 +34,7 @@ struct AddressRange {
 /// The memory of the program that uses XRT, reached through XRT's second socket.
 class HostOverSocket final : public RemoteMemory {
  public:
-  explicit HostOverSocket(EmulationSocket& socket) : socket_(socket) {}
+  void connect(EmulationSocket& socket) { socket_ = &socket; }
   /// Accesses that touch these answer SLVERR.
   void set_bad(AddressRange bad) { bad_ = bad; }
 
@@ -58,11 +60,11 @@ class HostOverSocket final : public RemoteMemory {
     access.set_address(address);
     access.set_size(static_cast<std::uint32_t>(size));
     Call answered{};
-    return socket_.send(call, access.SerializeAsString()) && socket_.receive(answered, body_) &&
+    return socket_ != nullptr && socket_->send(call, access.SerializeAsString()) && socket_->receive(answered, body_) &&
            answer_.ParseFromString(body_) && answer_.done();
   }
 
-  EmulationSocket& socket_;
+  EmulationSocket* socket_ = nullptr;
   AddressRange bad_;
   std::string body_;
   rpc::Answer answer_;
@@ -112,16 +114,23 @@ class Server {
       held_ = word == "hold";
       return true;
     }
-    std::uint64_t number = 0;
-    if (!(words >> number)) return false;
+    const auto next_number = [&words]() -> std::optional<std::uint64_t> {
+      std::string text;
+      if (!(words >> text)) return std::nullopt;
+      return parse_integer<std::uint64_t>(text);
+    };
+    const std::optional<std::uint64_t> number = next_number();
+    if (!number) return false;
     if (word == "run") {
-      work(number);
+      work(*number);
     } else if (word == "bus-hang-after") {
       BusFaults faults;
-      faults.hang_after_bursts = number;
+      faults.hang_after_bursts = *number;
       device_.set_faults(faults);
-    } else if (std::uint64_t end = 0; word == "slave-errors" && words >> end) {
-      memory_.set_bad({number, end});
+    } else if (word == "slave-errors") {
+      const std::optional<std::uint64_t> end = next_number();
+      if (!end) return false;
+      memory_.set_bad({*number, *end});
     } else {
       return false;
     }
@@ -210,8 +219,10 @@ int refuse(const std::string& message) {
 int prepare(const std::string& folder, const std::string& library) {
   const auto environment = write_emulation_folder(folder, library);
   if (!environment) return refuse(environment.error().message);
-  for (const auto& [name, value] : *environment) fmt::print("{}={}\n", name, value);
-  return 0;
+  std::string text;
+  for (const auto& [name, value] : *environment) text += fmt::format("{}={}\n", name, value);
+  const auto written = write_standard_output(text);
+  return written ? 0 : refuse(written.error().message);
 }
 
 int serve(SimOptions& options, bool control) {
@@ -220,30 +231,35 @@ int serve(SimOptions& options, bool control) {
   if (id == nullptr || user == nullptr) {
     return refuse("USER and EMULATION_SOCKETID name XRT's sockets: set both, the same for the program that uses XRT");
   }
+  HostOverSocket memory;
+  options.remote_memory = &memory;
+  auto device = SimulatedDevice::create(options);
+  if (!device) return refuse(device.error().message);
+  // All that can be wrong with us is known now. Whoever started us begins to use XRT, which waits for us.
+  if (control) {
+    if (auto written = write_standard_output("ready\n"); !written) return refuse(written.error().message);
+  }
   const std::string folder = fmt::format("/tmp/{}/", user);
   auto calls = EmulationSocket::connect(folder + id);
   if (!calls) return refuse(calls.error().message);
   auto host = EmulationSocket::connect(folder + "D2X_unix_sock_" + id);
   if (!host) return refuse(host.error().message);
-  HostOverSocket memory(*host);
-  options.remote_memory = &memory;
-  auto device = SimulatedDevice::create(options);
-  if (!device) return refuse(device.error().message);
+  memory.connect(*host);
   Server(**device, *calls, *host, memory, control).run();
   return 0;
 }
 
 void add_serve_options(CLI::App& command, SimOptions& options, bool& control) {
   command.add_option("--build", options.build, "Build of the RTL")->capture_default_str();
-  command.add_option("--seed", options.seed, "Of all draws of the simulated bus")->capture_default_str();
-  command.add_option("--ready", options.timing.ready_probability, "Probability of each ready signal in each cycle")
-      ->check(CLI::Range(0.001, 1.0))
-      ->capture_default_str();
-  command.add_option("--bus-hang-after", options.faults.hang_after_bursts,
-                     "The bus stops answering after so many bursts");
+  add_number(command, "--seed", options.seed, limits::kSeed, "Seed of all draws of the simulated bus");
+  add_real(command, "--ready", options.timing.ready_probability, 0.001, 1.0,
+           "Probability of each ready signal in each cycle");
+  add_optional_number(command, "--bus-hang-after", options.faults.hang_after_bursts, limits::kBusBursts,
+                      "The bus stops answering after this many bursts");
   command.add_option("--wave", options.wave_file, "Write all signals to this FST file");
   command.add_flag("--control", control,
-                   "Obey lines on standard input, and end with it: hold, run CYCLES, free, bus-hang-after BURSTS, "
+                   "Write 'ready', then obey lines on standard input, and end with it: hold, run CYCLES, free, "
+                   "bus-hang-after BURSTS, "
                    "slave-errors BEGIN END (device addresses)");
 }
 
@@ -251,6 +267,7 @@ void add_serve_options(CLI::App& command, SimOptions& options, bool& control) {
 }  // namespace sluice::xrt_device
 
 int main(int argc, char** argv) {
+  sluice::prepare_process();
   CLI::App app("The scrub engine in RTL as the device behind XRT's hardware emulation");
   app.require_subcommand(1);
   std::string folder;
@@ -263,7 +280,11 @@ int main(int argc, char** argv) {
   CLI::App& serve = *app.add_subcommand(
       "serve", "Be the device of the program that uses XRT with the same USER and EMULATION_SOCKETID");
   sluice::xrt_device::add_serve_options(serve, options, control);
-  CLI11_PARSE(app, argc, argv);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 && sluice::finish_standard_output() ? 0 : 1;
+  }
   try {
     return prepare.parsed() ? sluice::xrt_device::prepare(folder, library)
                             : sluice::xrt_device::serve(options, control);

@@ -7,20 +7,20 @@
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
 #include <boost/json.hpp>
-#include <fstream>
-#include <sstream>
 
 #include "command.hpp"
+#include "common/options.hpp"
 #include "exit_code.hpp"
 #include "progress.hpp"
 #include "signals.hpp"
+#include "sluice/base/input.hpp"
+#include "sluice/base/output.hpp"
 #include "sluice/bench/bench.hpp"
 #include "sluice/bench/compare.hpp"
 #include "sluice/bench/engine_choice.hpp"
 #include "sluice/bench/page.hpp"
 #include "sluice/workload/azure_trace.hpp"
 #include "sluice/workload/trace_generator.hpp"
-#include "sluice/workload/whole_file.hpp"
 
 namespace sluice {
 namespace {
@@ -48,7 +48,8 @@ class BenchCommand final : public Command {
   [[nodiscard]] Result<Trace> make_trace() const;
   [[nodiscard]] Result<std::vector<EngineName>> make_names() const;
   [[nodiscard]] std::string command_line() const;
-  [[nodiscard]] int conclude(const bench::Results& results) const;
+  [[nodiscard]] Result<void> open_output();
+  [[nodiscard]] int conclude(const bench::Results& results);
 
   CLI::App* command_;
   CLI::App* compare_;
@@ -61,6 +62,8 @@ class BenchCommand final : public Command {
   std::uint64_t max_vms_ = 5000;
   std::string json_;
   std::string page_;
+  std::optional<OutputFile> json_file_;
+  std::optional<OutputFile> page_file_;
   std::string before_;
   std::string after_;
 };
@@ -73,23 +76,22 @@ BenchCommand::BenchCommand(CLI::App& app)
   for (const Part& part : kParts) names.emplace_back(part.name);
   command_->add_option("parts", parts_, "What to measure; offload needs micro. Default: all")
       ->check(CLI::IsMember(names));
-  command_
-      ->add_option("--engine", engines_, "An engine to measure (`sluice engines` lists them); give it again for more")
+  command_->add_option("--engine", engines_, "Engine to measure (`sluice engines` lists them); repeat it for more")
       ->type_name("NAME")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  auto* const full = command_->add_flag("--full", full_, "More lengths, memory and rounds: as long as it needs");
+  auto* const full = command_->add_flag("--full", full_, "More lengths, memory and rounds, with no time limit");
   command_->add_flag("--smoke", smoke_, "Some seconds, to see that it works: the figures are of no use")
       ->excludes(full);
   command_->add_option("--trace", trace_,
                        "A CSV file (docs/TRACES.md), or the folder of the Azure trace. Default: a generated one");
-  command_->add_option("--max-vms", max_vms_, "Only the Azure trace's first so many VMs; 0: all")
-      ->capture_default_str();
-  command_->add_option("--seed", seed_, "Of what is drawn for the trace")->capture_default_str();
+  add_number(*command_, "--max-vms", max_vms_, limits::kMaxVms,
+             "Take at most this many VMs of the Azure trace; 0: all");
+  add_number(*command_, "--seed", seed_, limits::kSeed, "Seed of what is drawn for the trace");
   command_->add_option("--json", json_, "Write all figures to this file")->type_name("FILE");
   command_->add_option("--report", page_, "Write a page with tables and pictures to this file")->type_name("FILE");
-  compare_->add_option("before", before_, "A file that --json has written")->required();
-  compare_->add_option("after", after_, "Another one")->required();
+  compare_->add_option("before", before_, "JSON file of the older run")->required();
+  compare_->add_option("after", after_, "JSON file of the newer run")->required();
 }
 
 bool BenchCommand::wants(const std::string& part) const {
@@ -144,6 +146,7 @@ int BenchCommand::measure() {
   if (!names) return refuse(names.error(), kExitUsage);
   auto trace = make_trace();
   if (!trace) return refuse(trace.error(), kExitBadInput);
+  if (auto opened = open_output(); !opened) return refuse(opened.error(), kExitBadInput);
   const bench::Effort effort = smoke_ ? bench::smoke_effort() : (full_ ? bench::full_effort() : bench::usual_effort());
   auto arena = bench::Arena::create(effort.arena, bench::Pages::Transparent);
   std::string small_pages;
@@ -183,7 +186,11 @@ int BenchCommand::measure() {
   for (const bench::Task& task : plan) {
     if (stop.load(std::memory_order_relaxed)) {
       progress.finish();
-      spdlog::error("stopped after {} of {} measurements; nothing was written", done, plan.size());
+      spdlog::error("stopped after {} of {} measurements; what was measured is written", done, plan.size());
+      bench.results.facts.push_back(
+          {"incomplete", fmt::format("stopped after {} of {} measurements", done, plan.size())});
+      bench.results.drop_empty();
+      static_cast<void>(conclude(bench.results));
       return kExitInterrupted;
     }
     try {
@@ -200,36 +207,43 @@ int BenchCommand::measure() {
   return conclude(bench.results);
 }
 
-int BenchCommand::conclude(const bench::Results& results) const {
-  fmt::print("{}", bench::to_text(results));
-  const auto write = [](const std::string& path, const std::string& text) {
-    if (path.empty()) return true;
-    const auto written = write_whole_file(path, text);
+/// Before anything is measured: a path that cannot be written is known at once.
+Result<void> BenchCommand::open_output() {
+  for (const auto& [path, file] : {std::pair{&json_, &json_file_}, std::pair{&page_, &page_file_}}) {
+    if (path->empty()) continue;
+    auto opened = OutputFile::open(*path);
+    if (!opened) return opened.error();
+    file->emplace(std::move(*opened));
+  }
+  return {};
+}
+
+int BenchCommand::conclude(const bench::Results& results) {
+  bool good = true;
+  const auto check = [&good](const Result<void>& written) {
     if (!written) spdlog::error("{}", written.error().message);
-    return written.has_value();
+    good = good && written;
   };
-  const bool json = write(json_, json_.empty() ? "" : boost::json::serialize(bench::to_json(results)) + "\n");
-  const bool page = write(page_, page_.empty() ? "" : bench::to_page(results));
-  return json && page ? kExitOk : kExitBadInput;
+  if (json_file_) check(json_file_->write(boost::json::serialize(bench::to_json(results)) + "\n"));
+  if (page_file_) check(page_file_->write(bench::to_page(results)));
+  check(write_standard_output(bench::to_text(results)));
+  return good ? kExitOk : kExitBadInput;
 }
 
 int BenchCommand::compare() const {
   std::vector<bench::Results> both;
   for (const std::string& path : {before_, after_}) {
-    std::ifstream in(path);
-    std::stringstream text;
-    text << in.rdbuf();
-    auto results = in ? bench::results_from_json(text.str(), path)
-                      : Result<bench::Results>(Error{HostErrc::InvalidArgument,
-                                                     fmt::format("cannot read {}: {}", path, std::strerror(errno))});
+    const auto text = read_whole_file(path, bench::kLongestResults);
+    auto results = text ? bench::results_from_json(*text, path) : Result<bench::Results>(text.error());
     if (!results) {
       spdlog::error("{}", results.error().message);
       return kExitBadInput;
     }
     both.push_back(std::move(*results));
   }
-  fmt::print("{}", bench::compare(both[0], both[1]).text);
-  return kExitOk;
+  const auto written = write_standard_output(bench::compare(both[0], both[1]).text);
+  if (!written) spdlog::error("{}", written.error().message);
+  return written ? kExitOk : kExitBadInput;
 }
 
 }  // namespace

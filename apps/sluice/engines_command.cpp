@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // `sluice engines`: which engines this machine has, and how to name them.
 #include <fmt/format.h>
+#include <spdlog/spdlog.h>
 
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
@@ -9,6 +10,7 @@
 
 #include "command.hpp"
 #include "exit_code.hpp"
+#include "sluice/base/output.hpp"
 #include "sluice/bench/engine_choice.hpp"
 
 namespace sluice {
@@ -32,16 +34,18 @@ json::object json_of(EngineFactory& factory) {
   return {{"kind", factory.kind()}, {"engines", offers}, {"options", options}};
 }
 
-void print(EngineFactory& factory) {
+std::string text_of(EngineFactory& factory) {
+  std::string text;
   for (const EngineOffer& offer : factory.offers()) {
-    fmt::print("{:<28} {}\n", offer.name, offer.why_not.empty() ? offer.text : "not available: " + offer.why_not);
-    for (const std::string& limit : offer.limits) fmt::print("{:<28}   {}\n", "", limit);
+    text +=
+        fmt::format("{:<28} {}\n", offer.name, offer.why_not.empty() ? offer.text : "not available: " + offer.why_not);
+    for (const std::string& limit : offer.limits) text += fmt::format("{:<28}   {}\n", "", limit);
   }
   for (const EngineOptionHelp& option : factory.options()) {
     const std::string fallback = option.default_value.empty() ? "" : " (" + option.default_value + ")";
-    fmt::print("  {:<26} {}: {}{}\n", option.key + "=", option.text, option.form, fallback);
+    text += fmt::format("  {:<26} {}: {}{}\n", option.key + "=", option.text, option.form, fallback);
   }
-  fmt::print("\n");
+  return text + "\n";
 }
 
 class EnginesCommand final : public Command {
@@ -54,15 +58,17 @@ class EnginesCommand final : public Command {
   int run() override {
     const EngineRegistry registry = make_engine_registry();
     json::array all;
+    std::string text;
     for (const auto& factory : registry.factories()) {
       if (json_) {
         all.push_back(json_of(*factory));
       } else {
-        print(*factory);
+        text += text_of(*factory);
       }
     }
-    if (json_) fmt::print("{}\n", json::serialize(all));
-    return kExitOk;
+    const auto written = write_standard_output(json_ ? json::serialize(all) + "\n" : text);
+    if (!written) spdlog::error("{}", written.error().message);
+    return written ? kExitOk : kExitBadInput;
   }
   [[nodiscard]] bool chosen() const override { return command_->parsed(); }
 

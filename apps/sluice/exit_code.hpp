@@ -8,7 +8,7 @@ enum ExitCode : int {
   kExitOk = 0,
   kExitLeak = 1,         ///< The oracle found memory of another trust domain.
   kExitUsage = 2,        ///< Options that make no sense.
-  kExitBadInput = 3,     ///< A trace that cannot be read, or a pool that is too small for it.
+  kExitBadInput = 3,     ///< Input that cannot be read, a pool too small for it, output that cannot be written.
   kExitEngine = 4,       ///< The engine did not start, or failed during the run.
   kExitQuarantined = 5,  ///< The run ended, and engine errors have left memory quarantined.
   kExitInterrupted = 130,

@@ -10,25 +10,40 @@
 
 #include "command.hpp"
 #include "exit_code.hpp"
+#include "sluice/base/output.hpp"
+
+namespace sluice {
+namespace {
+
+int run(int argc, char** argv) {
+  CLI::App app("Sluice gives a hypervisor clean memory at hardware speed.", "sluice");
+  app.require_subcommand(1);
+  const std::array commands = {make_replay_command(app), make_bench_command(app), make_engines_command(app),
+                               make_trace_generate_command(app)};
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (app.exit(error) != 0) return kExitUsage;
+    const auto written = finish_standard_output();  // the help
+    if (!written) spdlog::error("{}", written.error().message);
+    return written ? kExitOk : kExitBadInput;
+  }
+  for (const auto& command : commands) {
+    if (command->chosen()) return command->run();
+  }
+  return kExitUsage;
+}
+
+}  // namespace
+}  // namespace sluice
 
 int main(int argc, char** argv) {
+  sluice::prepare_process();
   auto logger = spdlog::stderr_color_st("sluice");
   logger->set_pattern("%^%n: %l:%$ %v");
   spdlog::set_default_logger(std::move(logger));
   try {
-    CLI::App app("Sluice gives a hypervisor clean memory at hardware speed.", "sluice");
-    app.require_subcommand(1);
-    const std::array commands = {sluice::make_replay_command(app), sluice::make_bench_command(app),
-                                 sluice::make_engines_command(app), sluice::make_trace_generate_command(app)};
-    try {
-      app.parse(argc, argv);
-    } catch (const CLI::ParseError& error) {
-      return app.exit(error) == 0 ? sluice::kExitOk : sluice::kExitUsage;
-    }
-    for (const auto& command : commands) {
-      if (command->chosen()) return command->run();
-    }
-    return sluice::kExitUsage;
+    return sluice::run(argc, argv);
   } catch (const std::exception& error) {
     spdlog::critical("{}", error.what());
     return sluice::kExitEngine;

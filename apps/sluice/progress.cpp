@@ -35,16 +35,19 @@ void Progress::print(std::size_t done) const {
   if (terminal_) {
     constexpr std::size_t kWidth = 40;
     const auto full = static_cast<std::size_t>(share * kWidth);
-    fmt::print(stderr, "\r[{}{}] {:3.0f} %  {} of {} {}, {:.0f} s left ", std::string(full, '#'),
-               std::string(kWidth - full, '.'), share * 100, done, total_, unit_, left);
+    std::fputs(fmt::format("\r[{}{}] {:3.0f} %  {} of {} {}, {:.0f} s left ", std::string(full, '#'),
+                           std::string(kWidth - full, '.'), share * 100, done, total_, unit_, left)
+                   .c_str(),
+               stderr);
   } else {
-    fmt::print(stderr, "{:.0f} %: {} of {} {}, {:.0f} s left\n", share * 100, done, total_, unit_, left);
+    std::fputs(fmt::format("{:.0f} %: {} of {} {}, {:.0f} s left\n", share * 100, done, total_, unit_, left).c_str(),
+               stderr);
   }
   std::fflush(stderr);
 }
 
 void Progress::finish() {
-  if (terminal_ && printed_) fmt::print(stderr, "\r{:80}\r", "");
+  if (terminal_ && printed_) std::fputs(fmt::format("\r{:80}\r", "").c_str(), stderr);
 }
 
 }  // namespace sluice

@@ -8,7 +8,6 @@
 #include <CLI/Formatter.hpp>
 #include <boost/json.hpp>
 #include <filesystem>
-#include <fstream>
 #include <limits>
 
 #include "command.hpp"
@@ -16,11 +15,12 @@
 #include "population_options.hpp"
 #include "progress.hpp"
 #include "signals.hpp"
+#include "sluice/base/input.hpp"
+#include "sluice/base/output.hpp"
 #include "sluice/bench/engine_choice.hpp"
 #include "sluice/ring/ring_engine.hpp"
 #include "sluice/workload/azure_trace.hpp"
 #include "sluice/workload/report.hpp"
-#include "sluice/workload/whole_file.hpp"
 
 namespace sluice {
 namespace {
@@ -35,6 +35,8 @@ class ReplayCommand final : public Command {
   void add_azure_options();
   [[nodiscard]] Result<Trace> read_trace() const;
   [[nodiscard]] Result<void> read_policy();
+  [[nodiscard]] PageKind page_kind() const;
+  [[nodiscard]] Result<void> check_needs(const Trace& trace, TraceChecker& needs) const;
   [[nodiscard]] Result<std::unique_ptr<BackingMemory>> make_memory(const EngineRegistry& registry,
                                                                    const std::vector<EngineName>& names) const;
   int replay(const Trace& trace, const TraceChecker& needs, const EngineRegistry& registry, const BackingMemory& memory,
@@ -48,13 +50,13 @@ class ReplayCommand final : public Command {
   std::string pages_ = "4K";
   bool json_ = false;
   std::string report_path_;
+  std::optional<OutputFile> report_;
   std::string policy_path_;
   ReplayOptions replay_;
   std::uint64_t scrub_rate_ = 4ULL << 30;
   std::uint64_t job_bytes_ = 1ULL << 20;
   std::vector<std::string> engines_ = {"rtl"};
   std::uint64_t seed_ = 1;
-  bool skip_scrub_ = false;
   AzureOptions azure_;
   std::uint64_t max_vms_ = 0;
 };
@@ -64,55 +66,38 @@ ReplayCommand::ReplayCommand(CLI::App& app)
   command_->add_option("--trace", trace_path_, "A CSV file (docs/TRACES.md), or the folder of the Azure trace")
       ->required();
   command_
-      ->add_option(
-          "--engine", engines_,
-          "Who zeroes, and its options: KIND[:KEY=VALUE,...]; `sluice engines` lists them. Given again: who takes "
-          "over when the one before fails")
+      ->add_option("--engine", engines_,
+                   "Scrub engine and its options, KIND[:KEY=VALUE,...]; `sluice engines` lists them. Repeat it to add "
+                   "fallbacks")
       ->type_name("NAME")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
       ->default_str("rtl");
-  command_->add_option("--pool", pool_bytes_, "Size of the pool")
-      ->transform(CLI::AsSizeValue(false))
-      ->type_name("SIZE")
-      ->default_str("64MiB");
-  command_->add_option("--bricks", bricks_, "Memory files that the pool is made of")
-      ->check(CLI::Range(1, 1024))
-      ->capture_default_str();
+  add_bytes(*command_, "--pool", pool_bytes_, limits::kPoolBytes, "Size of the pool");
+  add_number(*command_, "--bricks", bricks_, limits::kBricks, "Memory files that the pool is made of");
   command_->add_option("--pages", pages_, "Page size of the pool's memory")
       ->check(CLI::IsMember({"4K", "2M", "1G"}))
       ->capture_default_str();
-  command_->add_option("--memory-scale", replay_.memory_scale, "Divide the trace's memory sizes by this")
-      ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 30))
-      ->capture_default_str();
-  command_
-      ->add_option("--scrub-rate", scrub_rate_,
-                   "Scrubbing speed by the trace's clock, a second, before scaling: the same decisions whatever the "
-                   "engine's speed")
-      ->transform(CLI::AsSizeValue(false))
-      ->check(CLI::PositiveNumber)
-      ->type_name("SIZE")
-      ->default_str("4GiB");
-  command_->add_option("--job-size", job_bytes_, "Longest background scrub job; a failed job is quarantined whole")
-      ->transform(CLI::AsSizeValue(false))
-      ->check(CLI::PositiveNumber)
-      ->type_name("SIZE")
-      ->default_str("1MiB");
+  add_number(*command_, "--memory-scale", replay_.memory_scale, limits::kMemoryScale,
+             "Divide the trace's memory sizes by this");
+  add_bytes(*command_, "--scrub-rate", scrub_rate_, limits::kScrubRate,
+            "Scrubbing speed by the trace's clock, a second, before scaling: the same decisions whatever the engine's "
+            "speed");
+  add_bytes(*command_, "--job-size", job_bytes_, limits::kJobBytes,
+            "Longest background scrub job; a failed job is quarantined whole");
   command_
       ->add_option("--policy", policy_path_,
                    "A policy for all VMs: JSON, or TOML if so named (docs/policy.schema.json)")
       ->type_name("FILE");
-  command_->add_option("--seed", seed_, "Seed of all draws and of the simulated bus")->capture_default_str();
+  add_number(*command_, "--seed", seed_, limits::kSeed, "Seed of all draws and of the simulated bus");
   command_->add_flag("--json", json_, "Print the report as JSON");
   command_->add_option("--report", report_path_, "Also write the report as JSON to this file");
-  // For tests, and not in the help: nothing is written, so that the oracle can show that it notices.
-  command_->add_flag("--test-skip-scrub", skip_scrub_)->group("");
   add_azure_options();
 }
 
 void ReplayCommand::add_azure_options() {
   CLI::App& group = *command_->add_option_group("What the Azure trace does not hold, drawn from the seed");
-  group.add_option("--max-vms", max_vms_, "Only the trace's first so many VMs; 0: all")->capture_default_str();
+  add_number(group, "--max-vms", max_vms_, limits::kMaxVms, "Take at most this many VMs of the trace; 0: all");
   add_population_options(group, azure_.population);
 }
 
@@ -128,14 +113,11 @@ Result<Trace> ReplayCommand::read_trace() const {
 
 Result<void> ReplayCommand::read_policy() {
   if (policy_path_.empty()) return {};
-  const std::filesystem::path path(policy_path_);
-  std::ifstream in(path);
-  const std::string text((std::istreambuf_iterator<char>(in)), {});
-  if (!in) {
-    return Error{HostErrc::InvalidArgument,
-                 fmt::format("cannot read the policy {}: {}", policy_path_, std::strerror(errno))};
-  }
-  auto policy = path.extension() == ".toml" ? Policy::from_toml(text) : Policy::from_json(text);
+  constexpr ByteCount kLongest{64 << 10};
+  const auto text = read_whole_file(policy_path_, kLongest);
+  if (!text) return text.error();
+  const bool toml = std::filesystem::path(policy_path_).extension() == ".toml";
+  auto policy = toml ? Policy::from_toml(*text) : Policy::from_json(*text);
   if (!policy) return Error{policy.error().code, fmt::format("{}: {}", policy_path_, policy.error().message)};
   if (const auto fill = policy->value(PolicyField::Fill); fill && *fill != "zeros") {
     return Error{
@@ -147,17 +129,18 @@ Result<void> ReplayCommand::read_policy() {
 
 Result<std::unique_ptr<BackingMemory>> ReplayCommand::make_memory(const EngineRegistry& registry,
                                                                   const std::vector<EngineName>& names) const {
-  const PageKind kind = pages_ == "2M" ? PageKind::Huge2MiB : (pages_ == "1G" ? PageKind::Huge1GiB : PageKind::Small);
-  if (pool_bytes_ % bricks_ != 0) {
-    return Error{HostErrc::InvalidArgument, fmt::format("a pool of {} bytes does not divide into {} bricks: choose "
-                                                        "another --pool or --bricks",
-                                                        pool_bytes_, bricks_)};
+  const std::uint64_t unit = bricks_ * page_length(page_kind()).value();
+  if (pool_bytes_ % unit != 0) {
+    return Error{HostErrc::InvalidArgument,
+                 fmt::format("a pool of {} bytes does not divide into {} bricks of whole pages of {}: choose another "
+                             "--pool, --bricks or --pages",
+                             pool_bytes_, bricks_, pages_)};
   }
   // An engine that reaches only memory of its device's provides it; the others in the list must reach it too.
   for (const EngineName& name : names) {
     auto own = registry.allocate(name, ByteCount(pool_bytes_));
-    if (!own) return own.error();
-    if (own->empty()) continue;
+    if (!own || own->empty())
+      continue;  // an engine that cannot be had says so when its turn comes, and the next follows
     std::vector<MemorySpan> pieces;
     for (std::uint32_t brick = 0; brick < bricks_; ++brick) {
       pieces.push_back(own->subspan(brick * (pool_bytes_ / bricks_), pool_bytes_ / bricks_));
@@ -166,9 +149,43 @@ Result<std::unique_ptr<BackingMemory>> ReplayCommand::make_memory(const EngineRe
     if (!foreign) return foreign.error();
     return std::unique_ptr<BackingMemory>(std::move(*foreign));
   }
-  auto memory = FileMemory::create(ByteCount(pool_bytes_ / bricks_), bricks_, kind);
+  auto memory = FileMemory::create(ByteCount(pool_bytes_ / bricks_), bricks_, page_kind());
   if (!memory) return memory.error();
   return std::unique_ptr<BackingMemory>(std::move(*memory));
+}
+
+PageKind ReplayCommand::page_kind() const {
+  return pages_ == "2M" ? PageKind::Huge2MiB : (pages_ == "1G" ? PageKind::Huge1GiB : PageKind::Small);
+}
+
+/// What the trace needs, and whether pool and clock hold it.
+Result<void> ReplayCommand::check_needs(const Trace& trace, TraceChecker& needs) const {
+  for (const TraceEvent& event : trace.events) {
+    if (const auto problem = needs.add(event)) {
+      return Error{HostErrc::InvalidArgument,
+                   fmt::format("{}: an event at {} ms has a bad {}: expected {}", trace.source, event.time_ms,
+                               problem->column, problem->expected)};
+    }
+  }
+  if (needs.least() > ByteCount(pool_bytes_)) {
+    return Error{HostErrc::OutOfMemory,
+                 fmt::format("the trace needs {} ({} bytes) at once and the pool has {} ({} bytes): give a larger "
+                             "--pool, or a --memory-scale above {}",
+                             human_bytes(needs.least()), needs.least().value(), human_bytes(ByteCount(pool_bytes_)),
+                             pool_bytes_, replay_.memory_scale)};
+  }
+  // Each byte is scrubbed once at the start and at most twice for an event: once when it comes, once when it is left.
+  const double bytes = static_cast<double>(pool_bytes_) + 2.0 * static_cast<double>(needs.moved().value());
+  const double scale = static_cast<double>(replay_.memory_scale);
+  const double seconds = bytes * scale / static_cast<double>(scrub_rate_);
+  if (seconds > static_cast<double>(limits::kTraceSeconds.max)) {
+    return Error{
+        HostErrc::InvalidArgument,
+        fmt::format("at a --scrub-rate of {} a second the scrubs of this trace may take {:.3g} s of its clock, "
+                    "which counts {}: give a higher rate",
+                    print_bytes(ByteCount(scrub_rate_)), seconds, limits::kTraceSeconds.max)};
+  }
+  return {};
 }
 
 int ReplayCommand::run() {
@@ -191,23 +208,12 @@ int ReplayCommand::run() {
   if (auto read = read_policy(); !read) return refuse(read.error(), kExitBadInput);
   auto trace = read_trace();
   if (!trace) return refuse(trace.error(), kExitBadInput);
-  TraceChecker needs(replay_.memory_scale);
-  for (const TraceEvent& event : trace->events) {
-    if (const auto problem = needs.add(event)) {
-      return refuse(
-          {HostErrc::InvalidArgument, fmt::format("{}: an event at {} ms has a bad {}: expected {}", trace->source,
-                                                  event.time_ms, problem->column, problem->expected)},
-          kExitBadInput);
-    }
-  }
-  if (needs.peak() > ByteCount(pool_bytes_)) {
-    return refuse(
-        {HostErrc::OutOfMemory,
-         fmt::format("the trace needs up to {} ({} bytes) at once and the pool has {} ({} bytes): give a larger "
-                     "--pool, or a --memory-scale above {}",
-                     human_bytes(needs.peak()), needs.peak().value(), human_bytes(ByteCount(pool_bytes_)), pool_bytes_,
-                     replay_.memory_scale)},
-        kExitBadInput);
+  TraceChecker needs(replay_.memory_scale, page_length(page_kind()));
+  if (auto fits = check_needs(*trace, needs); !fits) return refuse(fits.error(), kExitBadInput);
+  if (!report_path_.empty()) {  // long work opens what it will write before it begins
+    auto opened = OutputFile::open(report_path_);
+    if (!opened) return refuse(opened.error(), kExitBadInput);
+    report_.emplace(std::move(*opened));
   }
   const EngineRegistry registry = make_engine_registry();
   auto memory = make_memory(registry, names);
@@ -228,7 +234,7 @@ int ReplayCommand::replay(const Trace& trace, const TraceChecker& needs, const E
     spdlog::warn("engine {} is given up: {}; {}", event.from, event.reason,
                  event.to.empty() ? "none is left" : event.to + " takes over");
   };
-  const auto engine = skip_scrub_ ? make_idle_engine(memory) : make_engine(registry, names, memory, failover);
+  const auto engine = make_engine(registry, names, memory, failover);
   if (!engine) {
     spdlog::error("the engine did not start: {}", engine.error().message);
     return engine.error().code == DriverErrc::InvalidArgument ? kExitUsage : kExitEngine;
@@ -286,13 +292,14 @@ int ReplayCommand::conclude(const Trace& trace, const RunDescription& run, const
       break;
   }
   const std::string json = boost::json::serialize(report_json(trace, run, result));
-  if (!report_path_.empty()) {
-    if (auto written = write_whole_file(report_path_, json + "\n"); !written) {
+  for (const bool to_file : {true, false}) {
+    if (to_file && !report_) continue;
+    const std::string text = to_file || json_ ? json + "\n" : report_text(trace, run, result);
+    if (auto written = to_file ? report_->write(text) : write_standard_output(text); !written) {
       spdlog::error("{}", written.error().message);
       return kExitBadInput;
     }
   }
-  fmt::print("{}", json_ ? json + "\n" : report_text(trace, run, result));
   const ByteCount quarantined = result.statistics.quarantined + result.quarantined_at_start;
   if (quarantined == ByteCount(0)) return kExitOk;
   spdlog::warn("engine errors have left {} quarantined", human_bytes(quarantined));

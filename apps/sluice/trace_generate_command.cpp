@@ -6,12 +6,12 @@
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
-#include <fstream>
-#include <iostream>
+#include <sstream>
 
 #include "command.hpp"
 #include "exit_code.hpp"
 #include "population_options.hpp"
+#include "sluice/base/output.hpp"
 #include "sluice/workload/trace_generator.hpp"
 
 namespace sluice {
@@ -23,12 +23,9 @@ class TraceGenerateCommand final : public Command {
     CLI::App* const trace = app.add_subcommand("trace", "Work with traces")->require_subcommand(1);
     command_ = trace->add_subcommand("generate", "Write a trace in the shape of published data (docs/TRACES.md)");
     command_->add_option("-o,--output", output_, "The CSV file; '-': standard output")->capture_default_str();
-    command_->add_option("--vms", options_.vms, "VMs that start")->check(CLI::PositiveNumber)->capture_default_str();
-    command_->add_option("--hours", options_.hours, "Length of the trace")
-        ->check(CLI::PositiveNumber)
-        ->capture_default_str();
-    command_->add_option("--seed", options_.population.seed, "The same seed gives the same trace")
-        ->capture_default_str();
+    add_number(*command_, "--vms", options_.vms, limits::kVms, "VMs that start");
+    add_real(*command_, "--hours", options_.hours, 0.001, limits::kHours.max, "Length of the trace");
+    add_number(*command_, "--seed", options_.population.seed, limits::kSeed, "The same seed gives the same trace");
     add_population_options(*command_, options_.population);
   }
 
@@ -38,18 +35,14 @@ class TraceGenerateCommand final : public Command {
       spdlog::error("{}", trace.error().message);
       return kExitUsage;
     }
-    if (output_ == "-") {
-      write_csv(*trace, std::cout);
-      std::cout.flush();
-      return std::cout ? kExitOk : kExitBadInput;
-    }
-    std::ofstream out(output_);
-    write_csv(*trace, out);
-    out.close();
-    if (!out) {
-      spdlog::error("cannot write {}: choose another --output", output_);
+    std::ostringstream text;
+    write_csv(*trace, text);
+    const auto written = output_ == "-" ? write_standard_output(text.str()) : write_whole_file(output_, text.str());
+    if (!written) {
+      spdlog::error("{}", written.error().message);
       return kExitBadInput;
     }
+    if (output_ == "-") return kExitOk;
     spdlog::info("wrote {} events of {} VMs to {}", trace->events.size(), options_.vms, output_);
     return kExitOk;
   }

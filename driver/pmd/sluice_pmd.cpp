@@ -5,6 +5,7 @@
 #include <bus_vdev_driver.h>
 #include <fmt/format.h>
 #include <rte_dmadev_pmd.h>
+#include <rte_eal.h>
 #include <rte_lcore.h>
 #include <rte_log.h>
 #include <rte_version.h>
@@ -16,6 +17,7 @@
 #include <cstring>
 #include <memory>
 #include <optional>
+#include <type_traits>
 #include <vector>
 
 #include "rte_pmd_sluice.h"
@@ -82,24 +84,30 @@ class Channel {
     std::memset(&all, 0xFF, sizeof all);
     ::sched_setaffinity(0, sizeof all, &all);
     const MemorySpan window(reinterpret_cast<std::byte*>(kLowest), kEnd - kLowest);
-    auto engine = registry_.create(arguments_.engine, {&window, 1});
+    auto engine = guarded([&] { return registry_.create(arguments_.engine, {&window, 1}); });
     ::sched_setaffinity(0, sizeof mine, &mine);
     if (!engine) {
       log_error(engine.error().message);
       return -EIO;
     }
     engine_ = std::move(*engine);
+    failed_ = false;
     prepared_ = doorbell_ = issued_ = reaped_ = 0;
     waiting_ = 0;
     counters_ = {};
     stats_ = {};
     return 0;
   }
-  /// Returns when the engine writes no more.
-  void stop() { engine_.reset(); }
+  /// Returns when the engine writes no more. What was given and has not ended is answered as never tried.
+  void stop() {
+    give_up(RTE_DMA_STATUS_USER_ABORT);
+    doorbell_ = prepared_;
+    progress();
+  }
 
   int prepare(bool is_copy, std::uint64_t source, std::uint64_t to, std::uint32_t length, std::uint64_t flags) {
     if (is_copy && strict()) return -ENOTSUP;
+    if (engine_ == nullptr && !failed_) return -EINVAL;  // not started
     if (prepared_ - reaped_ == ring_.size()) return -ENOSPC;
     const bool fence = (flags & RTE_DMA_OP_FLAG_FENCE) != 0;
     at(prepared_) = {source, to, length, is_copy, fence, false, RTE_DMA_STATUS_NOT_ATTEMPTED};
@@ -139,6 +147,7 @@ class Channel {
   }
 
   [[nodiscard]] std::uint16_t capacity() const {
+    if (engine_ == nullptr && !failed_) return 0;
     const std::size_t room = ring_.size() - (prepared_ - reaped_);
     return static_cast<std::uint16_t>(room);
   }
@@ -178,7 +187,9 @@ class Channel {
     while (issued_ != doorbell_) {
       Slot& slot = at(issued_);
       if (slot.fence && waiting_ > 0) return;
-      if (const auto refused = check(slot)) {
+      if (engine_ == nullptr) {
+        end(slot, failed_ ? RTE_DMA_STATUS_DEV_LINK_ERROR : RTE_DMA_STATUS_NOT_ATTEMPTED);
+      } else if (const auto refused = check(slot)) {
         end(slot, *refused);
       } else if (slot.is_copy) {
         std::memcpy(reinterpret_cast<void*>(slot.to), reinterpret_cast<const void*>(slot.source), slot.length);
@@ -205,6 +216,30 @@ class Channel {
     slot.ended = true;
   }
 
+  /// An engine that throws is given up: no exception may reach DPDK, which is C.
+  template <class Work>
+  static std::invoke_result_t<Work> guarded(Work work) {
+    try {
+      return work();
+    } catch (const std::exception& error) {
+      return Error{DriverErrc::EngineFailed, error.what()};
+    }
+  }
+
+  /// The engine goes, and what it had ends with this status.
+  void give_up(enum rte_dma_status_code status) {
+    engine_.reset();
+    for (std::uint64_t number = reaped_; number != issued_; ++number) {
+      if (!at(number).ended) end(at(number), status);
+    }
+    waiting_ = 0;
+  }
+  void fail(const Error& error) {
+    log_error(error.message);
+    failed_ = true;
+    give_up(RTE_DMA_STATUS_DEV_LINK_ERROR);
+  }
+
   /// False: the engine takes no more now.
   bool fill(Slot& slot) {
     ScrubJob job;
@@ -213,7 +248,7 @@ class Channel {
     job.pattern = std::rotl(slot.source, static_cast<int>(slot.to % 8 * 8));
     job.cookie = issued_;
     JobId id;
-    const auto taken = engine_->submit({&job, 1}, {&id, 1});
+    const auto taken = guarded([&] { return engine_->submit({&job, 1}, {&id, 1}); });
     if (taken) {
       ++waiting_;
       return true;
@@ -227,8 +262,12 @@ class Channel {
   void collect() {
     if (waiting_ == 0) return;
     std::array<Completion, 64> some;
-    const std::size_t count = engine_->poll(some);
-    for (std::size_t index = 0; index < count; ++index) {
+    const auto count = guarded([&]() -> Result<std::size_t> { return engine_->poll(some); });
+    if (!count) {
+      fail(count.error());
+      return;
+    }
+    for (std::size_t index = 0; index < *count; ++index) {
       const Completion& completion = some[index];
       counters_.filled_bytes += completion.bytes_zeroed.value();
       ++counters_.fills;
@@ -260,7 +299,8 @@ class Channel {
 
   Arguments arguments_;
   EngineRegistry registry_ = make_plain_registry();
-  std::unique_ptr<Engine> engine_;
+  std::unique_ptr<Engine> engine_;  // none: not started, stopped, or failed
+  bool failed_ = false;
   std::vector<Slot> ring_;
   // Numbers of operations since the start: reaped_ <= issued_ <= doorbell_ <= prepared_.
   std::uint64_t prepared_ = 0;
@@ -367,6 +407,11 @@ int probe(rte_vdev_device* vdev) {
     return -ENOTSUP;
   }
   const char* const name = ::rte_vdev_device_name(vdev);
+  if (::rte_eal_process_type() != RTE_PROC_PRIMARY) {  // the engine and its rings are memory of the primary alone
+    log_error(
+        fmt::format("{}: only DPDK's primary process can use this device: give the secondary one of its own", name));
+    return -ENOTSUP;
+  }
   const char* const text = ::rte_vdev_device_args(vdev);
   auto arguments = Arguments::parse(text == nullptr ? "" : text);
   if (!arguments) {
@@ -392,6 +437,7 @@ int probe(rte_vdev_device* vdev) {
 }
 
 int remove(rte_vdev_device* vdev) {
+  if (::rte_eal_process_type() != RTE_PROC_PRIMARY) return 0;  // it was refused
   const char* const name = ::rte_vdev_device_name(vdev);
   if (const int id = ::rte_dma_get_dev_id_by_name(name); id >= 0) ::rte_dma_stop(static_cast<std::int16_t>(id));
   return ::rte_dma_pmd_release(name);

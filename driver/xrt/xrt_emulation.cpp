@@ -17,7 +17,9 @@
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
+#include <optional>
 #include <sstream>
+#include <string_view>
 #include <thread>
 
 namespace sluice::inline xrt {
@@ -90,6 +92,27 @@ void say_yes(int fd) {
   }
 }
 
+/// What the process writes until it ends its output, or a line, or has no more time. nullopt: it had no more time.
+std::optional<std::string> hear(int fd, bool one_line) {
+  constexpr std::size_t kLongest = 64 << 10;
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  std::string text;
+  while (text.size() < kLongest) {
+    const auto left =
+        std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+    pollfd waiting{fd, POLLIN, 0};
+    const int ready = left.count() > 0 ? ::poll(&waiting, 1, static_cast<int>(left.count())) : 0;
+    if (ready < 0 && errno == EINTR) continue;
+    if (ready <= 0) return std::nullopt;
+    std::array<char, 512> some{};
+    const ssize_t got = ::read(fd, some.data(), one_line ? 1 : some.size());
+    if (got <= 0) return text;
+    text.append(some.data(), static_cast<std::size_t>(got));
+    if (one_line && text.back() == '\n') return text;
+  }
+  return std::nullopt;
+}
+
 /// Runs `program prepare folder`, and sets the environment that it prints.
 Result<void> prepare(const std::string& program, const fs::path& folder) {
   Pipe nothing;
@@ -99,15 +122,13 @@ Result<void> prepare(const std::string& program, const fs::path& folder) {
     return cannot_start(program, std::strerror(error));
   }
   ::close(output.take(1));
-  std::string text;
-  std::array<char, 512> some{};
-  for (ssize_t got = 0; (got = ::read(output.ends[0], some.data(), some.size())) > 0;) {
-    text.append(some.data(), static_cast<std::size_t>(got));
-  }
+  const auto text = hear(output.ends[0], false);
+  if (!text) ::kill(process, SIGKILL);
   int status = 0;
   ::waitpid(process, &status, 0);
+  if (!text) return cannot_start(program, "its command prepare did not end");
   if (status != 0) return cannot_start(program, fmt::format("its command prepare ended with status {}", status));
-  std::istringstream lines(text);
+  std::istringstream lines(*text);
   for (std::string line; std::getline(lines, line);) {
     const std::size_t equals = line.find('=');
     if (equals != std::string::npos) ::setenv(line.substr(0, equals).c_str(), line.c_str() + equals + 1, 1);
@@ -128,7 +149,12 @@ Result<std::unique_ptr<XrtEmulation>> XrtEmulation::start(const XrtEmulationOpti
   if (auto prepared = prepare(options.program, emulation->folder_); !prepared) return prepared.error();
   std::signal(SIGPIPE, SIG_IGN);  // XRT writes to a device process that has died, at the latest when this process ends
   // XRT's sockets: /tmp/$USER/$EMULATION_SOCKETID
-  ::setenv("USER", "sluice", 0);
+  constexpr std::size_t kLongestUser = 32;  // the sockets' names have 107 bytes
+  const char* const user = std::getenv("USER");
+  const std::string_view name = user == nullptr ? "" : user;
+  if (name.empty() || name.size() > kLongestUser || name.find('/') != std::string_view::npos) {
+    ::setenv("USER", "sluice", 1);
+  }
   ::setenv("EMULATION_SOCKETID", emulation->folder_.filename().c_str(), 1);
   Pipe commands;
   Pipe answers;
@@ -139,7 +165,12 @@ Result<std::unique_ptr<XrtEmulation>> XrtEmulation::start(const XrtEmulationOpti
   }
   emulation->commands_ = commands.take(1);
   emulation->answers_ = answers.take(0);
-  return emulation;
+  ::close(answers.take(1));  // so that its death shows
+  // XRT would wait for minutes for a process that never comes.
+  const auto said = hear(emulation->answers_, true);
+  if (said == "ready\n") return emulation;
+  return cannot_start(options.program, said ? "its command serve ended; its last words are above"
+                                            : "its command serve was not ready in time");
 }
 
 XrtEmulation::~XrtEmulation() {
@@ -148,7 +179,7 @@ XrtEmulation::~XrtEmulation() {
     ::close(answers_);
     const auto deadline = std::chrono::steady_clock::now() + kPatience;
     while (::waitpid(process_, nullptr, WNOHANG) == 0) {
-      if (std::chrono::steady_clock::now() > deadline) ::kill(process_, SIGKILL);
+      if (std::chrono::steady_clock::now() > deadline) ::kill(process_, SIGKILL);  // also one that is stopped
       std::this_thread::sleep_for(kPause);
     }
   }

@@ -9,6 +9,7 @@
 #include <charconv>
 
 #include "policy_fields.hpp"
+#include "sluice/base/json.hpp"
 
 namespace sluice::inline policy {
 namespace {
@@ -23,6 +24,38 @@ json::value from_toml_node(const toml::node& node) {
   if (const auto* number = node.as_floating_point()) return number->get();
   if (const auto* text = node.as_string()) return json::string(text->get());
   return nullptr;
+}
+
+/// A policy is a list of `field = value`. What nests is refused before a parser descends into it.
+Result<void> check_flat_toml(std::string_view text) {
+  if (text.size() > kLongestDocument.value()) {
+    return invalid(fmt::format("policy has {} bytes: give at most {}", text.size(), kLongestDocument.value()));
+  }
+  std::size_t line = 0;
+  while (!text.empty()) {
+    ++line;
+    const std::string_view whole = text.substr(0, text.find('\n'));
+    text.remove_prefix(std::min(text.size(), whole.size() + 1));
+    char quote = 0;
+    bool in_value = false;
+    for (const char letter : whole) {
+      if (quote != 0) {
+        if (letter == quote) quote = 0;
+        continue;
+      }
+      if (letter == '#') break;
+      if (letter == '"' || letter == '\'') quote = letter;
+      const bool nests = std::string_view("[]{}").find(letter) != std::string_view::npos;
+      if (nests || (letter == '.' && !in_value) || (letter == ':' && in_value)) {
+        return invalid(
+            fmt::format("policy is no list of fields, at line {}: '{}' makes tables, arrays and times, which "
+                        "no field is: give one 'field = value' a line",
+                        line, letter));
+      }
+      in_value = in_value || letter == '=';
+    }
+  }
+  return {};
 }
 
 std::string join(std::span<const std::string_view> words) {
@@ -40,8 +73,7 @@ class PolicyReader {
     for (const auto& [key, value] : document) {
       const FieldFacts* const facts = find(key);
       if (facts == nullptr) {
-        return invalid(
-            fmt::format("policy field '{}' does not exist: choose one of {}", std::string_view(key), names()));
+        return invalid(fmt::format("policy field {} does not exist: choose one of {}", in_quotes(key), names()));
       }
       auto text = text_of(*facts, value);
       if (!text) return text.error();
@@ -67,7 +99,10 @@ class PolicyReader {
 
   static Result<std::string> text_of(const FieldFacts& facts, const json::value& value) {
     const auto wrong = [&](const std::string& want) {
-      return invalid(fmt::format("policy field '{}' is {}: give {}", facts.name, json::serialize(value), want));
+      constexpr std::size_t kShort = 60;
+      std::string given = json::serialize(value);
+      if (given.size() > kShort) given = in_quotes(given, kShort);
+      return invalid(fmt::format("policy field '{}' is {}: give {}", facts.name, given, want));
     };
     switch (facts.kind) {
       case FieldKind::Switch:
@@ -76,9 +111,11 @@ class PolicyReader {
       case FieldKind::Seconds: {
         if (!value.is_number()) return wrong("a number of seconds");
         const auto seconds = value.to_number<double>();
-        if (!(seconds >= 0.0 && seconds <= kLongestDelaySeconds)) {
-          return wrong(fmt::format("a number of seconds from 0 to {}", kLongestDelaySeconds));
+        if (!(seconds >= kShortestDelaySeconds && seconds <= kLongestDelaySeconds) && seconds != 0.0) {
+          return wrong(fmt::format("a number of seconds from 0 to {}, of at least {} if it is not 0",
+                                   kLongestDelaySeconds, kShortestDelaySeconds));
         }
+        if (seconds == 0.0) return std::string("0");  // without the sign that it may have
         return fmt::format("{}", seconds);
       }
       case FieldKind::Choice:
@@ -140,27 +177,21 @@ std::optional<std::uint64_t> pattern_of(std::string_view text) {
 }
 
 Result<Policy> Policy::from_json(std::string_view text) {
-  json::error_code code;
-  json::stream_parser parser;
-  const std::size_t read = parser.write_some(text.data(), text.size(), code);
-  if (!code && read == text.size()) parser.finish(code);
-  if (code || read < text.size()) {
-    return invalid(fmt::format("policy is no JSON, at byte {} of {}: {}", read, text.size(),
-                               code ? code.message() : "more follows after the document"));
-  }
-  const json::value document = parser.release();
-  if (!document.is_object()) return invalid("policy is no JSON object: give {\"field\": value, ...}");
-  return PolicyReader().read(document.get_object());
+  const auto document = parse_json(text, kLongestDocument);
+  if (!document) return invalid("policy is no JSON, " + document.error().message);
+  if (!document->is_object()) return invalid("policy is no JSON object: give {\"field\": value, ...}");
+  return PolicyReader().read(document->get_object());
 }
 
 Result<Policy> Policy::from_toml(std::string_view text) {
+  if (auto flat = check_flat_toml(text); !flat) return flat.error();
   try {
     json::object document;
     for (const auto& [key, node] : toml::parse(text)) document[key.str()] = from_toml_node(node);
     return PolicyReader().read(document);
   } catch (const toml::parse_error& error) {
     return invalid(fmt::format("policy is no TOML, at line {} column {}: {}", error.source().begin.line,
-                               error.source().begin.column, error.description()));
+                               error.source().begin.column, in_quotes(error.description(), 200)));
   }
 }
 

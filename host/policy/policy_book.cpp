@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "policy_fields.hpp"
+#include "sluice/base/parse.hpp"
 
 namespace sluice::inline policy {
 namespace {
@@ -77,7 +78,7 @@ void apply(EffectivePolicy& effective, const FieldFacts& facts, const std::strin
   } else if (facts.field == PolicyField::ScrubTiming) {
     effective.scrub.timing = choice_of<ScrubTiming>(kTimings, value);
   } else if (facts.field == PolicyField::ScrubDelay) {
-    effective.scrub.delay = std::chrono::nanoseconds(std::llround(std::stod(value) * 1e9));
+    effective.scrub.delay = std::chrono::nanoseconds(std::llround(parse_real(value).value_or(0.0) * 1e9));
   } else if (facts.field == PolicyField::Fill) {
     effective.scrub.method = choice_of<FillMethod>(kMethods, value);
   } else if (facts.field == PolicyField::FillPattern) {

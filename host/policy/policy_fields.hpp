@@ -22,6 +22,8 @@ struct FieldFacts {
 
 inline constexpr std::array<std::string_view, 4> kTimings = {"after_release", "before_grant", "both", "scheduled"};
 inline constexpr std::array<std::string_view, 4> kMethods = {"zeros", "ones", "pattern", "random"};
+inline constexpr ByteCount kLongestDocument{64 << 10};
+inline constexpr double kShortestDelaySeconds = 1e-9;       // the clock's tick
 inline constexpr double kLongestDelaySeconds = 31'536'000;  // a year
 
 inline constexpr std::array<FieldFacts, kPolicyFields> kFields = {{

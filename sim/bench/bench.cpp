@@ -12,6 +12,7 @@
 #include <random>
 #include <thread>
 
+#include "sluice/base/parse.hpp"
 #include "sluice/memory/available_memory.hpp"
 
 namespace sluice::bench {
@@ -33,6 +34,12 @@ std::string first_line(const char* file) {
   std::string line;
   std::getline(in, line);
   return line.empty() ? "unknown" : line;
+}
+
+/// A line of /proc/meminfo; 0: unknown.
+ByteCount memory_fact(const std::string& key) {
+  const std::string value = proc_value("/proc/meminfo", key);  // "123 kB"
+  return ByteCount(parse_integer<std::uint64_t>(std::string_view(value).substr(0, value.find(' '))).value_or(0) << 10);
 }
 
 }  // namespace
@@ -119,8 +126,7 @@ std::vector<Fact> machine_facts() {
        fmt::format("{}, {} of its CPUs for us, time stamps at {:.2f} GHz", proc_value("/proc/cpuinfo", "model name"),
                    std::thread::hardware_concurrency(), tsc_hz() / 1e9)},
       {"memory",
-       fmt::format("{:.1f} GiB, {:.1f} GiB free", std::stod(proc_value("/proc/meminfo", "MemTotal")) / (1 << 20),
-                   gib(available_memory().bytes))},
+       fmt::format("{:.1f} GiB, {:.1f} GiB free", gib(memory_fact("MemTotal")), gib(available_memory().bytes))},
       {"kernel", fmt::format("{} {}", kernel.sysname, kernel.release)},
       {"pages",
        fmt::format("{} KiB; transparent huge pages: {}; reserved huge pages: {}", ::sysconf(_SC_PAGESIZE) >> 10,

@@ -1,14 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sluice/bench/engine_choice.hpp"
 
-#include <fmt/format.h>
-
-#include <cerrno>
-#include <cstring>
-#include <fstream>
-#include <sstream>
-
-#include "sluice/bench/modelled_host.hpp"
+#include "sluice/base/input.hpp"
 #include "sluice/bench/results.hpp"
 #include "sluice/compose/auto_factory.hpp"
 #include "sluice/compose/engine_choice.hpp"
@@ -25,13 +18,9 @@ std::vector<MemorySpan> windows_of(const BackingMemory& memory) {
 
 /// What `sluice bench micro offload --json FILE` has found on this machine.
 Result<std::vector<OffloadAdvice>> advice_in(const std::string& file) {
-  std::ifstream in(file);
-  std::stringstream text;
-  text << in.rdbuf();
-  if (!in) {
-    return Error{DriverErrc::InvalidArgument, fmt::format("cannot read {}: {}", file, std::strerror(errno))};
-  }
-  const auto results = bench::results_from_json(text.str(), file);
+  const auto text = read_whole_file(file, bench::kLongestResults);
+  if (!text) return Error{DriverErrc::InvalidArgument, text.error().message};
+  const auto results = bench::results_from_json(*text, file);
   if (!results) return results.error();
   std::vector<OffloadAdvice> advice;
   advice.reserve(results->advice.size());
@@ -51,11 +40,6 @@ Result<std::unique_ptr<FailoverEngine>> make_engine(const EngineRegistry& regist
                                                     const std::vector<EngineName>& names, const BackingMemory& memory,
                                                     const FailoverOptions& options) {
   return make_engine(registry, names, windows_of(memory), options);
-}
-
-Result<std::unique_ptr<FailoverEngine>> make_idle_engine(const BackingMemory& /*memory*/) {
-  const auto make = []() -> Result<std::unique_ptr<Engine>> { return std::make_unique<bench::NullEngine>(); };
-  return FailoverEngine::create({{"idle", make}}, {});
 }
 
 }  // namespace sluice

@@ -8,6 +8,7 @@
 #include <boost/json.hpp>
 #include <cmath>
 
+#include "sluice/base/json.hpp"
 #include "sluice/bench/statistics.hpp"
 
 namespace sluice::bench {
@@ -152,6 +153,11 @@ const Chart* Results::find(std::string_view id) const {
   return found == charts.end() ? nullptr : &*found;
 }
 
+void Results::drop_empty() {
+  for (Chart& chart : charts) std::erase_if(chart.figures, [](const Figure& figure) { return figure.samples.empty(); });
+  std::erase_if(charts, [](const Chart& chart) { return chart.figures.empty(); });
+}
+
 json::object to_json(const Results& results) {
   json::object facts;
   for (const Fact& fact : results.facts) facts[fact.name] = fact.value;
@@ -174,7 +180,9 @@ json::object to_json(const Results& results) {
 
 Result<Results> results_from_json(const std::string& text, const std::string& name) {
   try {
-    const json::value document = json::parse(text);
+    auto parsed = parse_json(text, kLongestResults);
+    if (!parsed) throw std::runtime_error(parsed.error().message);
+    const json::value& document = *parsed;
     if (!document.is_object() || !document.as_object().contains("sluice_bench")) {
       throw std::runtime_error("it has no 'sluice_bench'");
     }

@@ -4,11 +4,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <fstream>
 #include <map>
 #include <string_view>
 
+#include "sluice/base/limits.hpp"
+#include "sluice/base/parse.hpp"
 #include "sluice/workload/random.hpp"
 
 namespace sluice::inline workload {
@@ -28,15 +29,14 @@ struct Interval {
 Error bad(const std::string& file, std::size_t line, std::size_t column, std::string_view value,
           std::string_view expected) {
   return {HostErrc::InvalidArgument,
-          fmt::format("{}:{}:{}: '{}': expected {}; nothing was run", file, line, column, value, expected)};
+          fmt::format("{}:{}:{}: {}: expected {}; nothing was run", file, line, column, in_quotes(value), expected)};
 }
 
-template <class Number>
-std::optional<Number> parse(std::string_view text) {
-  Number value{};
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return value;
+/// Of the trace: any number of days that the rest can count in nanoseconds.
+std::optional<std::int64_t> parse_seconds(std::string_view text) {
+  const auto seconds = parse_integer<std::uint64_t>(text);
+  if (!seconds || !limits::kTraceSeconds.hold(*seconds)) return std::nullopt;
+  return static_cast<std::int64_t>(*seconds);
 }
 
 class AzureReader {
@@ -77,10 +77,12 @@ class AzureReader {
     for (std::size_t line = 1; std::getline(*in, text); ++line) {
       const std::size_t comma = text.find(',');
       const std::size_t space = text.find(' ');
-      const bool shaped = comma != std::string::npos && space == text.size() - 2 && comma < space;
+      const bool shaped = comma != std::string::npos && text.size() >= 2 && space == text.size() - 2 && comma < space;
       const auto gigabytes =
-          shaped ? parse<double>(std::string_view(text).substr(comma + 1, space - comma - 1)) : std::nullopt;
-      if (!gigabytes || *gigabytes <= 0.0) return bad(path(kFlavours), line, 1, text, "cores,memory_GB letter");
+          shaped ? parse_real(std::string_view(text).substr(comma + 1, space - comma - 1)) : std::nullopt;
+      constexpr double kMostGigabytes = 1024.0 * 1024.0;
+      if (!gigabytes || *gigabytes <= 0.0 || *gigabytes > kMostGigabytes)
+        return bad(path(kFlavours), line, 1, text, "cores,memory_GB letter");
       flavours_[text.back()] = ByteCount(static_cast<std::uint64_t>(*gigabytes * 1024.0 * 1024.0) << 10);
     }
     return {};
@@ -93,9 +95,10 @@ class AzureReader {
     std::string text;
     for (std::size_t line = 1; std::getline(*in, text); ++line) {
       const std::size_t space = text.find(' ');
-      const auto seconds = parse<std::int64_t>(std::string_view(text).substr(0, space));
-      const auto bin =
-          space == std::string::npos ? std::nullopt : parse<std::uint32_t>(std::string_view(text).substr(space + 1));
+      const auto seconds = parse_seconds(std::string_view(text).substr(0, space));
+      const auto bin = space == std::string::npos
+                           ? std::nullopt
+                           : parse_integer<std::uint32_t>(std::string_view(text).substr(space + 1));
       if (!seconds || !bin) return bad(path(kIntervals), line, 1, text, "seconds bin");
       auto [interval, is_new] = intervals_.try_emplace(*bin, Interval{*seconds, *seconds});
       interval->second.end_s = *seconds + kBinMs / 1000;
@@ -116,7 +119,7 @@ class AzureReader {
         return bad(path(kLifetimes), line, 1, "", fmt::format("as many lines as {}", kArrivals));
       }
       const std::size_t space = text.find(' ');
-      const auto seconds = parse<std::int64_t>(std::string_view(text).substr(0, space));
+      const auto seconds = parse_seconds(std::string_view(text).substr(0, space));
       if (!seconds || lives.substr(0, lives.find(' ')) != text.substr(0, space)) {
         return bad(path(kArrivals), line, 1, text.substr(0, space),
                    fmt::format("a start time in seconds, the same in {}", kLifetimes));
@@ -181,7 +184,7 @@ class AzureReader {
   /// The outer optional: whether the text is a lifetime. The inner one: whether it ended (U) inside the trace.
   std::optional<std::optional<std::int64_t>> draw_lifetime(std::string_view text) {
     if (text.size() < 2 || (text.front() != 'U' && text.front() != 'C')) return std::nullopt;
-    const auto bin = parse<std::uint32_t>(text.substr(1));
+    const auto bin = parse_integer<std::uint32_t>(text.substr(1));
     const auto interval = bin ? intervals_.find(*bin) : intervals_.end();
     if (interval == intervals_.end()) return std::nullopt;
     if (text.front() == 'C') return std::optional<std::int64_t>();

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <memory>
 
 namespace sluice::inline workload {
@@ -15,19 +16,22 @@ Replay::Replay(const Trace& trace, const BackingMemory& memory, Engine& engine, 
                                   {.background_job_length = options.job_length,
                                    .clean_target = options.clean_target,
                                    .idle_after = options.idle_after,
-                                   .clock = [this] { return engine_.time(); }})) {}
+                                   .clock = [this] { return engine_.time(); }})),
+      page_(kPageSize) {
+  for (const Brick& brick : memory.bricks()) page_ = std::max(page_, page_length(brick.pages));
+}
 
 ReplayResult Replay::run(const std::atomic<bool>& stop, const std::function<void(std::size_t)>& progress) {
   if (!made_) {
     fail(made_.error());
     return std::move(result_);
   }
+  stop_ = &stop;
   scrub_everything(stop);
   for (const TraceEvent& event : trace_.events) {
     if (failed()) break;
     if (stop.load(std::memory_order_relaxed)) {
-      result_.end = ReplayEnd::Interrupted;
-      result_.message = fmt::format("interrupted after {} of {} events", result_.events_done, trace_.events.size());
+      interrupt();
       break;
     }
     advance_to(std::chrono::milliseconds(event.time_ms));
@@ -85,10 +89,23 @@ void Replay::drain_due() {
   } while (!failed() && engine_.next_due() && *engine_.next_due() <= engine_.time());
 }
 
+void Replay::interrupt() {
+  result_.end = ReplayEnd::Interrupted;
+  result_.message = fmt::format("interrupted after {} of {} events", result_.events_done, trace_.events.size());
+}
+
+ByteCount Replay::scaled_bytes(const TraceEvent& event) const {
+  return scaled(event.bytes, options_.memory_scale, page_);
+}
+
 void Replay::wait_until(const bool& done) {
   while (!done) {
     manager().poll();
     if (done) return;
+    if (stop_->load(std::memory_order_relaxed)) {
+      interrupt();
+      return;
+    }
     // Nothing more happens at this instant: the claim waits, and time goes on.
     const auto due = engine_.next_due();
     if (due && *due > engine_.time()) engine_.set_time(*due);
@@ -123,7 +140,7 @@ void Replay::handle(const TraceEvent& event) {
       handle_create(event);
       return;
     case TraceEventKind::BalloonUp:
-      give(event.vm, scaled(event.bytes, options_.memory_scale), false);
+      give(event.vm, scaled_bytes(event), false);
       return;
     case TraceEventKind::BalloonDown:
       handle_balloon_down(event);
@@ -145,14 +162,13 @@ void Replay::handle(const TraceEvent& event) {
 
 void Replay::handle_create_pool(const TraceEvent& event) {
   const auto done = std::make_shared<bool>(false);
-  const auto claim =
-      manager().create_dedicated_pool(event.pool, event.customer, scaled(event.bytes, options_.memory_scale),
-                                      [this, waits = std::weak_ptr(done)](const Result<void>& made) {
-                                        const auto waited = waits.lock();
-                                        if (!waited) return;  // nobody waits any more
-                                        if (!made) fail(made.error());
-                                        *waited = true;
-                                      });
+  const auto claim = manager().create_dedicated_pool(event.pool, event.customer, scaled_bytes(event),
+                                                     [this, waits = std::weak_ptr(done)](const Result<void>& made) {
+                                                       const auto waited = waits.lock();
+                                                       if (!waited) return;  // nobody waits any more
+                                                       if (!made) fail(made.error());
+                                                       *waited = true;
+                                                     });
   if (!claim) {
     fail(claim.error());
     return;
@@ -179,14 +195,14 @@ void Replay::handle_create(const TraceEvent& event) {
   }
   oracle_.vm_created(event.vm, event.customer, event.group, event.pool);
   vms_[event.vm].customer = event.customer;
-  give(event.vm, scaled(event.bytes, options_.memory_scale), false);
+  give(event.vm, scaled_bytes(event), false);
 }
 
 /// The guest gives back its last pages.
 void Replay::handle_balloon_down(const TraceEvent& event) {
   Vm& vm = vms_.at(event.vm);
-  ByteCount left = scaled(event.bytes, options_.memory_scale);
-  if (left >= vm.length) left = vm.length - kPageSize;  // rounding may have made it as large as the VM
+  ByteCount left = scaled_bytes(event);
+  if (left >= vm.length) left = vm.length - page_;  // rounding may have made it as large as the VM
   while (left > ByteCount(0)) {
     MemorySpan& last = vm.memory.back();
     const std::size_t length = std::min<std::size_t>(last.size(), left.value());
@@ -208,7 +224,7 @@ void Replay::handle_reboot(const TraceEvent& event) {
   }
   vms_.at(event.vm).memory.clear();
   vms_.at(event.vm).length = {};
-  give(event.vm, scaled(event.bytes, options_.memory_scale), true);
+  give(event.vm, scaled_bytes(event), true);
 }
 
 void Replay::give(VmId vm, ByteCount length, bool reboot) {

@@ -5,13 +5,13 @@
 
 #include <algorithm>
 
-#include "sluice/memory/backing_memory.hpp"
+#include "sluice/base/limits.hpp"
 
 namespace sluice::inline workload {
 
-ByteCount scaled(ByteCount bytes, std::uint64_t memory_scale) {
-  const std::uint64_t unit = kPageSize.value() * memory_scale;
-  return ByteCount((bytes.value() + unit - 1) / unit * kPageSize.value());
+ByteCount scaled(ByteCount bytes, std::uint64_t memory_scale, ByteCount page) {
+  const std::uint64_t unit = page.value() * memory_scale;
+  return ByteCount((bytes.value() / unit + (bytes.value() % unit != 0 ? 1 : 0)) * page.value());
 }
 
 std::string_view to_string(TraceEventKind kind) {
@@ -38,11 +38,44 @@ std::string_view to_string(TraceEventKind kind) {
   return "unknown";
 }
 
-void TraceChecker::resize(std::uint64_t& held, std::uint64_t bytes) {
-  in_use_ -= scaled(ByteCount(held), memory_scale_).value();
-  in_use_ += scaled(ByteCount(bytes), memory_scale_).value();
-  held = bytes;
+void TraceChecker::move(std::uint64_t bytes) { moved_ = std::min<std::uint64_t>(moved_ + bytes, ~0ULL >> 2); }
+
+/// What a VM asks for comes from its own pool first, and counts once.
+void TraceChecker::resize_vm(Vm& vm, std::uint64_t bytes) {
+  std::uint64_t before = in_pool(vm.bytes);
+  const std::uint64_t after = in_pool(bytes);
+  move(std::max(before, after));
+  vm.bytes = bytes;
+  std::uint64_t none = 0;
+  std::uint64_t& free = vm.pool.is_set() ? pools_[vm.pool].free : none;
+  in_use_ += after - before;
   peak_ = std::max(peak_, ByteCount(in_use_));
+  if (after > before) {
+    const std::uint64_t from_pool = std::min(free, after - before);
+    free -= from_pool;
+    vm.pieces.push_back({from_pool, true});
+    vm.pieces.push_back({after - before - from_pool, false});
+    least_in_use_ += after - before - from_pool;
+  }
+  while (before > after) {
+    Piece& last = vm.pieces.back();
+    const std::uint64_t given_back = std::min(last.bytes, before - after);
+    (last.from_pool ? free : least_in_use_) += last.from_pool ? given_back : 0 - given_back;
+    last.bytes -= given_back;
+    before -= given_back;
+    if (last.bytes == 0) vm.pieces.pop_back();
+  }
+  least_ = std::max(least_, ByteCount(least_in_use_));
+}
+
+void TraceChecker::resize_pool(Pool& pool, std::uint64_t bytes) {
+  in_use_ += in_pool(bytes) - in_pool(pool.bytes);
+  least_in_use_ += in_pool(bytes) - in_pool(pool.bytes);
+  move(std::max(in_pool(bytes), in_pool(pool.bytes)));
+  pool.free = in_pool(bytes);
+  pool.bytes = bytes;
+  peak_ = std::max(peak_, ByteCount(in_use_));
+  least_ = std::max(least_, ByteCount(least_in_use_));
 }
 
 std::optional<TraceProblem> TraceChecker::add(const TraceEvent& event) {
@@ -83,7 +116,7 @@ std::optional<TraceProblem> TraceChecker::add_pool_event(const TraceEvent& event
     if (event.bytes == ByteCount(0)) return TraceProblem{"bytes", "a size above 0"};
     Pool& pool = pools_[event.pool];
     pool.customer = event.customer;
-    resize(pool.bytes, event.bytes.value());
+    resize_pool(pool, event.bytes.value());
     return std::nullopt;
   }
   if (found == pools_.end() || !found->second.alive) return TraceProblem{"pool", "a pool that exists"};
@@ -91,7 +124,7 @@ std::optional<TraceProblem> TraceChecker::add_pool_event(const TraceEvent& event
     return TraceProblem{"pool", fmt::format("a pool without VMs, this one has {}", found->second.vms)};
   }
   found->second.alive = false;
-  resize(found->second.bytes, 0);
+  resize_pool(found->second, 0);
   return std::nullopt;
 }
 
@@ -135,7 +168,7 @@ std::optional<TraceProblem> TraceChecker::add_create(const TraceEvent& event) {
   Vm& vm = vms_[event.vm];
   vm.customer = event.customer;
   vm.pool = event.pool;
-  resize(vm.bytes, event.bytes.value());
+  resize_vm(vm, event.bytes.value());
   return std::nullopt;
 }
 
@@ -145,24 +178,27 @@ std::optional<TraceProblem> TraceChecker::add_vm_event(const TraceEvent& event) 
   Vm& vm = found->second;
   switch (event.kind) {
     case TraceEventKind::BalloonUp:
-      if (event.bytes == ByteCount(0)) return TraceProblem{"bytes", "a size above 0"};
-      resize(vm.bytes, vm.bytes + event.bytes.value());
+      if (event.bytes == ByteCount(0) || event.bytes.value() > limits::kTraceBytes.max - vm.bytes) {
+        return TraceProblem{"bytes", fmt::format("a size above 0 that leaves the VM, of {} bytes now, at most {}",
+                                                 vm.bytes, limits::kTraceBytes.max)};
+      }
+      resize_vm(vm, vm.bytes + event.bytes.value());
       return std::nullopt;
     case TraceEventKind::BalloonDown:
       if (event.bytes == ByteCount(0) || event.bytes.value() >= vm.bytes) {
         return TraceProblem{"bytes", fmt::format("a size above 0 and below the VM's {} bytes", vm.bytes)};
       }
-      resize(vm.bytes, vm.bytes - event.bytes.value());
+      resize_vm(vm, vm.bytes - event.bytes.value());
       return std::nullopt;
     case TraceEventKind::Reboot:
       if (event.bytes == ByteCount(0)) return TraceProblem{"bytes", "the VM's size after the reboot, above 0"};
-      resize(vm.bytes, event.bytes.value());
+      resize_vm(vm, event.bytes.value());
       return std::nullopt;
     case TraceEventKind::ChangeGroup:
       return check_group(event.group, vm.customer);
     case TraceEventKind::Terminate:
       vm.alive = false;
-      resize(vm.bytes, 0);
+      resize_vm(vm, 0);
       if (vm.pool.is_set()) --pools_[vm.pool].vms;
       return std::nullopt;
     case TraceEventKind::CreateGroup:

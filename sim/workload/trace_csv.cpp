@@ -4,11 +4,12 @@
 
 #include <array>
 #include <cerrno>
-#include <charconv>
 #include <cstring>
 #include <fstream>
 #include <istream>
 
+#include "sluice/base/limits.hpp"
+#include "sluice/base/parse.hpp"
 #include "sluice/workload/trace.hpp"
 
 namespace sluice::inline workload {
@@ -31,8 +32,8 @@ struct Field {
 using Fields = std::array<Field, kColumns.size()>;
 
 Error bad_line(const std::string& name, std::size_t line, const Field& field, std::string_view expected) {
-  return {HostErrc::InvalidArgument,
-          fmt::format("{}:{}:{}: '{}': expected {}; nothing was run", name, line, field.column, field.text, expected)};
+  return {HostErrc::InvalidArgument, fmt::format("{}:{}:{}: {}: expected {}; nothing was run", name, line, field.column,
+                                                 in_quotes(field.text), expected)};
 }
 
 /// Cuts a line at its commas; nullopt: not as many fields as columns.
@@ -51,11 +52,7 @@ std::optional<Fields> cut(std::string_view line) {
 
 /// Empty means 0, which means none.
 std::optional<std::uint64_t> parse_number(std::string_view text) {
-  std::uint64_t value = 0;
-  if (text.empty()) return value;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return value;
+  return text.empty() ? 0 : parse_integer<std::uint64_t>(text);
 }
 
 /// Seconds with at most three decimals, as milliseconds.
@@ -63,10 +60,10 @@ std::optional<std::int64_t> parse_time_ms(std::string_view text) {
   const std::size_t point = text.find('.');
   const std::string_view whole = text.substr(0, point);
   const std::string_view fraction = point == std::string_view::npos ? std::string_view("0") : text.substr(point + 1);
-  constexpr std::uint64_t kMaxSeconds = 1ULL << 40;
   const auto seconds = parse_number(whole);
   const auto decimals = parse_number(fraction);
-  if (whole.empty() || fraction.empty() || fraction.size() > 3 || !seconds || !decimals || *seconds > kMaxSeconds) {
+  if (whole.empty() || fraction.empty() || fraction.size() > 3 || !seconds || !decimals ||
+      !limits::kTraceSeconds.hold(*seconds)) {
     return std::nullopt;
   }
   std::uint64_t milliseconds = *decimals;
@@ -77,7 +74,11 @@ std::optional<std::int64_t> parse_time_ms(std::string_view text) {
 Result<TraceEvent> parse_event(const Fields& fields, const std::string& name, std::size_t line) {
   TraceEvent event;
   const auto time_ms = parse_time_ms(fields[0].text);
-  if (!time_ms) return bad_line(name, line, fields[0], "seconds with up to three decimals, for example 12.345");
+  if (!time_ms) {
+    return bad_line(
+        name, line, fields[0],
+        fmt::format("seconds up to {} with up to three decimals, for example 12.345", limits::kTraceSeconds.max));
+  }
   event.time_ms = *time_ms;
   const auto kind = std::find_if(kKinds.begin(), kKinds.end(),
                                  [&](TraceEventKind each) { return to_string(each) == fields[1].text; });
@@ -94,8 +95,10 @@ Result<TraceEvent> parse_event(const Fields& fields, const std::string& name, st
     if (!number) return bad_line(name, line, fields[index + 2], "a whole number, or nothing");
     numbers[index] = *number;
   }
-  constexpr std::uint64_t kMaxBytes = 1ULL << 50;
-  if (numbers[4] > kMaxBytes) return bad_line(name, line, fields[6], "at most 2^50 bytes");
+  if (!limits::kTraceBytes.hold(numbers[4])) return bad_line(name, line, fields[6], "at most 2^50 bytes");
+  for (const std::size_t id : {0U, 1U, 2U, 3U, 5U}) {
+    if (!limits::kTraceId.hold(numbers[id])) return bad_line(name, line, fields[id + 2], "an id below 2^63");
+  }
   event.vm = VmId(numbers[0]);
   event.customer = CustomerId(numbers[1]);
   event.group = TrustGroupId(numbers[2]);
@@ -112,11 +115,15 @@ Result<Trace> read_csv(std::istream& in, const std::string& name) {
   trace.source = name;
   trace.taken = "everything";
   TraceChecker checker;
-  std::string text;
+  std::array<char, 4096> buffer{};  // no line of a trace comes near it
   std::size_t line = 0;
-  while (std::getline(in, text)) {
+  while (in.getline(buffer.data(), buffer.size()) || in.gcount() > 0) {
     ++line;
-    if (!text.empty() && text.back() == '\r') text.pop_back();
+    std::string_view text(buffer.data(),
+                          std::min<std::size_t>(static_cast<std::size_t>(in.gcount()), buffer.size() - 1));
+    if (in.fail()) return bad_line(name, line, {text, 1}, fmt::format("a line of at most {} bytes", buffer.size() - 2));
+    if (!in.eof()) text.remove_suffix(1);  // the end of the line, which counts
+    if (!text.empty() && text.back() == '\r') text.remove_suffix(1);
     if (line == 1) {
       if (text != kHeader) return bad_line(name, line, {text, 1}, fmt::format("the header {}", kHeader));
       continue;
@@ -146,9 +153,9 @@ Result<Trace> read_csv(std::istream& in, const std::string& name) {
 Result<Trace> read_csv_file(const std::string& path) {
   std::ifstream in(path);
   if (in) return read_csv(in, path);
-  return Error{
-      HostErrc::InvalidArgument,
-      fmt::format("cannot read the trace {}: {}; make one with 'sluice trace generate'", path, std::strerror(errno))};
+  return Error{HostErrc::InvalidArgument,
+               fmt::format("cannot read the trace {}: {}; make one with 'sluice trace generate'", in_quotes(path, 200),
+                           std::strerror(errno))};
 }
 
 void write_csv(const Trace& trace, std::ostream& out) {

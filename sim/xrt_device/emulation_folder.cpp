@@ -7,7 +7,8 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
-#include <fstream>
+
+#include "sluice/base/output.hpp"
 
 namespace sluice::xrt_device {
 namespace {
@@ -148,14 +149,11 @@ Result<std::vector<std::pair<std::string, std::string>>> write_emulation_folder(
   const fs::path link = at / "xrt/lib/libxrt_hwemu.so.2";
   fs::create_directories(link.parent_path(), error);
   if (!error && !fs::is_symlink(link)) fs::create_symlink(library, link, error);
-  const auto write = [&](const char* name, const std::string& text) {
-    std::ofstream(at / name, std::ios::binary) << text;
-    return fs::file_size(at / name, error) == text.size();
-  };
-  if (error || !write("scrub.xclbin", xclbin()) || !write("xrt.ini", xrt_ini()) ||
-      !write("emconfig.json", kEmulationConfig)) {
-    return Error{DriverErrc::NoResources, fmt::format("the folder {} cannot be written: {}; give another one",
-                                                      at.string(), std::strerror(errno))};
+  if (error) return output_error(at.string(), error.value());
+  for (const auto& [name, text] : {std::pair<const char*, std::string>{"scrub.xclbin", xclbin()},
+                                   {"xrt.ini", xrt_ini()},
+                                   {"emconfig.json", kEmulationConfig}}) {
+    if (auto written = write_whole_file((at / name).string(), text); !written) return written.error();
   }
   return std::vector<std::pair<std::string, std::string>>{{"XCL_EMULATION_MODE", "hw_emu"},
                                                           {"XILINX_XRT", (at / "xrt").string()},

@@ -70,11 +70,30 @@ TEST_F(CommandLine, PrintsAndWritesJson) {
 
 TEST_F(CommandLine, RefusesBadOptionsWithExitCode2) {
   generate();
-  for (const std::string options :
-       {"--no-such-option", "--engine gpu", "--pool lots", "--engine rtl:build=100", "--bricks 0",
-        "--engine rtl:read-latency=x", "--engine rtl:read-latency=9:5", "--engine rtl:ready=0",
-        "--engine rtl:bus-error-rate=1", "--engine cpu:", "--engine cpu:thread=2", "--engine cpu:threads=0",
-        "--memory-scale 0", "--engine rtl:clock-mhz=0", "--job-size 5000"}) {
+  for (const std::string options : {"--no-such-option",
+                                    "--engine gpu",
+                                    "--pool lots",
+                                    "--engine rtl:build=100",
+                                    "--bricks 0",
+                                    "--engine rtl:read-latency=x",
+                                    "--engine rtl:read-latency=9:5",
+                                    "--engine rtl:ready=0",
+                                    "--engine rtl:bus-error-rate=1",
+                                    "--engine cpu:",
+                                    "--engine cpu:thread=2",
+                                    "--engine cpu:threads=0",
+                                    "--memory-scale 0",
+                                    "--engine rtl:clock-mhz=0",
+                                    "--job-size 5000",
+                                    "--pool -1",
+                                    "--max-vms -1",
+                                    "--seed -1",
+                                    "--reboots-per-day nan",
+                                    "--scrub-rate 0",
+                                    "--pool 18446744073709551616",
+                                    "--seed 1x",
+                                    "--engine rtl:read-latency=0:4294967295",
+                                    "--engine cpu:chunk=18446744073709551615"}) {
     const Outcome outcome = sluice(run(options));
     EXPECT_EQ(outcome.exit_code, kExitUsage) << options << ": " << outcome.output;
     const std::string option = options.substr(0, options.find(' '));
@@ -202,13 +221,6 @@ TEST_F(CommandLine, BusErrorsEndWithAReportAndExitCode5) {
   EXPECT_NE(outcome.output.find("leaks found                           0"), std::string::npos) << outcome.output;
 }
 
-TEST_F(CommandLine, WithoutScrubbingTheOracleFailsAtOnce) {
-  generate();
-  const Outcome outcome = sluice(run("--engine cpu --test-skip-scrub"));
-  EXPECT_EQ(outcome.exit_code, kExitLeak) << outcome.output;
-  EXPECT_NE(outcome.output.find("LEAK: byte 0 of"), std::string::npos) << outcome.output;
-}
-
 TEST_F(CommandLine, PolicyHoldsForAllVms) {
   generate();
   const auto skipped_and_scrubbed_before_grant = [&](const std::string& file, const std::string& text) {
@@ -248,6 +260,65 @@ TEST_F(CommandLine, ReportThatCannotBeWrittenIsAnError) {
   const Outcome outcome = sluice(run("--engine cpu --report /no/such/folder/report.json"));
   EXPECT_EQ(outcome.exit_code, kExitBadInput) << outcome.output;
   EXPECT_NE(outcome.output.find("/no/such/folder/report.json"), std::string::npos);
+}
+
+TEST_F(CommandLine, OutputThatCannotBeWrittenIsAnErrorOfEveryCommand) {
+  generate();
+  for (const std::string where : {">/dev/full", ">&-"}) {
+    for (const std::string& command :
+         {run("--engine cpu"), run("--engine cpu --json"), std::string("engines"), std::string("engines --json"),
+          std::string("trace generate"), std::string("--help"), std::string("bench --smoke cancel --engine cpu")}) {
+      const Outcome outcome =
+          test::run_program(std::string("sh -c '" SLUICE_PROGRAM " ") + command + " " + where + "'");
+      EXPECT_EQ(outcome.exit_code, kExitBadInput) << command << where << ": " << outcome.output;
+      EXPECT_NE(outcome.output.find("cannot write standard output"), std::string::npos) << outcome.output;
+    }
+  }
+  EXPECT_EQ(sluice("trace generate -o /dev/full").exit_code, kExitBadInput);
+  EXPECT_EQ(sluice(run("--engine cpu --report /dev/full")).exit_code, kExitBadInput);
+  const Outcome limited = test::run_program("sh -c 'ulimit -f 1; " SLUICE_PROGRAM " trace generate -o " +
+                                            (folder_ / "limited.csv").string() + "'");
+  EXPECT_EQ(limited.exit_code, kExitBadInput) << limited.output;
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "limited.csv"));
+}
+
+TEST_F(CommandLine, ReaderThatGoesAwayIsAnError) {
+  const Outcome outcome = test::run_program("bash -c 'set -o pipefail; " SLUICE_PROGRAM
+                                            " trace generate --vms 5000 | head -c 1 >/dev/null'");
+  EXPECT_EQ(outcome.exit_code, kExitBadInput) << outcome.output;
+}
+
+TEST_F(CommandLine, EverythingElseWorksWithStandardErrorClosed) {
+  std::ofstream(trace_) << "time_s,event,vm,customer,group,pool,bytes,inside\n0,create,1,1,,,1048576,\n"
+                           "10,create,2,2,,,1048576,\n1000,terminate,1,,,,,\n2000,terminate,2,,,,,\n"
+                           "3000,create,3,3,,,3145728,\n";
+  const std::string command = "replay --trace " + trace_ +
+                              " --memory-scale 1 --pool 4MiB --engine rtl:bus-hang-after=3000,stall-timeout-us=50 "
+                              "--engine cpu";
+  const int open = sluice(command).exit_code;
+  EXPECT_EQ(test::run_program(std::string("sh -c '" SLUICE_PROGRAM " ") + command + " >/dev/null 2>&-'").exit_code,
+            open);
+  EXPECT_NE(open, kExitLeak);
+}
+
+TEST_F(CommandLine, ReplaysWhatFitsAndSaysBeforehandWhatTheClockCannotHold) {
+  const std::string header = "time_s,event,vm,customer,group,pool,bytes,inside\n";
+  std::ofstream(trace_) << header << "0,create_pool,,1,,1,4194304,\n1,create,1,1,,1,4194304,\n2,terminate,1,,,,,\n";
+  EXPECT_EQ(sluice("replay --engine cpu --memory-scale 1 --pool 4MiB --trace " + trace_).exit_code, kExitOk)
+      << "a VM that lives in its pool counts once";
+  std::ofstream(trace_) << header << "0,create,1,1,,,68719476736,\n1,terminate,1,,,,,\n";
+  const Outcome slow = sluice("replay --engine cpu --scrub-rate 1 --trace " + trace_);
+  EXPECT_EQ(slow.exit_code, kExitBadInput) << slow.output;
+  EXPECT_NE(slow.output.find("--scrub-rate of 1B"), std::string::npos) << slow.output;
+}
+
+TEST_F(CommandLine, NextEngineFollowsOneWhoseMemoryCannotBeHad) {
+  generate();
+  for (const std::string engines :
+       {"--engine xrt:device=0,xclbin=/no/such --engine cpu", "--engine cpu --engine xrt:device=0,xclbin=/no/such"}) {
+    const Outcome outcome = sluice(run(engines));
+    EXPECT_EQ(outcome.exit_code, kExitOk) << outcome.output;
+  }
 }
 
 TEST_F(CommandLine, WritesAWave) {

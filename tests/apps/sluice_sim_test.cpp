@@ -71,6 +71,18 @@ TEST_F(SluiceSim, WritesWavesAndTimingDiagrams) {
   EXPECT_EQ(play(text, "--timing /nowhere/out.json").exit_code, 2);
 }
 
+TEST_F(SluiceSim, OutputThatCannotBeWrittenIsAnError) {
+  EXPECT_EQ(play(kGood, "> /dev/full").exit_code, 2);
+  EXPECT_EQ(play(kGood, "--timing /dev/full").exit_code, 2);
+  EXPECT_EQ(run_program(std::string(SLUICE_SIM) + " --list-builds > /dev/full").exit_code, 2);
+  EXPECT_EQ(run_program(std::string(SLUICE_SIM) + " --help >&-").exit_code, 2);
+  ASSERT_EQ(play(kGood).exit_code, 0);
+  const Outcome cut =
+      run_program("sh -c 'ulimit -f 2; " SLUICE_SIM " " + path("scenario.toml") + " --waves " + path("cut.fst") + "'");
+  EXPECT_EQ(cut.exit_code, 2) << cut.output;
+  EXPECT_THAT(cut.output, HasSubstr("waves"));
+}
+
 TEST_F(SluiceSim, ListsTheBuilds) {
   const Outcome outcome = run_program(std::string(SLUICE_SIM) + " --list-builds");
   EXPECT_EQ(outcome.exit_code, 0);

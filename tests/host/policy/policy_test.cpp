@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sluice/policy/policy.hpp"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include <fstream>
@@ -70,7 +71,45 @@ TEST(Policy, ReadsTomlAsWell) {
   ASSERT_TRUE(read) << read.error().message;
   EXPECT_EQ(*read, policy(R"({"recycle_on_reboot": false, "scrub_timing": "scheduled", "scrub_delay_s": 60})"));
   EXPECT_THAT(Policy::from_toml("enable = \n").error().message, HasSubstr("line 1"));
-  EXPECT_THAT(Policy::from_toml("[enable]\n").error().message, HasSubstr("'enable' is null: give true or false"));
+  EXPECT_THAT(Policy::from_toml("enable = 1979-05-27\n").error().message, HasSubstr("'enable' is null: give true"));
+}
+
+TEST(Policy, RefusesWhatNestsBeforeAParserDescendsIntoIt) {
+  std::string dotted = "a";
+  for (int depth = 0; depth < 50'000; ++depth) dotted += ".a";
+  for (const std::string& text : {dotted + " = 1\n", dotted.substr(0, 60'000) + " = 1\n",
+                                  "a = " + std::string(50'000, '['), std::string("[enable]\n"),
+                                  std::string("a = {b = 1}"), std::string("x = [[{d=1980-01-01T1:00:00ZZ   =]]\n]n")}) {
+    const auto refused = Policy::from_toml(text);
+    ASSERT_FALSE(refused) << text.substr(0, 40);
+    EXPECT_LT(refused.error().message.size(), 300U);
+  }
+  EXPECT_TRUE(Policy::from_toml("fill = 'pattern' # [x] {y}: a.b\nfill_pattern = \"0x0123456789abcdef\"\n"));
+  EXPECT_FALSE(Policy::from_json("{\"enable\": true" + std::string(70'000, ' ') + "}"));
+  EXPECT_FALSE(Policy::from_json(std::string(60'000, '[')));
+}
+
+TEST(Policy, RefusesAKeyThatStandsTwiceHoweverItIsWritten) {
+  for (const char* text : {R"({"enable": false, "enable": true})", R"({"enable": false, "\u0065nable" : true})"}) {
+    const auto refused = Policy::from_json(text);
+    ASSERT_FALSE(refused) << text;
+    EXPECT_THAT(refused.error().message, HasSubstr("'enable' stands twice"));
+  }
+  EXPECT_FALSE(Policy::from_toml("enable = true\nenable = false\n"));
+  EXPECT_TRUE(Policy::from_json(R"({"fill": "zeros", "enable": true})"));
+}
+
+TEST(Policy, DelaysAreTheSameInEveryLocaleAndNoneIsShorterThanTheClock) {
+  std::setlocale(LC_ALL, "de_DE.UTF-8");
+  PolicyBook book;
+  ASSERT_TRUE(book.attach({}, policy(R"({"scrub_timing": "scheduled", "scrub_delay_s": 0.75})")));
+  EXPECT_EQ(book.effective({VmId(1), {}, {}, CustomerId(1)}).scrub.delay, std::chrono::milliseconds(750));
+  std::setlocale(LC_ALL, "C");
+  for (const char* delay : {"1e-320", "1e-10", "-1e-9", "3.2e7", "1e400"}) {
+    EXPECT_FALSE(Policy::from_json(fmt::format(R"({{"scrub_timing": "scheduled", "scrub_delay_s": {}}})", delay)))
+        << delay;
+  }
+  EXPECT_EQ(policy(R"({"scrub_timing": "scheduled", "scrub_delay_s": -0.0})").value(PolicyField::ScrubDelay), "0");
 }
 
 TEST(Policy, IsWrittenAsItWasRead) {

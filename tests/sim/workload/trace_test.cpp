@@ -68,6 +68,13 @@ TEST(TraceCsv, SaysWhereWhatAndWhatWasExpected) {
       {"0,create,1,1,,,0,\n", "t.csv:2:16: '0'", "a size above 0"},
       {"0,create,1,1,,,99999999999999999999,\n", "t.csv:2:16: '99999999999999999999'", "a whole number"},
       {"0,create,1,1,,,9999999999999999,\n", "t.csv:2:16: '9999999999999999'", "at most 2^50"},
+      {"4000000001,create,1,1,,,8192,\n", "t.csv:2:1: '4000000001'", "seconds up to 4000000000"},
+      {"0,create,1,1,9223372036854775808,,4096,\n", "t.csv:2:14: '9223372036854775808'", "below 2^63"},
+      {"0,create,18446744073709551615,1,,,4096,\n", "t.csv:2:10:", "below 2^63"},
+      {"0,create,1,1,,,1125899906842624,\n1,balloon_up,1,,,,1,\n", "t.csv:3:19: '1'", "at most 1125899906842624"},
+      {"0,\x1b[2Jcreate,1,1,,,8192,\n", "t.csv:2:3: '\\x1B[2Jcreate'", "terminate"},
+      {"0,create," + std::string(5'000'000, 'a') + ",1,,,4096,\n", "t.csv:2:1: '0,create,aaa", "at most 4094 bytes"},
+      {"0,create," + std::string(3000, 'a') + ",1,,,4096,\n", "'... (3000 bytes)", "a whole number"},
       {"0,create,1,1,,\n", "t.csv:2:1: '0,create,1,1,,'", "8 fields"},
       {"0,create,1,1,,,1,1,1\n", "t.csv:2:1:", "8 fields"},
       {create + "0,create,1,1,,,8192,\n", "t.csv:3:10: '1'", "never used again"},
@@ -92,6 +99,7 @@ TEST(TraceCsv, SaysWhereWhatAndWhatWasExpected) {
     EXPECT_NE(message.find(each.where_and_value), std::string::npos) << message;
     EXPECT_NE(message.find(each.expected), std::string::npos) << message;
     EXPECT_NE(message.find("nothing was run"), std::string::npos) << message;
+    EXPECT_LT(message.size(), 400U);
   }
 }
 
@@ -129,7 +137,33 @@ TEST(TraceChecker, AddsUpWhatIsNeededAtOnce) {
   for (const TraceEvent& event : trace->events) EXPECT_FALSE(checker.add(event));
   // 40960 for the pool, 4096 for VM 1 after the balloon, 8192 (rounded up to pages) for VM 2; at 1 s 40960 + 8192.
   EXPECT_EQ(checker.peak(), ByteCount(40'960 + 4096 + 8192));
+  EXPECT_EQ(checker.least(), ByteCount(40'960 + 8192)) << "VM 1 finds room in its pool";
   EXPECT_EQ(checker.vm_count(), 2U);
+}
+
+TEST(TraceChecker, CountsWhatAVmHasFromItsPoolOnce) {
+  TraceChecker checker;
+  const auto trace = read(kHeader +
+                          "0,create_pool,,1,,4,81920,\n"
+                          "1,create,1,1,,4,61440,\n"
+                          "2,create,2,1,,4,40960,\n"  // 20480 from the pool, as much from elsewhere
+                          "3,terminate,1,,,,,\n"      // what it had is the pool's again
+                          "4,create,3,1,,,4096,\n");
+  ASSERT_TRUE(trace) << trace.error().message;
+  std::vector<std::uint64_t> least;
+  for (const TraceEvent& event : trace->events) {
+    EXPECT_FALSE(checker.add(event));
+    least.push_back(checker.least().value());
+  }
+  EXPECT_EQ(least, (std::vector<std::uint64_t>{81'920, 81'920, 102'400, 102'400, 106'496}));
+}
+
+TEST(TraceChecker, RoundsToThePagesOfThePool) {
+  TraceChecker checker(1, ByteCount(2 << 20));
+  const auto trace = read(kHeader + "0,create,1,1,,,33554432,\n1,balloon_up,1,,,,4096,\n");
+  for (const TraceEvent& event : trace->events) EXPECT_FALSE(checker.add(event));
+  EXPECT_EQ(checker.peak(), ByteCount(34 << 20));
+  EXPECT_EQ(scaled(ByteCount(1ULL << 50), 1, ByteCount(1 << 30)), ByteCount(1ULL << 50));
 }
 
 TEST(TraceGenerator, IsTheSameForTheSameSeedAndHoldsEveryKindOfEvent) {

@@ -30,6 +30,7 @@ inline constexpr Limits kHours{0, 24 * 366 * 100};        // of a trace
 inline constexpr Limits kEventsPerDay{0, 100'000};        // of one VM
 inline constexpr Limits kTraceSeconds{0, 4'000'000'000};  // of a trace's clock, in nanoseconds well inside 64 bits
 inline constexpr Limits kTraceBytes{0, 1ULL << 50};       // of one event of a trace
+inline constexpr Limits kTraceId{0, ~0ULL >> 1};          // of a VM, customer, group or pool; 0: none
 }  // namespace limits
 
 }  // namespace sluice::inline base

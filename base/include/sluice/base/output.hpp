@@ -39,6 +39,22 @@ inline Error output_error(const std::string& what, int why) {
           fmt::format("cannot write {}: {}; choose another place, or make room there", what, std::strerror(why))};
 }
 
+/// Errors: those of the system.
+[[nodiscard]] inline Result<void> write_all(int fd, std::string_view text, const std::string& what) {
+  while (!text.empty()) {
+    const ssize_t put = ::write(fd, text.data(), text.size());
+    if (put < 0 && errno == EINTR) continue;
+    if (put < 0) return output_error(what, errno);
+    text.remove_prefix(static_cast<std::size_t>(put));
+  }
+  return {};
+}
+
+/// Errors: those of the system.
+[[nodiscard]] inline Result<void> write_standard_output(std::string_view text) {
+  return write_all(STDOUT_FILENO, text, "standard output");
+}
+
 /// Writes out what standard output still buffers. A program says that all went well only after this. Errors: what the
 /// first write that failed met.
 [[nodiscard]] inline Result<void> finish_standard_output() {
@@ -94,12 +110,7 @@ class OutputFile {
 
   /// Once. Errors: those of the system; what stood there before still does.
   [[nodiscard]] Result<void> write(std::string_view text) {
-    while (!text.empty()) {
-      const ssize_t put = ::write(fd_, text.data(), text.size());
-      if (put < 0 && errno == EINTR) continue;
-      if (put < 0) return output_error(path_, errno);
-      text.remove_prefix(static_cast<std::size_t>(put));
-    }
+    if (auto written = write_all(fd_, text, path_); !written) return written;
     if (::close(std::exchange(fd_, -1)) != 0) return output_error(path_, errno);
     if (temporary_.empty()) return {};
     if (::rename(temporary_.c_str(), target_.c_str()) != 0) return output_error(path_, errno);

@@ -18,7 +18,4 @@ namespace sluice {
                                                                   const BackingMemory& memory,
                                                                   const FailoverOptions& options = {});
 
-/// For tests: an engine that reports everything as zeroed and writes nothing.
-[[nodiscard]] Result<std::unique_ptr<FailoverEngine>> make_idle_engine(const BackingMemory& memory);
-
 }  // namespace sluice

@@ -14,6 +14,9 @@
 
 namespace sluice::bench {
 
+/// No file of results comes near it.
+inline constexpr ByteCount kLongestResults{64 << 20};
+
 /// What one point of a chart is made of.
 struct Figure {
   std::string series;  ///< Whose: "libc memset", "cpu:threads=2".
@@ -78,6 +81,8 @@ struct Results {
   std::vector<Routing> advice;
 
   [[nodiscard]] const Chart* find(std::string_view id) const;
+  /// Figures that were never measured, and charts without any: after a run that was stopped.
+  void drop_empty();
 };
 
 /// How many times the baseline's figure at the same place this one is. nullopt: there is none, or it is not known.

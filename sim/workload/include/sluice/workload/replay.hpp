@@ -91,7 +91,10 @@ class Replay {
     std::chrono::nanoseconds trace_time;
   };
   void receive(VmId vm, const Grant& grant, const Asked& asked);
+  [[nodiscard]] ByteCount scaled_bytes(const TraceEvent& event) const;
+  /// Returns early when the run is stopped: what waits is then answered later, or not at all.
   void wait_until(const bool& done);
+  void interrupt();
   void fail(const Error& error);
   [[nodiscard]] MemoryManager& manager() { return **made_; }
   [[nodiscard]] bool failed() const { return result_.end != ReplayEnd::Finished; }
@@ -104,6 +107,8 @@ class Replay {
   std::unordered_map<VmId, Vm> vms_;
   std::unordered_set<TrustGroupId> groups_;
   std::chrono::nanoseconds trace_start_{0};
+  ByteCount page_;                           ///< Of the pool's memory.
+  const std::atomic<bool>* stop_ = nullptr;  ///< As long as run() runs.
   ReplayResult result_;
 };
 

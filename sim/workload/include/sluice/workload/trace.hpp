@@ -12,6 +12,7 @@
 
 #include "sluice/base/ids.hpp"
 #include "sluice/base/units.hpp"
+#include "sluice/memory/backing_memory.hpp"
 #include "sluice/memory/error.hpp"
 
 namespace sluice::inline workload {
@@ -53,22 +54,36 @@ struct TraceProblem {
   std::string expected;
 };
 
+/// Bytes of a trace as they are in the pool: divided, and rounded up to whole pages of the pool's size.
+[[nodiscard]] ByteCount scaled(ByteCount bytes, std::uint64_t memory_scale, ByteCount page = kPageSize);
+
 /// Follows a trace and says whether each event can happen: identifiers are new or known, times do not run backwards,
 /// sizes stay above zero. Also finds how much memory the trace needs at once.
 class TraceChecker {
  public:
-  /// Sizes are divided by `memory_scale` and rounded up to whole pages before they are added up.
-  explicit TraceChecker(std::uint64_t memory_scale = 1) : memory_scale_(memory_scale) {}
+  /// Sizes are added up as they are in the pool: see scaled().
+  explicit TraceChecker(std::uint64_t memory_scale = 1, ByteCount page = kPageSize)
+      : memory_scale_(memory_scale), page_(page) {}
 
   [[nodiscard]] std::optional<TraceProblem> add(const TraceEvent& event);
+  /// Enough at every instant: dedicated pools, and beside them all that VMs hold.
   [[nodiscard]] ByteCount peak() const { return peak_; }
+  /// With less the trace cannot run: what VMs find in their own pools counts once.
+  [[nodiscard]] ByteCount least() const { return least_; }
+  /// What all events ask for and give back, added up: no replay scrubs more.
+  [[nodiscard]] ByteCount moved() const { return ByteCount(moved_); }
   [[nodiscard]] std::size_t vm_count() const { return vms_.size(); }
 
  private:
+  struct Piece {
+    std::uint64_t bytes = 0;  ///< Scaled.
+    bool from_pool = false;
+  };
   struct Vm {
     CustomerId customer;
     DedicatedPoolId pool;
     std::uint64_t bytes = 0;
+    std::vector<Piece> pieces{};  ///< In the order in which they came; they go in the other.
     bool alive = true;
   };
   struct Pool {
@@ -76,6 +91,7 @@ class TraceChecker {
     std::uint64_t bytes = 0;
     std::uint64_t vms = 0;
     bool alive = true;
+    std::uint64_t free = 0;  ///< What no VM has of it. Scaled.
   };
 
   struct Group {
@@ -88,19 +104,25 @@ class TraceChecker {
   [[nodiscard]] std::optional<TraceProblem> add_create(const TraceEvent& event);
   [[nodiscard]] std::optional<TraceProblem> add_vm_event(const TraceEvent& event);
   [[nodiscard]] std::optional<TraceProblem> check_group(TrustGroupId group, CustomerId customer);
-  void resize(std::uint64_t& held, std::uint64_t bytes);
+  void resize_vm(Vm& vm, std::uint64_t bytes);
+  void resize_pool(Pool& pool, std::uint64_t bytes);
+  [[nodiscard]] std::uint64_t in_pool(std::uint64_t bytes) const {
+    return scaled(ByteCount(bytes), memory_scale_, page_).value();
+  }
+  void move(std::uint64_t bytes);
 
   std::uint64_t memory_scale_;
+  ByteCount page_;
   std::int64_t last_time_ms_ = 0;
   std::map<VmId, Vm> vms_;
   std::map<DedicatedPoolId, Pool> pools_;
   std::map<TrustGroupId, Group> groups_;
   std::uint64_t in_use_ = 0;  // bytes, scaled
+  std::uint64_t least_in_use_ = 0;
+  std::uint64_t moved_ = 0;
   ByteCount peak_;
+  ByteCount least_;
 };
-
-/// Bytes of a trace as they are in the pool: divided, rounded up to whole pages.
-[[nodiscard]] ByteCount scaled(ByteCount bytes, std::uint64_t memory_scale);
 
 [[nodiscard]] std::string_view to_string(TraceEventKind kind);
 
