@@ -126,10 +126,31 @@ std::unique_ptr<Engine> alone_in_failover(std::unique_ptr<Engine> engine, std::u
   return value_or_throw(FailoverEngine::create(std::move(candidates), {}));
 }
 
-/// Every job goes to the engine that is wrapped, as one side of two.
+/// One that has failed before its first job.
+class DeadEngine final : public Engine {
+ public:
+  [[nodiscard]] const EngineCapabilities& capabilities() const noexcept override { return capabilities_; }
+  [[nodiscard]] Result<std::size_t> submit(std::span<const ScrubJob> /*jobs*/, std::span<JobId> /*ids*/) override {
+    return *fault();
+  }
+  CancelResult cancel(JobId /*id*/) override { return CancelResult::UnknownJob; }
+  std::size_t poll(std::span<Completion> /*out*/) override { return 0; }
+  [[nodiscard]] std::uint64_t progress() override { return 0; }
+  [[nodiscard]] bool reaches(MemorySpan /*memory*/) const override { return false; }
+  [[nodiscard]] std::optional<Error> fault() const override { return Error{DriverErrc::EngineFailed, "it is dead"}; }
+  [[nodiscard]] std::chrono::nanoseconds now() const override {
+    return std::chrono::steady_clock::now().time_since_epoch();
+  }
+
+ private:
+  EngineCapabilities capabilities_{"dead", 65'536, ByteCount(1ULL << 40), false, 0.0, true};
+};
+
+/// Every job goes to the engine that is wrapped, as one side of two; the other is dead, so the two fail when that one
+/// does.
 WrappedUnderTest::Wrap offloaded(bool to_engine) {
   return [to_engine](std::unique_ptr<Engine> engine, std::uint64_t /*seed*/) -> std::unique_ptr<Engine> {
-    std::unique_ptr<Engine> unused = value_or_throw(CpuEngine::create({.max_jobs = 65'536}, {}));
+    std::unique_ptr<Engine> unused = std::make_unique<DeadEngine>();
     if (!to_engine) std::swap(engine, unused);
     const ByteCount all(to_engine ? 0 : ~0ULL);
     return value_or_throw(OffloadEngine::create(std::move(unused), std::move(engine), {all, all}));

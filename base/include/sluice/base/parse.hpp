@@ -61,7 +61,7 @@ template <std::integral T>
 }
 
 /// Text from outside as a message can show it: in quotes, of bearable length, with everything that a terminal would
-/// take for more than a letter as \xHH.
+/// take for more than a letter as an escape in hexadecimal.
 [[nodiscard]] inline std::string in_quotes(std::string_view text, std::size_t most = 60) {
   std::string shown = "'";
   for (const char letter : text.substr(0, most)) {

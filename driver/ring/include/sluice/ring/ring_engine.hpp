@@ -39,7 +39,8 @@ struct RingCounters {
 class RingEngine final : public Engine {
  public:
   /// Sets the device up to write nothing but `windows`. The device's own window spans from the first of them to the
-  /// last and is locked; that no job lies in a gap between is checked here. Errors: DeviceMissing, InvalidArgument, NoResources.
+  /// last and is locked; that no job lies in a gap between is checked here. Errors: DeviceMissing, InvalidArgument,
+  /// NoResources.
   [[nodiscard]] static Result<std::unique_ptr<RingEngine>> create(std::unique_ptr<Transport> transport,
                                                                   const RingOptions& options,
                                                                   std::span<const MemorySpan> windows);

@@ -33,9 +33,9 @@ struct PlayResult {
 };
 
 /// Plays a scenario on the simulated engine, and compares the memory with what every completion says of it: the prefix
-/// holds the pattern; of a cancelled job the rest is untouched; what belongs to no job is untouched; what the watchdog has
-/// given up may still be written, with the pattern and nothing else. Throws
-/// ScenarioError when the device cannot be made.
+/// holds the pattern; of a cancelled job the rest is untouched; what belongs to no job is untouched; what the watchdog
+/// has given up may still be written, with the pattern and nothing else. Throws ScenarioError when the device cannot be
+/// made.
 [[nodiscard]] PlayResult play(const Scenario& scenario, const std::string& name);
 
 }  // namespace sluice::inline scenario
