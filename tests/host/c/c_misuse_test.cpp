@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The C interface against its users: what is missing, out of range, twice, too early or from inside a handler.
+#include "host/c/c_misuse.hpp"
+
 #include <gmock/gmock.h>
 
 #include <cmath>
@@ -11,113 +13,12 @@
 #include <stdexcept>
 #include <vector>
 
-#include "sluice/sluice.h"
 #include "support/temporary_folder.hpp"
 
+namespace sluice::test {
 namespace {
 
 using ::testing::HasSubstr;
-
-constexpr std::uint64_t kPage = 4096;
-constexpr std::uint64_t kLength = 16 * kPage;
-
-/// An engine that does at once what it is asked, and may then answer something else.
-struct Engine {
-  std::vector<sluice_job> jobs;
-  std::function<void(sluice_completion&)> lie;
-  std::size_t extra_taken = 0;
-  std::size_t extra_polled = 0;
-  bool twice = false;
-  bool throws = false;
-  bool holds = false;
-  std::uint64_t longest = 0;
-
-  static size_t submit(void* context, const sluice_job* jobs, size_t count) {
-    auto* const engine = static_cast<Engine*>(context);
-    if (engine->throws) throw std::runtime_error("from submit");
-    for (size_t index = 0; index < count; ++index) engine->longest = std::max(engine->longest, jobs[index].length);
-    engine->jobs.insert(engine->jobs.end(), jobs, jobs + count);
-    return count + engine->extra_taken;
-  }
-  static void cancel(void* /*context*/, uint64_t /*number*/) {}
-  static size_t poll(void* context, sluice_completion* completions, size_t room) {
-    auto* const engine = static_cast<Engine*>(context);
-    size_t count = 0;
-    while (!engine->holds && count + 1 < room && !engine->jobs.empty()) {
-      const sluice_job job = engine->jobs.back();
-      engine->jobs.pop_back();
-      std::memset(job.base, 0, job.length);
-      sluice_completion completion = {job.number, SLUICE_ZEROED, job.length};
-      if (engine->lie) engine->lie(completion);
-      completions[count++] = completion;
-      if (engine->twice) completions[count++] = completion;
-    }
-    return engine->extra_polled == 0 ? count : room + engine->extra_polled;
-  }
-};
-constexpr sluice_engine_operations kOperations = {"test",       8,      1 << 30, Engine::submit, Engine::cancel,
-                                                  Engine::poll, nullptr};
-
-/// What a handler got, and what it does then.
-struct Heard {
-  int calls = 0;
-  int code = -1;
-  std::string message;
-  std::vector<sluice_range> ranges;
-  std::function<void()> then;
-};
-void hear(void* context, std::uint64_t /*claim*/, int code, const sluice_range* ranges, size_t count) {
-  auto* const heard = static_cast<Heard*>(context);
-  ++heard->calls;
-  heard->code = code;
-  heard->message = sluice_last_message();
-  heard->ranges.assign(ranges, ranges + count);
-  if (heard->then) heard->then();
-}
-
-class CMisuse : public ::testing::Test {
- protected:
-  CMisuse() {
-    EXPECT_EQ(sluice_memory_create(kLength, 1, SLUICE_PAGES_SMALL, &memory_), SLUICE_OK) << sluice_last_message();
-    EXPECT_EQ(sluice_engine_wrap(&kOperations, &own_, &engine_), SLUICE_OK);
-    EXPECT_EQ(sluice_manager_create(memory_, engine_, nullptr, nullptr, &manager_), SLUICE_OK);
-  }
-  ~CMisuse() override {
-    sluice_manager_destroy(manager_);
-    sluice_engine_destroy(engine_);
-    sluice_memory_destroy(memory_);
-  }
-  CMisuse(const CMisuse&) = delete;
-  CMisuse& operator=(const CMisuse&) = delete;
-
-  static sluice_vm vm(std::uint64_t id, std::uint64_t customer = 1) {
-    sluice_vm facts;
-    sluice_vm_init(&facts);
-    facts.vm = id;
-    facts.customer = customer;
-    return facts;
-  }
-  void create(std::uint64_t id, std::uint64_t customer = 1) {
-    const sluice_vm facts = vm(id, customer);
-    ASSERT_EQ(sluice_vm_create(manager_, &facts), SLUICE_OK) << sluice_last_message();
-  }
-  int ask(std::uint64_t id, std::uint64_t pages, Heard& heard) {
-    return sluice_vm_allocate(manager_, id, pages * kPage, hear, &heard, nullptr);
-  }
-  void poll(int times = 100) {
-    for (int round = 0; round < times && manager_ != nullptr; ++round) sluice_manager_poll(manager_);
-  }
-  void destroy() { sluice_manager_destroy(std::exchange(manager_, nullptr)); }
-  static void expect_missing(int code) {
-    EXPECT_EQ(code, SLUICE_INVALID_ARGUMENT);
-    EXPECT_THAT(sluice_last_message(), HasSubstr("is NULL"));
-  }
-
-  Engine own_;
-  sluice_memory* memory_ = nullptr;
-  sluice_engine* engine_ = nullptr;
-  sluice_manager* manager_ = nullptr;
-};
 
 TEST_F(CMisuse, NoManagerIsACodeInEveryCall) {
   const sluice_vm some = vm(1);
@@ -261,7 +162,7 @@ TEST_F(CMisuse, EngineMemoryAndLedgerServeOneManager) {
 }
 
 TEST_F(CMisuse, TwoOwnersOfOneFolderAreNotPossible) {
-  const sluice::test::TemporaryFolder folder;
+  const TemporaryFolder folder;
   sluice_memory* first = nullptr;
   sluice_memory* second = nullptr;
   ASSERT_EQ(sluice_memory_open(folder.path().c_str(), kLength, 1, SLUICE_PAGES_SMALL, &first), SLUICE_OK);
@@ -380,21 +281,21 @@ TEST_F(CMisuse, OrderOfDestructionDoesNoHarm) {
 
 /// The manager lives, the claim ends with a code, and nothing that such an engine has touched is granted.
 TEST_F(CMisuse, EnginesThatLieAreGivenUp) {
-  const std::pair<const char*, std::function<void(Engine&)>> lies[] = {
-      {"fewer bytes", [](Engine& engine) { engine.lie = [](sluice_completion& lie) { --lie.bytes; }; }},
-      {"more bytes", [](Engine& engine) { engine.lie = [](sluice_completion& lie) { ++lie.bytes; }; }},
+  const std::pair<const char*, std::function<void(LyingEngine&)>> lies[] = {
+      {"fewer bytes", [](LyingEngine& engine) { engine.lie = [](sluice_completion& lie) { --lie.bytes; }; }},
+      {"more bytes", [](LyingEngine& engine) { engine.lie = [](sluice_completion& lie) { ++lie.bytes; }; }},
       {"too many cancelled",
-       [](Engine& engine) {
+       [](LyingEngine& engine) {
          engine.lie = [](sluice_completion& lie) {
            lie.outcome = SLUICE_CANCELLED;
            ++lie.bytes;
          };
        }},
-      {"no outcome", [](Engine& engine) { engine.lie = [](sluice_completion& lie) { lie.outcome = 77; }; }},
-      {"no job", [](Engine& engine) { engine.lie = [](sluice_completion& lie) { lie.number += 99'999; }; }},
-      {"took more", [](Engine& engine) { engine.extra_taken = 7; }},
-      {"wrote more", [](Engine& engine) { engine.extra_polled = 1; }},
-      {"throws", [](Engine& engine) { engine.throws = true; }},
+      {"no outcome", [](LyingEngine& engine) { engine.lie = [](sluice_completion& lie) { lie.outcome = 77; }; }},
+      {"no job", [](LyingEngine& engine) { engine.lie = [](sluice_completion& lie) { lie.number += 99'999; }; }},
+      {"took more", [](LyingEngine& engine) { engine.extra_taken = 7; }},
+      {"wrote more", [](LyingEngine& engine) { engine.extra_polled = 1; }},
+      {"throws", [](LyingEngine& engine) { engine.throws = true; }},
   };
   create(1);
   for (const auto& [name, make] : lies) {
@@ -452,3 +353,4 @@ TEST_F(CMisuse, ReleasesThatWrapReleaseNothing) {
 }
 
 }  // namespace
+}  // namespace sluice::test

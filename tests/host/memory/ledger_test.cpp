@@ -9,6 +9,7 @@
 
 #include <fstream>
 
+#include "host/memory/ledgers.hpp"
 #include "support/manager_fixture.hpp"
 #include "support/temporary_folder.hpp"
 
@@ -18,43 +19,6 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-
-constexpr std::uint64_t kRecords = 4096 + (8ULL << 24);  // where they begin in the file
-
-class Ledgers : public ::testing::Test {
- protected:
-  [[nodiscard]] std::unique_ptr<Ledger> open(const LedgerOptions& options = {}) { return open_with(*memory_, options); }
-  [[nodiscard]] std::unique_ptr<Ledger> open_with(const BackingMemory& memory, const LedgerOptions& options = {}) {
-    auto ledger = Ledger::open(path_, memory.bricks(), options);
-    EXPECT_TRUE(ledger) << (ledger ? "" : ledger.error().message);
-    return ledger ? std::move(*ledger) : nullptr;
-  }
-  /// A ledger that says three things.
-  void write_one() {
-    const auto ledger = open();
-    ASSERT_TRUE(ledger->enter(VmId(77)));
-    ledger->write(0, {0, 10, LedgerKind::Clean, {}});
-    ledger->write(1, {10, 5, LedgerKind::Held, VmId(77)});
-    ledger->write(2, {15, 1, LedgerKind::Quarantined, {}});
-    ASSERT_TRUE(ledger->publish());
-  }
-  void overwrite(std::uint64_t offset, std::uint64_t value) {
-    std::fstream file(path_, std::ios::in | std::ios::out | std::ios::binary);
-    file.seekp(static_cast<std::streamoff>(offset));
-    file.write(reinterpret_cast<const char*>(&value), sizeof value);
-  }
-  /// What is there is not believed, for this reason.
-  void expect_rejected(const std::string& why, const LedgerOptions& options = {}) {
-    const auto ledger = open(options);
-    EXPECT_THAT(ledger->found(), IsEmpty());
-    EXPECT_THAT(ledger->rejected(), HasSubstr(why));
-    EXPECT_THAT(ledger->rejected(), HasSubstr(path_));
-  }
-
-  TemporaryFolder folder_;
-  std::string path_ = folder_ / "ledger";
-  std::unique_ptr<FileMemory> memory_ = FileMemory::create(ByteCount(32 * 4096), 2).value();
-};
 
 TEST_F(Ledgers, SayNothingAtFirst) {
   const auto ledger = open();
@@ -326,150 +290,6 @@ TEST_F(Ledgers, ThatCannotGrowRefuseWhatNeedsMoreExtents) {
   ASSERT_TRUE(manager->create_vm({VmId(2), CustomerId(2), {}, {}, {}, {}, {}}));
   const auto next = manager->allocate(VmId(2), kPageSize, [](const Result<Grant>&) {});
   EXPECT_TRUE(next) << next.error().message;
-}
-
-class Recovery : public Ledgers {
- protected:
-  void start(const BackingMemory& memory) {
-    ledger_ = open_with(memory);
-    engine_.emplace();
-    manager_ = MemoryManager::recover(memory, *engine_, *ledger_).value();
-  }
-  /// As a crash leaves it: nothing that ends in order changes the file.
-  void crash() {
-    std::filesystem::copy_file(path_, path_ + ".kept");
-    manager_.reset();
-    ledger_.reset();
-    std::filesystem::rename(path_ + ".kept", path_);
-  }
-  void settle() {
-    while (manager_->has_work()) {
-      manager_->poll();
-      engine_->end_all();
-    }
-    manager_->poll();
-  }
-  Grant take(VmId vm, std::size_t pages) {
-    std::optional<Result<Grant>> result;
-    EXPECT_TRUE(manager_->allocate(vm, ByteCount(pages * 4096), [&](Result<Grant> grant) { result.emplace(grant); }));
-    settle();
-    EXPECT_TRUE(result && *result);
-    return result && *result ? **result : Grant{};
-  }
-  [[nodiscard]] std::uint64_t pages_in(ExtentState state) const {
-    return manager_->extents().bytes(state).value() / 4096;
-  }
-
-  std::unique_ptr<Ledger> ledger_;
-  std::optional<ManualEngine> engine_;
-  std::unique_ptr<MemoryManager> manager_;
-};
-
-constexpr VmId kA{1};
-constexpr VmId kB{2};
-constexpr CustomerId kCustomer{1};
-
-TEST_F(Recovery, KeepsCleanMemoryCleanAndLeasesTheirHolders) {
-  start(*memory_);
-  settle();
-  ASSERT_TRUE(manager_->create_vm({kA, kCustomer, {}, {}, {}, {}, {}}));
-  ASSERT_TRUE(manager_->create_vm({kB, kCustomer, {}, {}, {}, {}, {}}));
-  const MemorySpan held = take(kA, 10).ranges.at(0).memory;
-  take(kB, 4);
-  ASSERT_TRUE(manager_->begin_reboot(kB));
-  crash();
-  start(*memory_);
-  EXPECT_EQ(pages_in(ExtentState::Clean), 50U);
-  EXPECT_EQ(pages_in(ExtentState::Owned), 14U);
-  EXPECT_THAT(manager_->unadopted(), ElementsAre(kA, kB));
-  const auto again = manager_->create_vm({kA, kCustomer, {}, {}, {}, {}, {}});
-  ASSERT_FALSE(again);
-  EXPECT_THAT(again.error().message, HasSubstr("adopt it, or terminate it"));
-  EXPECT_FALSE(manager_->adopt({VmId(3), kCustomer, {}, {}, {}, {}, {}}));
-  EXPECT_FALSE(manager_->adopt({kA, {}, {}, {}, {}, {}, {}})) << "no customer";
-  const auto grant = manager_->adopt({kA, kCustomer, {}, {}, {}, {}, {}});
-  ASSERT_TRUE(grant) << grant.error().message;
-  ASSERT_EQ(grant->ranges.size(), 1U);
-  EXPECT_EQ(grant->ranges[0].memory.data(), held.data());
-  EXPECT_EQ(grant->ranges[0].memory.size(), held.size());
-  ASSERT_TRUE(manager_->terminate(kB));
-  EXPECT_THAT(manager_->unadopted(), IsEmpty());
-  settle();
-  EXPECT_EQ(pages_in(ExtentState::Clean), 54U);
-  // What it holds it can give back, and take again as it is.
-  held[0] = std::byte{0x55};
-  ASSERT_TRUE(manager_->release(kA, held));
-  const Grant back = take(kA, 10);
-  EXPECT_TRUE(back.ranges.at(0).recycled);
-}
-
-TEST_F(Recovery, MakesAllElseDirty) {
-  start(*memory_);
-  settle();
-  ASSERT_TRUE(manager_->create_vm({kA, kCustomer, {}, {}, {}, {}, {}}));
-  const Grant grant = take(kA, 20);
-  ASSERT_TRUE(manager_->release(kA, grant.ranges.at(0).memory.first(8 * 4096)));
-  manager_->poll();
-  ASSERT_EQ(pages_in(ExtentState::Scrubbing), 8U);
-  crash();
-  start(*memory_);
-  EXPECT_EQ(pages_in(ExtentState::Dirty), 8U);
-  EXPECT_EQ(pages_in(ExtentState::Owned), 12U);
-}
-
-TEST_F(Recovery, KeepsBadMemoryInQuarantine) {
-  start(*memory_);
-  manager_->poll();
-  engine_->end(0, Outcome::Failed, 0, FailureCause::SlaveError);
-  settle();
-  ASSERT_EQ(pages_in(ExtentState::Quarantined), 32U);
-  crash();
-  start(*memory_);
-  EXPECT_EQ(pages_in(ExtentState::Quarantined), 32U);
-}
-
-TEST_F(Recovery, DoesNotTakeMemoryWithAPatternForClean) {
-  start(*memory_);
-  ASSERT_TRUE(manager_->create_vm({kA, kCustomer, {}, {}, {}, {.method = FillMethod::Ones}, {}}));
-  take(kA, 64);
-  ASSERT_TRUE(manager_->terminate(kA));
-  settle();
-  ASSERT_EQ(pages_in(ExtentState::Clean), 64U);
-  crash();
-  start(*memory_);
-  EXPECT_EQ(pages_in(ExtentState::Dirty), 64U);
-}
-
-TEST_F(Recovery, AfterAnotherBootKnowsNothing) {
-  start(*memory_);
-  settle();
-  ledger_.reset();
-  ledger_ = open({.boot_id = "another", .before_store = {}});
-  manager_ = MemoryManager::recover(*memory_, *engine_, *ledger_).value();
-  EXPECT_EQ(pages_in(ExtentState::Dirty), 64U);
-}
-
-TEST_F(Recovery, KnowsMemoryInNamedFilesAgain) {
-  const auto open_memory = [&] { return FileMemory::open(folder_.path(), ByteCount(16 * 4096), 2).value(); };
-  auto memory = open_memory();
-  start(*memory);
-  settle();
-  ASSERT_TRUE(manager_->create_vm({kA, kCustomer, {}, {}, {}, {}, {}}));
-  const Grant grant = take(kA, 8);
-  grant.ranges.at(0).memory[5] = std::byte{0x77};
-  crash();
-  memory.reset();
-  memory = open_memory();
-  start(*memory);
-  EXPECT_EQ(pages_in(ExtentState::Clean), 24U);
-  const auto adopted = manager_->adopt({kA, kCustomer, {}, {}, {}, {}, {}});
-  ASSERT_TRUE(adopted);
-  EXPECT_EQ(adopted->ranges.at(0).memory[5], std::byte{0x77});
-  crash();
-  memory.reset();
-  const auto other_length = FileMemory::open(folder_.path(), ByteCount(4096), 2);
-  ASSERT_FALSE(other_length);
-  EXPECT_THAT(other_length.error().message, HasSubstr("brick-0 has 65536 bytes, not 4096"));
 }
 
 }  // namespace
