@@ -20,6 +20,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "pmd_arguments.hpp"
 #include "rte_pmd_sluice.h"
 #include "sluice/compose/engine_choice.hpp"
 #include "sluice/engine/engine_registry.hpp"
@@ -38,34 +39,6 @@ constexpr std::uintptr_t kLowest = 64 << 10;
 constexpr std::uintptr_t kEnd = (1ULL << 47) - 4096;
 constexpr std::uint16_t kMinDescriptors = 32;
 constexpr std::uint16_t kMaxDescriptors = 4096;
-
-/// What the arguments of the device say: [strict=0|1,][engine=NAME]. The name goes to the end, with its commas.
-struct Arguments {
-  bool strict = false;  ///< Only what the engine does itself: no copies.
-  EngineName engine;
-
-  static Result<Arguments> parse(std::string_view text) {
-    Arguments arguments;
-    std::string_view engine = "rtl";
-    while (!text.empty()) {
-      if (text.starts_with("engine=")) {
-        engine = text.substr(std::strlen("engine="));
-        break;
-      }
-      const std::string_view item = text.substr(0, text.find(','));
-      if (item != "strict=0" && item != "strict=1") {
-        return Error{DriverErrc::InvalidArgument,
-                     fmt::format("'{}' is not understood: give strict=0 or strict=1, then engine=NAME", item)};
-      }
-      arguments.strict = item == "strict=1";
-      text.remove_prefix(std::min(text.size(), item.size() + 1));
-    }
-    auto name = EngineName::parse(engine);
-    if (!name) return name.error();
-    arguments.engine = std::move(*name);
-    return arguments;
-  }
-};
 
 /// The one channel of a device: operations in their order, over an engine that may end them in any.
 class Channel {
