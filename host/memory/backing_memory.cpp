@@ -91,8 +91,9 @@ std::uint64_t held_in(const std::string& folder, ByteCount length, std::uint32_t
 }
 
 /// Small pages are refused here: the kernel would rather kill somebody than say no.
-Result<void> check_available(const std::string& folder, ByteCount length, std::uint32_t count) {
-  const AvailableMemory available = available_memory();
+Result<void> check_available(const std::string& folder, ByteCount length, std::uint32_t count,
+                             const std::filesystem::path& root) {
+  const AvailableMemory available = available_memory(root);
   const std::uint64_t held = held_in(folder, length, count);
   const bool wraps = length.value() > ~0ULL / count;
   if (!wraps && length.value() * count - std::min(held, length.value() * count) <= available.bytes.value()) return {};
@@ -107,7 +108,8 @@ Result<void> check_available(const std::string& folder, ByteCount length, std::u
 
 Result<std::unique_ptr<FileMemory>> FileMemory::open(const std::string& folder, ByteCount brick_length,
                                                      std::uint32_t brick_count, PageKind pages,
-                                                     std::optional<std::uint32_t> node) {
+                                                     std::optional<std::uint32_t> node,
+                                                     const std::filesystem::path& root) {
   const ByteCount page = page_length(pages);
   if (brick_length == ByteCount(0) || brick_length.value() % page.value() != 0 || brick_count == 0) {
     return Error{HostErrc::InvalidArgument,
@@ -117,7 +119,7 @@ Result<std::unique_ptr<FileMemory>> FileMemory::open(const std::string& folder, 
   std::unique_ptr<FileMemory> memory(new FileMemory);
   if (auto locked = memory->lock(folder); !locked) return locked.error();
   if (pages == PageKind::Small) {
-    if (auto checked = check_available(folder, brick_length, brick_count); !checked) return checked.error();
+    if (auto checked = check_available(folder, brick_length, brick_count, root); !checked) return checked.error();
   }
   Undo undo;
   for (std::uint32_t index = 0; index < brick_count; ++index) {

@@ -183,24 +183,38 @@ TEST(FileMemory, BricksThatWereMadeBeforeAFailureAreRemoved) {
   EXPECT_TRUE(FileMemory::open(folder.path(), ByteCount(1 << 16), 2));
 }
 
-/// A limit of the address space leaves less than the pool has, but more than is new of it.
+/// A host with 1 MiB available, and 2 MiB of bricks from before.
 TEST(FileMemory, WhatIsThereAlreadyIsNotNeededOnceMore) {
   const TemporaryFolder folder("/dev/shm");
-  constexpr std::uint64_t kBrick = 8 << 20;
-  ASSERT_TRUE(FileMemory::open(folder.path(), ByteCount(kBrick), 4));
+  const TemporaryFolder root;
+  std::filesystem::create_directory(root / "proc");
+  std::ofstream(root / "proc/meminfo") << "MemAvailable:    1024 kB\n";
+  constexpr ByteCount kBrick(256 << 10);
+  ASSERT_TRUE(FileMemory::open(folder.path(), kBrick, 8));
+  const auto reopen = [&](std::uint32_t bricks) {
+    return FileMemory::open(folder.path(), kBrick, bricks, PageKind::Small, std::nullopt, root.path());
+  };
+  const auto too_many = reopen(13);
+  ASSERT_FALSE(too_many);
+  EXPECT_EQ(too_many.error().code, HostErrc::NoResources);
+  EXPECT_THAT(too_many.error().message, HasSubstr("this host allows 1048576 more"));
+  EXPECT_FALSE(std::filesystem::exists(folder / "brick-8"));
+  EXPECT_TRUE(reopen(8));
+  EXPECT_TRUE(reopen(12));
+}
+
+TEST(FileMemory, MoreThanTheAddressSpaceAllowsIsAnError) {
   rlimit before{};
   ASSERT_EQ(::getrlimit(RLIMIT_AS, &before), 0);
   std::uint64_t pages = 0;
   std::ifstream("/proc/self/statm") >> pages;
-  const rlimit limit{pages * 4096 + 4 * kBrick + (1 << 20), before.rlim_max};
+  const rlimit limit{pages * 4096 + (32 << 20), before.rlim_max};
   ASSERT_EQ(::setrlimit(RLIMIT_AS, &limit), 0);
-  const auto again = FileMemory::open(folder.path(), ByteCount(kBrick), 4);
-  const auto fresh = FileMemory::create(ByteCount(kBrick), 5);
+  const auto refused = FileMemory::create(ByteCount(8 << 20), 5);
   ASSERT_EQ(::setrlimit(RLIMIT_AS, &before), 0);
-  EXPECT_TRUE(again) << again.error().message;
-  ASSERT_FALSE(fresh);
-  EXPECT_EQ(fresh.error().code, HostErrc::NoResources);
-  EXPECT_THAT(fresh.error().message, HasSubstr("RLIMIT_AS allows"));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, HostErrc::NoResources);
+  EXPECT_THAT(refused.error().message, HasSubstr("RLIMIT_AS allows"));
 }
 
 /// A program that was started with a closed standard descriptor prints there all the same.

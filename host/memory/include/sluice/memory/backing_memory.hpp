@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <span>
@@ -50,11 +51,13 @@ class FileMemory final : public BackingMemory {
   /// Files `brick-0`, `brick-1` and so on in a folder on tmpfs, or on hugetlbfs with such pages: they outlive the
   /// process. Those that are there are opened as they are; all must have this length. The folder is locked (flock) as
   /// long as this lives: its memory has one owner, whatever ledger that keeps. More errors: WrongState (somebody has
-  /// it), InvalidArgument (no folder; a brick that is no file).
+  /// it), InvalidArgument (no folder; a brick that is no file). Only what the folder does not hold yet must be
+  /// available: `root` is that of available_memory().
   [[nodiscard]] static Result<std::unique_ptr<FileMemory>> open(const std::string& folder, ByteCount brick_length,
                                                                 std::uint32_t brick_count,
                                                                 PageKind pages = PageKind::Small,
-                                                                std::optional<std::uint32_t> node = std::nullopt);
+                                                                std::optional<std::uint32_t> node = std::nullopt,
+                                                                const std::filesystem::path& root = "/");
   ~FileMemory() override;
 
   [[nodiscard]] std::span<const Brick> bricks() const override { return bricks_; }
