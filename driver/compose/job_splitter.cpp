@@ -300,16 +300,18 @@ void JobSplitter::end_piece(const Completion& completion) {
   stop(piece.slot);
 }
 
-/// No more of the job is given, and what was given is cancelled.
+/// No more of the job is given, and what was given is cancelled: the last first, or an engine could begin with a later
+/// piece when an earlier one is cancelled.
 void JobSplitter::stop(std::uint32_t slot) {
   Progress& progress = progress_[slot];
   if (progress.queued) std::erase(queue_of(slot), slot);
   progress.queued = false;
-  if (progress.in_flight > 0) {
-    for (const Piece& piece : pieces_) {
-      if (piece.in_flight && piece.slot == slot) static_cast<void>(engine_->cancel(piece.inner));
-    }
+  std::vector<const Piece*> given;
+  for (auto piece = pieces_.begin(); given.size() < progress.in_flight; ++piece) {
+    if (piece->in_flight && piece->slot == slot) given.push_back(&*piece);
   }
+  std::sort(given.begin(), given.end(), [](const Piece* a, const Piece* b) { return a->offset > b->offset; });
+  for (const Piece* const piece : given) static_cast<void>(engine_->cancel(piece->inner));
   settle(slot);
 }
 

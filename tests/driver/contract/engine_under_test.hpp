@@ -49,6 +49,8 @@ class EngineUnderTest {
 struct EngineKind {
   std::string name;
   std::function<std::unique_ptr<EngineUnderTest>()> make;
+  bool cuts = false;     ///< It works on several pieces of a job at once: what follows the prefix may be written, too.
+  bool goes_on = false;  ///< When one of the engines in it stalls, another takes over.
 
   friend std::ostream& operator<<(std::ostream& out, const EngineKind& kind) { return out << kind.name; }
 };

@@ -9,6 +9,7 @@
 #endif
 #include "cpu_hooks.hpp"
 #include "sluice/compose/failover_engine.hpp"
+#include "sluice/compose/job_splitter.hpp"
 #include "sluice/compose/offload_engine.hpp"
 #include "sluice/cpu/cpu_engine.hpp"
 #include "sluice/device/simulated_device.hpp"
@@ -49,7 +50,11 @@ class CpuUnderTest final : public EngineUnderTest {
   void let_work(Engine& /*engine*/) override {
     const std::uint64_t before = finished_;
     allowed_ = started_ + 2;
-    while (finished_ == before || started_ <= allowed_) std::this_thread::yield();
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    while (finished_ == before || started_ <= allowed_) {
+      if (std::chrono::steady_clock::now() > deadline) throw std::runtime_error("no worker came to the gate");
+      std::this_thread::yield();
+    }
   }
   void open_gate() override { allowed_ = kEverything; }
 
@@ -96,11 +101,11 @@ class RingUnderTest final : public EngineUnderTest {
 /// Any engine behind something that must keep its promises.
 class WrappedUnderTest final : public EngineUnderTest {
  public:
-  using Wrap = std::function<std::unique_ptr<Engine>(std::unique_ptr<Engine>, std::uint64_t seed)>;
+  using Wrap = std::function<std::unique_ptr<Engine>(std::unique_ptr<Engine>, const EngineWish&)>;
   WrappedUnderTest(std::unique_ptr<EngineUnderTest> inner, Wrap wrap)
       : inner_(std::move(inner)), wrap_(std::move(wrap)) {}
 
-  std::unique_ptr<Engine> make(const EngineWish& wish) override { return wrap_(inner_->make(wish), wish.seed); }
+  std::unique_ptr<Engine> make(const EngineWish& wish) override { return wrap_(inner_->make(wish), wish); }
   void let_work(Engine& engine) override { inner_->let_work(engine); }
   void open_gate() override { inner_->open_gate(); }
 
@@ -110,51 +115,44 @@ class WrappedUnderTest final : public EngineUnderTest {
 };
 
 EngineKind wrapped(const std::string& name, const EngineKind& inner, const WrappedUnderTest::Wrap& wrap) {
-  return {name, [=] { return std::make_unique<WrappedUnderTest>(inner.make(), wrap); }};
+  return {name, [=] { return std::make_unique<WrappedUnderTest>(inner.make(), wrap); }, inner.cuts, inner.goes_on};
 }
 
 WrappedUnderTest::Wrap with(EngineMisdeed misdeed) {
-  return [misdeed](std::unique_ptr<Engine> engine, std::uint64_t seed) {
-    return std::make_unique<FaultyEngine>(std::move(engine), misdeed, 1, seed);
+  return [misdeed](std::unique_ptr<Engine> engine, const EngineWish& wish) {
+    return std::make_unique<FaultyEngine>(std::move(engine), misdeed, 1, wish.seed);
   };
 }
 
-std::unique_ptr<Engine> alone_in_failover(std::unique_ptr<Engine> engine, std::uint64_t /*seed*/) {
+std::unique_ptr<Engine> alone_in_failover(std::unique_ptr<Engine> engine, const EngineWish& /*wish*/) {
   std::vector<EngineCandidate> candidates(1);
   const auto shared = std::make_shared<std::unique_ptr<Engine>>(std::move(engine));  // std::function wants copies
   candidates[0] = {"only", [shared]() -> Result<std::unique_ptr<Engine>> { return std::move(*shared); }};
   return value_or_throw(FailoverEngine::create(std::move(candidates), {}));
 }
 
-/// One that has failed before its first job.
-class DeadEngine final : public Engine {
- public:
-  [[nodiscard]] const EngineCapabilities& capabilities() const noexcept override { return capabilities_; }
-  [[nodiscard]] Result<std::size_t> submit(std::span<const ScrubJob> /*jobs*/, std::span<JobId> /*ids*/) override {
-    return *fault();
-  }
-  CancelResult cancel(JobId /*id*/) override { return CancelResult::UnknownJob; }
-  std::size_t poll(std::span<Completion> /*out*/) override { return 0; }
-  [[nodiscard]] std::uint64_t progress() override { return 0; }
-  [[nodiscard]] bool reaches(MemorySpan /*memory*/) const override { return false; }
-  [[nodiscard]] std::optional<Error> fault() const override { return Error{DriverErrc::EngineFailed, "it is dead"}; }
-  [[nodiscard]] std::chrono::nanoseconds now() const override {
-    return std::chrono::steady_clock::now().time_since_epoch();
-  }
-
- private:
-  EngineCapabilities capabilities_{"dead", 65'536, ByteCount(1ULL << 40), false, 0.0, true};
-};
-
-/// Every job goes to the engine that is wrapped, as one side of two; the other is dead, so the two fail when that one
-/// does.
-WrappedUnderTest::Wrap offloaded(bool to_engine) {
-  return [to_engine](std::unique_ptr<Engine> engine, std::uint64_t /*seed*/) -> std::unique_ptr<Engine> {
-    std::unique_ptr<Engine> unused = std::make_unique<DeadEngine>();
-    if (!to_engine) std::swap(engine, unused);
+/// Every job goes to the engine that is wrapped, as one side of two; when it fails, to the other.
+EngineKind offloaded(const std::string& name, const EngineKind& inner, bool to_engine) {
+  const auto wrap = [to_engine](std::unique_ptr<Engine> engine, const EngineWish& wish) -> std::unique_ptr<Engine> {
+    std::unique_ptr<Engine> other = value_or_throw(CpuEngine::create({.max_jobs = 65'536}, {&wish.window, 1}));
+    if (!to_engine) std::swap(engine, other);
     const ByteCount all(to_engine ? 0 : ~0ULL);
-    return value_or_throw(OffloadEngine::create(std::move(unused), std::move(engine), {all, all}));
+    return value_or_throw(OffloadEngine::create(std::move(other), std::move(engine), {all, all}));
   };
+  EngineKind kind = wrapped(name, inner, wrap);
+  kind.goes_on = true;
+  return kind;
+}
+
+/// In pieces that are short enough for the suite's jobs to have several.
+std::unique_ptr<Engine> split(std::unique_ptr<Engine> engine, const EngineWish& /*wish*/) {
+  return value_or_throw(JobSplitter::create(std::move(engine), {ByteCount(256 << 10), std::chrono::seconds(120)}));
+}
+
+EngineKind split_at_once(const std::string& name, const EngineKind& inner) {
+  EngineKind kind = wrapped(name, inner, split);
+  kind.cuts = true;
+  return kind;
 }
 
 EngineKind cpu(const std::string& name, std::uint32_t threads, std::optional<StoreKind> store) {
@@ -184,9 +182,12 @@ std::vector<EngineKind> all_engines() {
       wrapped("CpuDelayed", cpu("", 1, {}), with(EngineMisdeed::Delay)),
       wrapped("CpuReordered", cpu("", 2, {}), with(EngineMisdeed::Reorder)),
       wrapped("FailoverCpu", cpu("", 1, {}), alone_in_failover),
-      wrapped("OffloadCpu", cpu("", 2, {}), offloaded(false)),
-      wrapped("OffloadRing512", ring("", "512", rough), offloaded(true)),
+      offloaded("OffloadCpu", cpu("", 2, {}), false),
+      offloaded("OffloadRing512", ring("", "512", rough), true),
       wrapped("FailoverRing512", ring("", "512", rough), alone_in_failover),
+      wrapped("SplitterCpu", cpu("", 1, {}), split),
+      split_at_once("SplitterCpuThreeThreads", cpu("", 3, {})),
+      wrapped("SplitterFailoverCpu", wrapped("", cpu("", 1, {}), alone_in_failover), split),
   };
   for (const StoreKind kind : kStoreKinds) {
     if (has_store(kind)) kinds.push_back(cpu("Cpu_" + to_string(kind), 1, kind));
