@@ -59,11 +59,11 @@ Result<std::size_t> OffloadEngine::submit(std::span<const ScrubJob> jobs, std::s
     offloads_ = offloads(length_of(jobs[accepted].memory));
     std::size_t end = accepted + 1;
     while (end < jobs.size() && offloads(length_of(jobs[end].memory)) == offloads_) ++end;
-    CheckedEngine& side = *sides_[offloads_ ? 1 : 0];
-    const auto taken = side.submit(jobs.subspan(accepted, end - accepted), ids.subspan(accepted));
+    const bool tried = offloads_;
+    const auto taken = sides_[tried ? 1 : 0]->submit(jobs.subspan(accepted, end - accepted), ids.subspan(accepted));
     if (!taken) {
       offloads_ = before;
-      if (side.fault() && !fault()) continue;  // the other side takes these
+      if (offloads(length_of(jobs[accepted].memory)) != tried) continue;  // it has failed: the other side takes these
       tell();
       if (accepted > 0) return accepted;
       return taken;

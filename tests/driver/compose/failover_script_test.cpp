@@ -214,6 +214,20 @@ TEST_F(FailoverScript, ASecondFailureAndASmallOutLoseNothing) {
   EXPECT_NE(engine_->fault()->message.find("the last one"), std::string::npos);
 }
 
+TEST_F(FailoverScript, WhatAnEngineHadThatFailsBetweenTwoPollsFailsThoughASubmitNoticesIt) {
+  make();
+  submit(1);
+  engines_[0]->broken = Error{DriverErrc::EngineFailed, "gone"};
+  submit(2);
+  EXPECT_EQ(engines_[1]->running.size(), 1U);
+  engines_[1]->end_all();
+  const auto ended = poll();
+  ASSERT_EQ(ended.size(), 2U);
+  EXPECT_EQ(ended[0].cookie, 1U);
+  EXPECT_EQ(ended[0].outcome, Outcome::Failed);
+  EXPECT_EQ(ended[1].outcome, Outcome::Zeroed);
+}
+
 TEST_F(FailoverScript, TheClockNeverGoesBackWhicheverWayTheClocksDiffer) {
   make(3);
   engines_[2]->time = std::chrono::hours(5000);
