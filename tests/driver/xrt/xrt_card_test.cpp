@@ -170,7 +170,7 @@ TEST(XrtDeviceProgram, RefusesWhatItCannotDoAndSaysWhy) {
   std::ofstream(folder) << "a file";
   outcome = test::run_program(program + " prepare " + folder);
   EXPECT_EQ(outcome.exit_code, 1);
-  EXPECT_THAT(outcome.output, HasSubstr("cannot be written"));
+  EXPECT_THAT(outcome.output, HasSubstr("cannot write"));
   std::filesystem::remove_all(folder);
   outcome = test::run_program(program + " prepare " + folder);
   EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
