@@ -22,7 +22,7 @@ CLI::Option* add_checked(CLI::App& app, const std::string& name, const std::stri
           name,
           [name, form, read](const std::string& given) {
             if (read(given)) return;
-            throw CLI::ValidationError(name, fmt::format("{} is no value for it: give {}", in_quotes(given), form));
+            throw CLI::ValidationError(name, fmt::format("{} is not valid: give {}", in_quotes(given), form));
           },
           text)
       ->type_name("");

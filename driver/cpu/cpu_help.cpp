@@ -77,7 +77,7 @@ void CpuEngine::Workers::do_taken(std::size_t budget) {
   if (has_left_.load(std::memory_order_relaxed)) wake(1, Pulse::Clock::now());
 }
 
-/// The workers that so many new jobs need.
+/// How many workers this number of new jobs needs.
 void CpuEngine::Workers::wake(std::size_t jobs, Pulse::Clock::time_point now) {
   if (sleepers_.load(std::memory_order_seq_cst) == 0) return;
   Pulse::Clock::rep none = 0;

@@ -163,8 +163,8 @@ Result<void> EngineOptionSet::read(const EngineName& name) const {
     }
     if (!option->set(value)) {
       return Error{DriverErrc::InvalidArgument,
-                   fmt::format("engine {}: {} is no value for {}: give {}", in_quotes(name.text), in_quotes(value), key,
-                               option->help.form)};
+                   fmt::format("engine {}: {} is not valid for {}: give {}", in_quotes(name.text), in_quotes(value),
+                               key, option->help.form)};
     }
   }
   return {};

@@ -43,7 +43,7 @@ class ExtentSlab {
   [[nodiscard]] std::size_t count() const { return count_; }
   /// Indexes of extents are below this, until a chunk is added.
   [[nodiscard]] std::size_t room() const { return chunks_.size() * kChunk; }
-  /// What room() will be when so many more extents can be had.
+  /// What room() will be when that many more extents can be had.
   [[nodiscard]] std::size_t room_for(std::size_t extents) const {
     const std::size_t missing = extents - std::min(extents, free_count());
     return room() + (missing + kChunk - 2) / (kChunk - 1) * kChunk;

@@ -65,8 +65,9 @@ struct Completion {
   /// An exact prefix of the job's memory: acknowledged by the memory, or what lies before the first byte that differs.
   /// An engine that works on pieces of a job at once may have written behind it as well.
   ByteCount bytes_zeroed;
-  /// Failed: so many bytes at the end of the job's memory have nothing to do with the failure. Nobody knows what is in
-  /// them, and nothing writes them any more. 0, unless an engine knows better: all that follows the prefix is in doubt.
+  /// Failed: this many bytes at the end of the job's memory have nothing to do with the failure. Nobody knows what is
+  /// in them, and nothing writes them any more. 0, unless an engine knows better: all that follows the prefix is in
+  /// doubt.
   ByteCount bytes_unaffected;
 };
 
@@ -83,7 +84,7 @@ struct EngineCapabilities {
   bool concurrent_calls = false;  ///< All functions may be called from any thread at once.
   double clock_mhz = 0.0;         ///< Of a simulated engine, by which its now() counts; 0: now() is real time.
   bool verifies = false;          ///< Takes Verify and FillVerify; else such jobs are refused as InvalidArgument.
-  std::size_t parallel_jobs = 1;  ///< How many jobs it works on at once: a long one is done sooner in so many pieces.
+  std::size_t parallel_jobs = 1;  ///< How many jobs it works on at once: a long one is done sooner in that many pieces.
 };
 
 [[nodiscard]] std::string to_string(Outcome outcome);
