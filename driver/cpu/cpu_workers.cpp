@@ -252,13 +252,15 @@ void CpuEngine::Workers::publish(Batch& batch) {
         unannounced_ += completion.bytes_zeroed;
         now = now || completion.outcome != Outcome::Zeroed;
       }
-      finished_.publish_to(position);
-      if (now || unannounced_ >= kMostUnannounced || 2 * finished_.size() >= held_.load(std::memory_order_relaxed)) {
+      // Before the caller can see them: one that has collected all of them finds the descriptor as it left it.
+      const std::uint64_t waiting = position - finished_.head();
+      if (now || unannounced_ >= kMostUnannounced || 2 * waiting >= held_.load(std::memory_order_relaxed)) {
         unannounced_ = ByteCount(0);
         signal_->raise();
       } else {
         signal_->raise_soon();
       }
+      finished_.publish_to(position);
     }
   }
   batch.completions.clear();
