@@ -6,7 +6,8 @@ usage: mutants.py SOURCE_DIR BUILD_DIR [--folder FOLDER] [--seconds S] [NAME...]
 
 Mutants are patches in tests/world/mutations, which the world finds, and in tests/mutations, whose first line says what finds them:
 `# caught by: PROGRAM [ARGUMENT...]`. The mutant's object is compiled as the build compiles that file and linked before the libraries, so
-that it takes the place of the original. Exit code 1: a mutant was not caught in time, or a patch does not fit any more.
+that it takes the place of the original. A private header is compiled as part of each source of its folder that includes it. Exit code 1: a
+mutant was not caught in time, or a patch does not fit any more.
 """
 import argparse
 import concurrent.futures
@@ -34,6 +35,19 @@ def link_command(build, program):
     return shlex.split(link[-1])
 
 
+def sources_of(target, folder):
+    """The sources to compile for a change of `target`: itself, or those of its folder that include it, directly or not."""
+    if target.suffix == ".cpp":
+        return [target]
+    texts = {path: path.read_text(encoding="utf-8") for path in folder.iterdir() if path.suffix in (".cpp", ".hpp")}
+    reached = {target}
+    while True:
+        more = {path for path, text in texts.items() if any(f'#include "{header.name}"' in text for header in reached)} - reached
+        if not more:
+            return sorted(path for path in reached if path.suffix == ".cpp")
+        reached |= more
+
+
 def finder_of(patch, seconds):
     """The program that finds a mutant, its arguments, and how long that may take in seconds."""
     first = patch.read_text(encoding="utf-8").splitlines()[0]
@@ -55,16 +69,22 @@ def try_mutant(patch, source, build, commands, seconds):
         applied = subprocess.run(["git", "apply", str(patch)], cwd=folder, env=environment, capture_output=True, text=True)
         if applied.returncode != 0:
             return f"the patch does not fit: {applied.stderr.strip()}"
-        compiler = [word.replace(f"{source}/{room}", f"{folder}/{room}") for word in commands[str(source / target)]]
-        compiler = compiler[: compiler.index("-o")] + ["-O1", "-g0", "-o", "mutant.o", "-c", str(folder / target)]
-        compiled = subprocess.run(compiler, cwd=folder, capture_output=True, text=True)
-        if compiled.returncode != 0:
-            return f"it does not compile: {compiled.stderr.strip()[:2000]}"
+        objects = []
+        for changed in sources_of(folder / target, folder / room):
+            original = source / changed.relative_to(folder)
+            compiler = [word.replace(f"{source}/{room}", f"{folder}/{room}") for word in commands[str(original)]]
+            objects.append(f"{changed}.o")
+            compiler = compiler[: compiler.index("-o")] + ["-O1", "-g0", "-o", objects[-1], "-c", str(changed)]
+            compiled = subprocess.run(compiler, cwd=folder, capture_output=True, text=True)
+            if compiled.returncode != 0:
+                return f"it does not compile: {compiled.stderr.strip()[:2000]}"
+        if not objects:
+            return f"no source of {room} includes {target}: change a source instead"
         program, arguments, limit = finder_of(patch, seconds)
         link = link_command(build, program)
         place = link.index("-o")
-        # Before everything else: the library's own object of that name is not needed any more then.
-        linker = link[:place] + [str(folder / "mutant.o"), "-o", str(folder / program)] + link[place + 2:]
+        # Before everything else: the library's own objects of these names are not needed any more then.
+        linker = link[:place] + [*objects, "-o", str(folder / program)] + link[place + 2:]
         linked = subprocess.run(linker, cwd=build, capture_output=True, text=True)
         if linked.returncode != 0:
             return f"it does not link: {linked.stderr.strip()[:2000]}"

@@ -16,7 +16,7 @@ using Format = LedgerFormat;
 
 constexpr std::uint64_t kPages = 64;
 constexpr std::size_t kVms = 8;
-enum Setting : unsigned { kRepairHeader = 1, kRepairRecords = 2, kRaggedLength = 4, kCannotBeRead = 8 };
+enum Setting : unsigned { RepairHeader = 1, RepairRecords = 2, RaggedLength = 4, CannotBeRead = 8 };
 
 LedgerHeader expected_header() {
   LedgerHeader header;
@@ -34,11 +34,11 @@ struct File {
   std::vector<LedgerRecord> records;
 
   [[nodiscard]] std::uint64_t length() const {
-    return Format::kRecordsBegin + records.size() * Format::kRecordBytes + ((settings & kRaggedLength) != 0 ? 5 : 0);
+    return Format::kRecordsBegin + records.size() * Format::kRecordBytes + ((settings & RaggedLength) != 0 ? 5 : 0);
   }
   /// As the file is: what is not in the input is 0.
   [[nodiscard]] bool read(std::uint64_t offset, std::span<std::byte> into) const {
-    if ((settings & kCannotBeRead) != 0 && offset > 0) return false;
+    if ((settings & CannotBeRead) != 0 && offset > 0) return false;
     enforce(offset + into.size() <= length(), "a ledger is read inside its file");
     std::fill(into.begin(), into.end(), std::byte{0});
     copy(0, std::as_bytes(std::span(&header, 1)), offset, into);
@@ -68,13 +68,13 @@ File file_of(std::span<const std::byte> input) {
   take(input, settings);
   file.settings = settings;
   take(input, file.header);
-  if ((settings & kRepairHeader) != 0) file.header = expected_header();
+  if ((settings & RepairHeader) != 0) file.header = expected_header();
   take(input, file.vms);
   while (input.size() >= Format::kRecordBytes) {
     LedgerRecord record;
     take(input, record);
     const auto index = static_cast<std::uint32_t>(file.records.size());
-    if ((settings & kRepairRecords) != 0 && record.facts != 0) record = record.resized(index, record.pages());
+    if ((settings & RepairRecords) != 0 && record.facts != 0) record = record.resized(index, record.pages());
     file.records.push_back(record);
   }
   return file;
