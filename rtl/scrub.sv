@@ -98,7 +98,6 @@ module scrub #(
     input  logic m01_axi_rvalid,
     output logic m01_axi_rready
 );
-  localparam logic [1:0] BurstIncr = 2'b01;
   localparam int unsigned LineWidth = (DATA_WIDTH < 128) ? 128 : DATA_WIDTH;
   localparam int unsigned IndexW = $clog2((NUM_QUEUES + 1) * 8);
   localparam bit Shared = NUM_MASTERS == 1;
@@ -312,16 +311,6 @@ module scrub #(
 
   // The bus.
   logic data_write_beat, line_write_beat;
-  logic [63:0] m00_awaddr, m00_araddr;
-  assign m00_axi_awaddr  = m00_awaddr[ADDR_WIDTH-1:0];
-  assign m00_axi_araddr  = m00_araddr[ADDR_WIDTH-1:0];
-  assign m00_axi_awsize  = 3'($clog2(DATA_WIDTH / 8));
-  assign m00_axi_awburst = BurstIncr;
-  assign m00_axi_arburst = BurstIncr;
-  assign m01_axi_awsize  = 3'($clog2(DATA_WIDTH / 8));
-  assign m01_axi_awburst = BurstIncr;
-  assign m01_axi_arburst = BurstIncr;
-
   assign engine_events[0] = 1'b1;
   assign engine_events[1] = data_write_beat;
   assign engine_events[2] = data_beat_queue != '0;
@@ -335,104 +324,59 @@ module scrub #(
     else bus_stuck_q <= engine_events[4] || engine_events[5] || engine_events[6];
   end
 
+  // What m00_axi says to rings, which counts when it carries them.
+  logic m00_line_taken, m00_line_pop, m00_line_answer, m00_line_written;
+  logic [NUM_QUEUES-1:0] m00_read_ready, m00_read_beat;
+  sluice_master #(
+      .DATA_WIDTH  (DATA_WIDTH),
+      .ADDR_WIDTH  (ADDR_WIDTH),
+      .NUM_QUEUES  (NUM_QUEUES),
+      .QUEUE_W     (QUEUE_W),
+      .ID_PER_QUEUE(ID_PER_QUEUE),
+      .ORDER_DEPTH (MAX_OUTSTANDING),
+      .HAS_DATA    (1'b1),
+      .HAS_LINES   (Shared),
+      .LINE_WIDTH  (LineWidth)
+  ) u_m00 (
+      .clk_i(ap_clk), .rst_ni(ap_rst_n), .data_i(burst), .data_queue_i(burst_queue), .data_write_i(granted_write),
+      .data_write_room_o(write_room), .data_answer_o(write_answer_valid), .data_read_i(granted_read),
+      .data_read_room_o(read_room), .data_beat_o(data_beat_queue),
+      .line_valid_i(line_valid), .line_address_i(line_address), .line_taken_o(m00_line_taken), .line_data_i(line_data),
+      .line_strobe_i(line_strobe), .line_pop_o(m00_line_pop), .line_answer_o(m00_line_answer),
+      .read_address_i(line_read_address), .read_lines_i(line_read_count), .read_valid_i(line_read_valid),
+      .read_ready_o(m00_read_ready), .read_beat_o(m00_read_beat),
+      .answer_code_o(answer_code), .beat_o(data_beat), .beat_code_o(data_beat_code), .beat_last_o(data_beat_last),
+      .data_written_o(data_write_beat), .line_written_o(m00_line_written),
+      .awid_o(m00_axi_awid), .awaddr_o(m00_axi_awaddr), .awlen_o(m00_axi_awlen), .awsize_o(m00_axi_awsize),
+      .awburst_o(m00_axi_awburst), .awvalid_o(m00_axi_awvalid), .awready_i(m00_axi_awready), .wdata_o(m00_axi_wdata),
+      .wstrb_o(m00_axi_wstrb), .wlast_o(m00_axi_wlast), .wvalid_o(m00_axi_wvalid), .wready_i(m00_axi_wready),
+      .bid_i(m00_axi_bid), .bresp_i(m00_axi_bresp), .bvalid_i(m00_axi_bvalid), .bready_o(m00_axi_bready),
+      .arid_o(m00_axi_arid), .araddr_o(m00_axi_araddr), .arlen_o(m00_axi_arlen), .arsize_o(m00_axi_arsize),
+      .arburst_o(m00_axi_arburst), .arvalid_o(m00_axi_arvalid), .arready_i(m00_axi_arready), .rid_i(m00_axi_rid),
+      .rdata_i(m00_axi_rdata), .rresp_i(m00_axi_rresp), .rlast_i(m00_axi_rlast), .rvalid_i(m00_axi_rvalid),
+      .rready_o(m00_axi_rready)
+  );
+
   if (Shared) begin : g_shared
-    sluice_write #(
-        .DATA_WIDTH  (DATA_WIDTH),
-        .NUM_QUEUES  (NUM_QUEUES),
-        .QUEUE_W     (QUEUE_W),
-        .ID_PER_QUEUE(ID_PER_QUEUE),
-        .ORDER_DEPTH (MAX_OUTSTANDING),
-        .HAS_DATA    (1'b1),
-        .HAS_LINES   (1'b1),
-        .LINE_WIDTH  (LineWidth)
-    ) u_write (
-        .clk_i(ap_clk), .rst_ni(ap_rst_n),
-        .data_i(burst), .data_queue_i(burst_queue), .data_valid_i(granted_write), .data_room_o(write_room),
-        .data_answer_o(write_answer_valid),
-        .line_valid_i(line_valid), .line_address_i(line_address), .line_taken_o(line_taken), .line_data_i(line_data),
-        .line_strobe_i(line_strobe), .line_pop_o(line_pop), .line_answer_o(line_answer),
-        .code_o(answer_code), .data_beat_o(data_write_beat), .line_beat_o(line_write_beat),
-        .awid_o(m00_axi_awid), .awaddr_o(m00_awaddr), .awlen_o(m00_axi_awlen), .awvalid_o(m00_axi_awvalid),
-        .awready_i(m00_axi_awready), .wdata_o(m00_axi_wdata), .wstrb_o(m00_axi_wstrb), .wlast_o(m00_axi_wlast),
-        .wvalid_o(m00_axi_wvalid), .wready_i(m00_axi_wready), .bid_i(m00_axi_bid), .bresp_i(m00_axi_bresp),
-        .bvalid_i(m00_axi_bvalid), .bready_o(m00_axi_bready)
-    );
+    assign line_taken      = m00_line_taken;
+    assign line_pop        = m00_line_pop;
+    assign line_answer     = m00_line_answer;
+    assign line_code       = answer_code;
+    assign line_write_beat = m00_line_written;
+    assign line_read_ready = m00_read_ready;
+    assign line_read_beat  = m00_read_beat;
+    assign line_beat       = data_beat;
+    assign line_beat_code  = data_beat_code;
+    assign line_beat_last  = data_beat_last;
 
-    sluice_read #(
-        .DATA_WIDTH  (DATA_WIDTH),
-        .NUM_QUEUES  (NUM_QUEUES),
-        .QUEUE_W     (QUEUE_W),
-        .ID_PER_QUEUE(ID_PER_QUEUE),
-        .ORDER_DEPTH (MAX_OUTSTANDING),
-        .HAS_DATA    (1'b1),
-        .HAS_LINES   (1'b1)
-    ) u_read (
-        .clk_i(ap_clk), .rst_ni(ap_rst_n),
-        .line_address_i(line_read_address), .line_count_i(line_read_count), .line_valid_i(line_read_valid),
-        .line_ready_o(line_read_ready), .line_beat_o(line_read_beat),
-        .data_i(burst), .data_queue_i(burst_queue), .data_valid_i(granted_read), .data_room_o(read_room),
-        .data_beat_o(data_beat_queue),
-        .beat_o(data_beat), .beat_code_o(data_beat_code), .beat_last_o(data_beat_last),
-        .arid_o(m00_axi_arid), .araddr_o(m00_araddr), .arlen_o(m00_axi_arlen), .arsize_o(m00_axi_arsize),
-        .arvalid_o(m00_axi_arvalid), .arready_i(m00_axi_arready), .rid_i(m00_axi_rid), .rdata_i(m00_axi_rdata),
-        .rresp_i(m00_axi_rresp), .rlast_i(m00_axi_rlast), .rvalid_i(m00_axi_rvalid), .rready_o(m00_axi_rready)
-    );
-
-    assign line_code      = answer_code;
-    assign line_beat      = data_beat;
-    assign line_beat_code = data_beat_code;
-    assign line_beat_last = data_beat_last;
-
-    assign {m01_axi_awid, m01_axi_awaddr, m01_axi_awlen, m01_axi_awvalid, m01_axi_wdata, m01_axi_wstrb, m01_axi_wlast,
-            m01_axi_wvalid, m01_axi_arid, m01_axi_araddr, m01_axi_arlen, m01_axi_arsize, m01_axi_arvalid} = '0;
+    assign {m01_axi_awid, m01_axi_awaddr, m01_axi_awlen, m01_axi_awsize, m01_axi_awburst, m01_axi_awvalid, m01_axi_wdata,
+            m01_axi_wstrb, m01_axi_wlast, m01_axi_wvalid, m01_axi_arid, m01_axi_araddr, m01_axi_arlen, m01_axi_arsize,
+            m01_axi_arburst, m01_axi_arvalid} = '0;
     assign {m01_axi_bready, m01_axi_rready} = 2'b11;
   end else begin : g_apart
-    logic [63:0] m01_awaddr, m01_araddr;
-    assign m01_axi_awaddr = m01_awaddr[ADDR_WIDTH-1:0];
-    assign m01_axi_araddr = m01_araddr[ADDR_WIDTH-1:0];
-    sluice_write #(
+    sluice_master #(
         .DATA_WIDTH  (DATA_WIDTH),
-        .NUM_QUEUES  (NUM_QUEUES),
-        .QUEUE_W     (QUEUE_W),
-        .ID_PER_QUEUE(ID_PER_QUEUE),
-        .ORDER_DEPTH (MAX_OUTSTANDING),
-        .HAS_DATA    (1'b1),
-        .HAS_LINES   (1'b0),
-        .LINE_WIDTH  (LineWidth)
-    ) u_write (
-        .clk_i(ap_clk), .rst_ni(ap_rst_n),
-        .data_i(burst), .data_queue_i(burst_queue), .data_valid_i(granted_write), .data_room_o(write_room),
-        .data_answer_o(write_answer_valid),
-        .line_valid_i(1'b0), .line_address_i('0), .line_taken_o(), .line_data_i('0), .line_strobe_i('0),
-        .line_pop_o(), .line_answer_o(),
-        .code_o(answer_code), .data_beat_o(data_write_beat), .line_beat_o(),
-        .awid_o(m00_axi_awid), .awaddr_o(m00_awaddr), .awlen_o(m00_axi_awlen), .awvalid_o(m00_axi_awvalid),
-        .awready_i(m00_axi_awready), .wdata_o(m00_axi_wdata), .wstrb_o(m00_axi_wstrb), .wlast_o(m00_axi_wlast),
-        .wvalid_o(m00_axi_wvalid), .wready_i(m00_axi_wready), .bid_i(m00_axi_bid), .bresp_i(m00_axi_bresp),
-        .bvalid_i(m00_axi_bvalid), .bready_o(m00_axi_bready)
-    );
-
-    sluice_read #(
-        .DATA_WIDTH  (DATA_WIDTH),
-        .NUM_QUEUES  (NUM_QUEUES),
-        .QUEUE_W     (QUEUE_W),
-        .ID_PER_QUEUE(ID_PER_QUEUE),
-        .ORDER_DEPTH (MAX_OUTSTANDING),
-        .HAS_DATA    (1'b1),
-        .HAS_LINES   (1'b0)
-    ) u_read (
-        .clk_i(ap_clk), .rst_ni(ap_rst_n),
-        .line_address_i('0), .line_count_i('0), .line_valid_i('0), .line_ready_o(), .line_beat_o(),
-        .data_i(burst), .data_queue_i(burst_queue), .data_valid_i(granted_read), .data_room_o(read_room),
-        .data_beat_o(data_beat_queue),
-        .beat_o(data_beat), .beat_code_o(data_beat_code), .beat_last_o(data_beat_last),
-        .arid_o(m00_axi_arid), .araddr_o(m00_araddr), .arlen_o(m00_axi_arlen), .arsize_o(m00_axi_arsize),
-        .arvalid_o(m00_axi_arvalid), .arready_i(m00_axi_arready), .rid_i(m00_axi_rid), .rdata_i(m00_axi_rdata),
-        .rresp_i(m00_axi_rresp), .rlast_i(m00_axi_rlast), .rvalid_i(m00_axi_rvalid), .rready_o(m00_axi_rready)
-    );
-
-    sluice_write #(
-        .DATA_WIDTH  (DATA_WIDTH),
+        .ADDR_WIDTH  (ADDR_WIDTH),
         .NUM_QUEUES  (NUM_QUEUES),
         .QUEUE_W     (QUEUE_W),
         .ID_PER_QUEUE(ID_PER_QUEUE),
@@ -440,35 +384,23 @@ module scrub #(
         .HAS_DATA    (1'b0),
         .HAS_LINES   (1'b1),
         .LINE_WIDTH  (LineWidth)
-    ) u_ring_write (
-        .clk_i(ap_clk), .rst_ni(ap_rst_n),
-        .data_i('0), .data_queue_i('0), .data_valid_i(1'b0), .data_room_o(), .data_answer_o(),
+    ) u_m01 (
+        .clk_i(ap_clk), .rst_ni(ap_rst_n), .data_i('0), .data_queue_i('0), .data_write_i(1'b0), .data_write_room_o(),
+        .data_answer_o(), .data_read_i(1'b0), .data_read_room_o(), .data_beat_o(),
         .line_valid_i(line_valid), .line_address_i(line_address), .line_taken_o(line_taken), .line_data_i(line_data),
         .line_strobe_i(line_strobe), .line_pop_o(line_pop), .line_answer_o(line_answer),
-        .code_o(line_code), .data_beat_o(), .line_beat_o(line_write_beat),
-        .awid_o(m01_axi_awid), .awaddr_o(m01_awaddr), .awlen_o(m01_axi_awlen), .awvalid_o(m01_axi_awvalid),
-        .awready_i(m01_axi_awready), .wdata_o(m01_axi_wdata), .wstrb_o(m01_axi_wstrb), .wlast_o(m01_axi_wlast),
-        .wvalid_o(m01_axi_wvalid), .wready_i(m01_axi_wready), .bid_i(m01_axi_bid), .bresp_i(m01_axi_bresp),
-        .bvalid_i(m01_axi_bvalid), .bready_o(m01_axi_bready)
-    );
-
-    sluice_read #(
-        .DATA_WIDTH  (DATA_WIDTH),
-        .NUM_QUEUES  (NUM_QUEUES),
-        .QUEUE_W     (QUEUE_W),
-        .ID_PER_QUEUE(ID_PER_QUEUE),
-        .ORDER_DEPTH (MAX_OUTSTANDING),
-        .HAS_DATA    (1'b0),
-        .HAS_LINES   (1'b1)
-    ) u_ring_read (
-        .clk_i(ap_clk), .rst_ni(ap_rst_n),
-        .line_address_i(line_read_address), .line_count_i(line_read_count), .line_valid_i(line_read_valid),
-        .line_ready_o(line_read_ready), .line_beat_o(line_read_beat),
-        .data_i('0), .data_queue_i('0), .data_valid_i(1'b0), .data_room_o(), .data_beat_o(),
-        .beat_o(line_beat), .beat_code_o(line_beat_code), .beat_last_o(line_beat_last),
-        .arid_o(m01_axi_arid), .araddr_o(m01_araddr), .arlen_o(m01_axi_arlen), .arsize_o(m01_axi_arsize),
-        .arvalid_o(m01_axi_arvalid), .arready_i(m01_axi_arready), .rid_i(m01_axi_rid), .rdata_i(m01_axi_rdata),
-        .rresp_i(m01_axi_rresp), .rlast_i(m01_axi_rlast), .rvalid_i(m01_axi_rvalid), .rready_o(m01_axi_rready)
+        .read_address_i(line_read_address), .read_lines_i(line_read_count), .read_valid_i(line_read_valid),
+        .read_ready_o(line_read_ready), .read_beat_o(line_read_beat),
+        .answer_code_o(line_code), .beat_o(line_beat), .beat_code_o(line_beat_code), .beat_last_o(line_beat_last),
+        .data_written_o(), .line_written_o(line_write_beat),
+        .awid_o(m01_axi_awid), .awaddr_o(m01_axi_awaddr), .awlen_o(m01_axi_awlen), .awsize_o(m01_axi_awsize),
+        .awburst_o(m01_axi_awburst), .awvalid_o(m01_axi_awvalid), .awready_i(m01_axi_awready), .wdata_o(m01_axi_wdata),
+        .wstrb_o(m01_axi_wstrb), .wlast_o(m01_axi_wlast), .wvalid_o(m01_axi_wvalid), .wready_i(m01_axi_wready),
+        .bid_i(m01_axi_bid), .bresp_i(m01_axi_bresp), .bvalid_i(m01_axi_bvalid), .bready_o(m01_axi_bready),
+        .arid_o(m01_axi_arid), .araddr_o(m01_axi_araddr), .arlen_o(m01_axi_arlen), .arsize_o(m01_axi_arsize),
+        .arburst_o(m01_axi_arburst), .arvalid_o(m01_axi_arvalid), .arready_i(m01_axi_arready), .rid_i(m01_axi_rid),
+        .rdata_i(m01_axi_rdata), .rresp_i(m01_axi_rresp), .rlast_i(m01_axi_rlast), .rvalid_i(m01_axi_rvalid),
+        .rready_o(m01_axi_rready)
     );
   end
 endmodule
