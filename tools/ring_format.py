@@ -99,9 +99,14 @@ def cpp(ring):
 
 def markdown(ring):
     out = ["# Registers and formats", "", f"{NOTE} docs/RING.md says how they are used.", "",
-           "Registers are 32 bits wide, addresses 12 bits; only full words can be written. 64-bit values are pairs, low half",
-           "first. A write that is refused answers SLVERR, changes nothing, and shows in ISR and REFUSED. A counter lags its",
-           "events by at most 16 * (queues + 1) cycles.", ""]
+           "Registers are 32 bits wide, addresses 12 bits and multiples of 4; only full words can be written. 64-bit values are",
+           "pairs, low half first. A write that is refused answers SLVERR, changes nothing, and shows in ISR and REFUSED. A",
+           "counter lags its events by at most 16 * (queues + 1) cycles.", "",
+           "- Where these tables have no register, a read gives 0 and a write is refused. That holds for the registers and",
+           "  counters of queues that the engine does not have, too. A read always answers OKAY.",
+           "- Bits without a meaning read as 0; write them as 0. Setting one is refused in both CTRLs, RING_LOG2, the bases, the",
+           "  window, SQ_TAIL, CQ_HEAD and CANCEL_SLOT, and has no effect in all others. Address bits from ADDR_WIDTH on are such",
+           "  bits. CANCEL_SLOT reads as 0.", ""]
     for group in ring["registers"]:
         out += [f"## Registers of {group['doc']}", "", "| offset | name | bits | access | |", "|---|---|---|---|---|"]
         for name, offset, width, kind, doc in group["items"]:

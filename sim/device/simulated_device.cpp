@@ -43,7 +43,7 @@ struct Build {
   MakeModel make;
 };
 
-/// The same as in sim/CMakeLists.txt.
+/// The same as in models.cmake.
 const std::vector<Build>& builds() {
   static const std::vector<Build> all = {
       {{"64", 64, 40, 1, 64, 32, 1, false}, make<Vscrub64>},

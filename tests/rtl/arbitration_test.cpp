@@ -2,6 +2,7 @@
 // Who gets the bus: priority, weight, rate, and no queue starves.
 #include <gtest/gtest.h>
 
+#include "operation_name.hpp"
 #include "raw_engine.hpp"
 
 namespace sluice::test {
@@ -12,7 +13,10 @@ constexpr std::uint64_t kLong = 64 << 20;
 /// Long fills on the first `queues` queues, all in the same memory, running.
 class Contest {
  public:
-  explicit Contest(std::size_t queues) : queues_(queues) {}
+  explicit Contest(std::size_t queues, std::uint8_t operation = ring::kOpFill, const std::string& build = "512")
+      : engine_({.build = build, .timing = {{5, 5}, {5, 5}, {5, 5}, 1.0}}, kLong),
+        queues_(queues),
+        operation_(operation) {}
 
   void qos(std::size_t q, std::uint32_t priority, std::uint32_t weight) {
     engine_.write(ring::kQueueQos, priority | weight << 8, q);
@@ -20,7 +24,7 @@ class Contest {
   void run(std::uint64_t cycles) {
     engine_.start();
     engine_.device().run_cycles(300);
-    for (std::size_t q = 0; q < queues_; ++q) engine_.submit(engine_.fill(0, kLong, 0), q);
+    for (std::size_t q = 0; q < queues_; ++q) engine_.submit(engine_.job(operation_, 0, kLong, 0), q);
     engine_.device().run_cycles(cycles);
     engine_.device().run_cycles(64);
     for (std::size_t q = 0; q < queues_; ++q) {
@@ -28,11 +32,19 @@ class Contest {
     }
   }
   [[nodiscard]] double beats(std::size_t q) const { return beats_[q]; }
+  /// Cycles that a job of 4 KiB takes on queue q, from before its doorbell to its completion.
+  std::uint64_t cycles_of_a_job(std::uint8_t operation, std::size_t q) {
+    const std::uint64_t start = engine_.device().cycles();
+    engine_.submit(engine_.job(operation, 0, 4096, 0), q);
+    if (engine_.collect(q).outcome != ring::kOutcomeZeroed) throw std::runtime_error("the urgent job failed");
+    return engine_.device().cycles() - start;
+  }
   RawEngine& engine() { return engine_; }
 
  private:
-  RawEngine engine_{{.timing = {{5, 5}, {5, 5}, {5, 5}, 1.0}}, kLong};
+  RawEngine engine_;
   std::size_t queues_;
+  std::uint8_t operation_;
   std::vector<double> beats_;
 };
 
@@ -64,17 +76,37 @@ TEST(Arbitration, LowerLevelsGetOneBurstInSixtyFourAndDoNotStarve) {
   EXPECT_NEAR(contest.beats(2) / contest.beats(0), 1, 0.2) << "the others the same little";
 }
 
-TEST(Arbitration, UrgentWorkOvertakesAtTheNextBurst) {
-  Contest contest(1);
-  contest.qos(0, 0, 1);
-  contest.qos(3, 3, 1);
-  contest.run(2000);
-  RawEngine& engine = contest.engine();
-  const std::uint64_t start = engine.device().cycles();
-  engine.submit(engine.fill(0, 4096, 0), 3);
-  engine.collect(3);
-  // Descriptor read, the bursts whose addresses are out already, its own, and the answers.
-  EXPECT_LT(engine.device().cycles() - start, 30 + 6 * 64 + 64 + 30U);
+class UrgentWork : public ::testing::TestWithParam<std::uint8_t> {};
+
+/// Whatever both do. Data is promised to the bus for 31 beats and one burst at most; reads of one queue are 32 at most,
+/// and the memory may serve those of the other queue in between.
+TEST_P(UrgentWork, OvertakesAtTheNextBurst) {
+  for (const std::uint8_t urgent : {ring::kOpFill, ring::kOpVerify, ring::kOpFillVerify}) {
+    SCOPED_TRACE(int{urgent});
+    Contest contest(1, GetParam());
+    contest.qos(0, 0, 1);
+    contest.qos(3, 3, 1);
+    contest.run(2000);
+    const std::uint64_t behind = GetParam() == ring::kOpFill ? 31 + 64 : 32 * 64;
+    const bool same_direction = (GetParam() == ring::kOpVerify) != (urgent == ring::kOpFill);
+    const std::uint64_t own = urgent == ring::kOpFillVerify ? 2 * 64 + 30 : 64;
+    // Descriptor read, what is promised already, its own bursts, and the answers.
+    EXPECT_LT(contest.cycles_of_a_job(urgent, 3), 30 + (same_direction ? behind : 0) + own + 30);
+  }
+}
+INSTANTIATE_TEST_SUITE_P(Operations, UrgentWork, every_operation(), operation_name);
+
+/// Bursts of 4 KiB are long there: those whose address is out must not be many.
+TEST(Arbitration, UrgentWorkWaitsForOneBurstOnANarrowBus) {
+  for (const std::string build : {"128", "256"}) {
+    SCOPED_TRACE(build);
+    Contest contest(1, ring::kOpFill, build);
+    contest.qos(0, 0, 1);
+    contest.qos(1, 3, 1);
+    contest.run(4000);
+    const std::uint64_t burst = 4096 / (contest.engine().device().build().data_width / 8);
+    EXPECT_LT(contest.cycles_of_a_job(ring::kOpFill, 1), 30 + 31 + burst + burst + 30) << "four bursts were promised";
+  }
 }
 
 TEST(Arbitration, KeepsAQueueToItsByteRate) {

@@ -8,28 +8,6 @@
 namespace sluice::test {
 namespace {
 
-constexpr std::uint64_t kPlaceBytes = 48 << 10;  // a job's own part of the memory
-constexpr std::uint64_t kListBytes = 256;        // room for 16 extents
-
-std::uint8_t operation_of(JobKind kind) {
-  switch (kind) {
-    case JobKind::Fill:
-    case JobKind::FillList:
-      return ring::kOpFill;
-    case JobKind::Verify:
-    case JobKind::VerifyList:
-      return ring::kOpVerify;
-    case JobKind::FillVerify:
-    case JobKind::FillVerifyList:
-      return ring::kOpFillVerify;
-    case JobKind::Fence:
-      return ring::kOpFence;
-    case JobKind::Noop:
-      return ring::kOpNoop;
-  }
-  return 0;
-}
-
 std::uint8_t cause_of(JobFault fault) {
   switch (fault) {
     case JobFault::None:
@@ -67,171 +45,98 @@ SimOptions draw_options(const std::string& build, std::uint64_t seed) {
   return options;
 }
 
-/// From four entries on. Lists of all queues must fit.
+/// From two entries to 32; with many queues to eight.
 std::uint32_t draw_ring_log2(const std::string& build, std::uint64_t seed) {
   const auto& builds = rtl_builds();
   const auto found = std::find_if(builds.begin(), builds.end(), [&](const auto& one) { return one.name == build; });
-  return 2 + static_cast<std::uint32_t>(seed % (found->queues > 4 ? 3 : 5));
+  return 1 + static_cast<std::uint32_t>(seed % (found->queues > 4 ? 3 : kRingSizes));
+}
+
+/// Near the ends of a generation's 32 bits, and of 31, more often than not.
+std::uint32_t draw_generation(std::mt19937_64& random) {
+  const std::uint32_t bases[] = {0U, 0x7FFF'FFFEU, 0xFFFF'FFFEU, static_cast<std::uint32_t>(random())};
+  return bases[random() % std::size(bases)] + static_cast<std::uint32_t>(random() % 2);
 }
 
 }  // namespace
 
 RandomStory::RandomStory(const std::string& build, std::uint64_t seed, std::size_t jobs)
     : random_(seed),
-      engine_(draw_options(build, seed), 160 * kPlaceBytes, draw_ring_log2(build, seed)),
+      ring_log2_(draw_ring_log2(build, seed)),
+      engine_(draw_options(build, seed), kPlaces * kPlaceBytes, ring_log2_),
+      names_(std::min(engine_.device().build().slots, 4 * engine_.entries())),
       jobs_left_(jobs),
       in_flight_(engine_.queues()),
-      submitted_(engine_.queues()) {
-  for (std::uint64_t place = 0; place < 160; ++place) free_places_.push_back(place * kPlaceBytes);
+      submitted_(engine_.queues()),
+      arrived_(engine_.queues()) {
+  for (std::uint64_t place = 0; place < kPlaces; ++place) free_places_.push_back(place * kPlaceBytes);
   for (std::size_t q = 0; q < engine_.queues(); ++q) {
     engine_.write(ring::kQueueQos, static_cast<std::uint32_t>(below(4) | below(4) << 8), q);
     if (chance(0.2)) engine_.write(ring::kQueueRate, static_cast<std::uint32_t>(4096 + below(60'000)), q);
   }
-  first_slot_ = static_cast<std::uint16_t>(below(engine_.device().build().slots - engine_.entries() + 1));
-  first_generation_ = static_cast<std::uint32_t>(random_());
+  first_slot_ = static_cast<std::uint16_t>(below(engine_.device().build().slots - names_ + 1));
+  first_generation_ = draw_generation(random_);
   engine_.write_engine(ring::kRegTimeout, 20'000);
+  engine_.start();
+  begin_somewhere(seed);
+  if (chance(0.4)) {
+    lazy_ = below(engine_.queues());
+    lazy_turns_ = 2000;
+  }
   engine_.device().set_observer([this](const BusEvent& event) { observe(event); });
 }
 
-/// The byte of the job's extents, in their order.
-std::byte RandomStory::at(const Job& job, std::uint64_t index) const {
-  for (const Extent& extent : job.extents) {
-    if (index < extent.length) return engine_.data().all()[extent.offset + index];
-    index -= extent.length;
-  }
-  return {};
-}
-
-void RandomStory::draw_extents(Job& job, std::uint64_t place) {
-  const auto draw_length = [&](std::uint64_t most) {
-    switch (below(4)) {
-      case 0:
-        return 1 + below(std::min<std::uint64_t>(most, 200));
-      case 1:
-        return std::min<std::uint64_t>(most, 64 * (1 + below(64)));
-      default:
-        return 1 + below(most);
+/// Runs no-ops until the pointers of each queue stand where this run begins. The seeds of a ring size go through all
+/// places there are.
+void RandomStory::begin_somewhere(std::uint64_t seed) {
+  for (std::size_t q = 0; q < engine_.queues(); ++q) {
+    const auto start = static_cast<std::uint32_t>((seed / kRingSizes + q * 17) % (2 * engine_.entries()));
+    for (; submitted_[q] < start; ++submitted_[q]) {
+      engine_.run(RawEngine::marker(ring::kOpNoop, slot_of(submitted_[q]), generation_of(submitted_[q])), q);
     }
-  };
-  if (!is_list(job.point.kind)) {
-    const std::uint64_t length = draw_length(kPlaceBytes - 64);
-    job.extents.push_back({place + below(kPlaceBytes - length), length});
-    return;
-  }
-  const std::uint64_t count = 1 + below(9);
-  const std::uint64_t share = kPlaceBytes / count / 64 * 64;
-  for (std::uint64_t index = 0; index < count; ++index) {
-    const std::uint64_t length = draw_length(share);
-    job.extents.push_back({place + index * share + below(share - length + 1), length});
+    arrived_[q] = start;
+    rings_.starts.insert(start);
   }
 }
 
-/// Decides what will go wrong, and where.
-void RandomStory::draw_fault(Job& job) {
-  if (!touches_memory(job.point.kind)) {
-    if (chance(0.3)) job.point.fault = JobFault::BadDescriptor;
-    return;
-  }
-  if (chance(0.45)) return;
-  job.point.fault = static_cast<JobFault>(1 + below(5));
-  if (job.point.fault == JobFault::Mismatch && !can_mismatch(job.point.kind)) job.point.fault = JobFault::None;
+/// How many descriptors the submission ring has room for.
+std::uint32_t RandomStory::room(std::size_t q) {
+  if (submitted_[q] - arrived_[q] >= engine_.entries() / 2) arrived_[q] = engine_.read(ring::kQueueSqHead, q);
+  return engine_.entries() - (submitted_[q] - arrived_[q]);
 }
 
-void RandomStory::prepare_memory(Job& job) {
-  const MemorySpan place = engine_.data().part(job.place, kPlaceBytes);
-  for (std::byte& byte : place) byte = static_cast<std::byte>(random_());
-  std::uint64_t total = 0;
-  for (const Extent& extent : job.extents) {
-    total += extent.length;
-    if (!can_mismatch(job.point.kind)) continue;
-    for (std::uint64_t index = 0; index < extent.length; ++index) {
-      engine_.data().all()[extent.offset + index] =
-          static_cast<std::byte>(job.descriptor.pattern >> ((extent.offset + index) % 8 * 8));
-    }
-  }
-  const auto memory_at = [&](std::uint64_t index) {
-    for (const Extent& extent : job.extents) {
-      if (index < extent.length) return extent.offset + index;
-      index -= extent.length;
-    }
-    return job.place;
-  };
-  if (job.point.fault == JobFault::Mismatch || job.point.fault == JobFault::SlaveError ||
-      job.point.fault == JobFault::DecodeError) {
-    job.first_bad = chance(0.3) ? total - 1 : below(total);
-  }
-  if (job.point.fault == JobFault::Mismatch) engine_.data().all()[memory_at(job.first_bad)] ^= std::byte{0x40};
-  job.before.assign(place.begin(), place.end());
-}
-
-void RandomStory::write_descriptor(Job& job, std::size_t q) {
-  const std::uint32_t index = submitted_[q];
-  const auto slot = static_cast<std::uint16_t>(first_slot_ + index % engine_.entries());
-  const std::uint64_t pattern = job.descriptor.pattern;
-  if (touches_memory(job.point.kind)) {
-    job.descriptor = engine_.job(operation_of(job.point.kind), job.extents[0].offset, job.extents[0].length, slot);
-  } else {
-    job.descriptor = RawEngine::marker(operation_of(job.point.kind), slot);
-  }
-  job.descriptor.generation = first_generation_ + index / engine_.entries();
-  job.descriptor.pattern = pattern;
-  const bool outside = job.point.fault == JobFault::OutsideWindow;
-  const bool bad = job.point.fault == JobFault::BadDescriptor;
-  if (is_list(job.point.kind)) {
-    std::vector<RawEngine::Extent> extents;
-    for (const Extent& extent : job.extents) extents.push_back({extent.offset, extent.length});
-    // The extent that is refused comes last; those before it run.
-    if (outside) extents.push_back({1ULL << 35, 64});
-    if (bad) extents.push_back({job.place, 0});
-    engine_.use_list(job.descriptor, extents, (q * engine_.entries() + index % engine_.entries()) * kListBytes);
-    if (bad) job.descriptor.length_bytes += 64;
-  } else if (outside) {
-    job.descriptor.address = chance(0.5) ? engine_.data_iova() - 1 : engine_.data_iova() + (1ULL << 35);
-  } else if (bad) {
-    job.descriptor.reserved[below(4)] = 1ULL << below(64);
-  }
-  const bool refused_whole = (outside || bad) && !is_list(job.point.kind);
-  for (const Extent& extent : job.extents) {
-    const std::uint32_t bus = engine_.device().build().data_width / 8;
-    const std::uint64_t boundary = std::min<std::uint64_t>(4096, 256ULL * bus);
-    const std::uint64_t first = (engine_.data_iova() + extent.offset) / boundary;
-    const std::uint64_t last = (engine_.data_iova() + extent.offset + extent.length - 1) / boundary;
-    if (!refused_whole && touches_memory(job.point.kind)) {
-      job.bursts_expected += (last - first + 1) * (writes(job.point.kind) && reads(job.point.kind) ? 2 : 1);
-    }
-  }
-}
-
-RandomStory::Job RandomStory::draw_job(std::size_t q) {
-  Job job;
-  const std::size_t choice = below(free_places_.size());
-  job.place = free_places_[choice];
-  free_places_.erase(free_places_.begin() + static_cast<std::ptrdiff_t>(choice));
-  job.point.kind = static_cast<JobKind>(below(kJobKinds));
-  job.descriptor.pattern = chance(0.5) ? 0 : random_();
-  if (touches_memory(job.point.kind)) draw_extents(job, job.place);
-  draw_fault(job);
-  if (quarantined(q)) job.point.fault = JobFault::Timeout;
-  prepare_memory(job);
-  write_descriptor(job, q);
-  return job;
-}
-
+/// One job, or as many at once as fit.
 void RandomStory::submit(std::size_t q) {
-  in_flight_[q].push_back(draw_job(q));
-  Job& job = in_flight_[q].back();
-  places_[job.place] = {q, job.place + kPlaceBytes};
-  ++submitted_[q];
-  --jobs_left_;
-  update_faults();
-  engine_.place(job.descriptor, q);
-  if (chance(0.08)) cancel(job, q);
+  const bool crowd = lazy_ == q || chance(0.2);
+  const std::size_t most = crowd ? names_ : std::max<std::size_t>(1, engine_.entries() / 2);
+  if (in_flight_[q].size() >= most) return;
+  const std::size_t fits =
+      std::min({most - in_flight_[q].size(), std::size_t{room(q)}, jobs_left_, free_places_.size() - 1});
+  if (fits > 0)
+    submit_batch(q, static_cast<std::uint32_t>(chance(0.3) ? fits : 1 + below(std::min<std::size_t>(fits, 2))));
+}
+
+/// With one doorbell.
+void RandomStory::submit_batch(std::size_t q, std::uint32_t count) {
+  rings_.submission_full |= submitted_[q] + count - arrived_[q] == engine_.entries();
+  rings_.one_doorbell_for_all |= count == engine_.entries();
+  for (; count > 0; --count) {
+    in_flight_[q].push_back(draw_job(q));
+    Job& job = in_flight_[q].back();
+    places_[job.place] = {q, job.place + kPlaceBytes};
+    ++submitted_[q];
+    --jobs_left_;
+    update_faults();
+    engine_.place(job.descriptor, q);
+    if (chance(0.08)) cancel(job, q);
+  }
   engine_.ring_doorbell(q);
+  if (!engine_.device().last_write_accepted()) fail("the doorbell was refused");
   for (Job& known : in_flight_[q]) known.rung = true;
   // Bursts go out quickly where no answer holds them up: catch some of them then.
   if (quarantined(q) && chance(0.4)) {
     engine_.device().run_cycles(below(220));
-    cancel(job, q);
+    cancel(in_flight_[q].back(), q);
   }
 }
 
@@ -361,12 +266,24 @@ void RandomStory::collect(std::size_t q) {
   if (chance(0.3)) engine_.release_completions(q);
 }
 
+/// Best in the midst of a job that reads.
+void RandomStory::go_silent(std::size_t q) {
+  const bool midst = !in_flight_[q].empty() && in_flight_[q].front().bursts_issued > 0 &&
+                     (reads(in_flight_[q].front().point.kind) || chance(0.15)) &&
+                     (phase_of(in_flight_[q].front()) == CancelPhase::Answering || chance(0.3));
+  if (!midst && !chance(0.01)) return;
+  silent_ = q;
+  update_faults();
+  if (midst && chance(0.5)) cancel(in_flight_[q].front(), q);
+}
+
 /// Once the watchdog has given the silent queue up, what it has not fetched was never accepted.
 void RandomStory::look_after_silent_queue() {
   const std::size_t q = *silent_;
   if ((engine_.read(ring::kQueueStatus, q) & ring::kStatusQuarantined) == 0) return;
   abandoned_ = true;
   if (engine_.queues() == 1) jobs_left_ = 0;
+  if (lazy_ == q) lazy_.reset();
   collect(q);
   if (engine_.read(ring::kQueueSqHead, q) == engine_.read(ring::kQueueCqTail, q) &&
       submitted_[q] - in_flight_[q].size() == engine_.read(ring::kQueueCqTail, q)) {
@@ -374,51 +291,51 @@ void RandomStory::look_after_silent_queue() {
   }
 }
 
+/// Its completions are collected again once its completion ring has been full for a while.
+void RandomStory::look_after_lazy_queue() {
+  const std::size_t q = *lazy_;
+  const auto collected = static_cast<std::uint32_t>(submitted_[q] - in_flight_[q].size());
+  const bool full = engine_.read(ring::kQueueCqTail, q) - collected == engine_.entries();
+  rings_.completion_full |= full;
+  if (lazy_turns_-- == 0 || jobs_left_ == 0 || (full && chance(0.2))) lazy_.reset();
+}
+
+std::string RandomStory::state() {
+  std::string text;
+  for (std::size_t q = 0; q < engine_.queues(); ++q) {
+    text += fmt::format("; queue {}: status {:#x}, submitted {}, fetched {}, posted {}, waits {}", q,
+                        engine_.read(ring::kQueueStatus, q), submitted_[q], engine_.read(ring::kQueueSqHead, q),
+                        engine_.read(ring::kQueueCqTail, q),
+                        in_flight_[q].empty() ? "for nothing" : to_string(in_flight_[q].front().point));
+  }
+  return text;
+}
+
 std::string RandomStory::run() {
-  engine_.start();
   const bool goes_silent = engine_.device().build().id_per_queue && chance(0.5);
   const std::size_t silent_at = below(jobs_left_ + 1);
   for (std::uint64_t turn = 0; failure_.empty(); ++turn) {
-    if (turn > 200'000) {
-      std::string state;
-      for (std::size_t q = 0; q < engine_.queues(); ++q) {
-        state += fmt::format("; queue {}: status {:#x}, submitted {}, fetched {}, posted {}, waits {}", q,
-                             engine_.read(ring::kQueueStatus, q), submitted_[q], engine_.read(ring::kQueueSqHead, q),
-                             engine_.read(ring::kQueueCqTail, q),
-                             in_flight_[q].empty() ? "for nothing" : to_string(in_flight_[q].front().point));
-      }
-      fail("it does not come to an end" + state);
-    }
-    if (goes_silent && !silent_ && jobs_left_ <= silent_at) {
-      // Best in the midst of a job that reads.
-      const std::size_t q = below(engine_.queues());
-      const bool midst = !in_flight_[q].empty() && in_flight_[q].front().bursts_issued > 0 &&
-                         (reads(in_flight_[q].front().point.kind) || chance(0.15)) &&
-                         (phase_of(in_flight_[q].front()) == CancelPhase::Answering || chance(0.3));
-      if (midst || chance(0.01)) {
-        silent_ = q;
-        update_faults();
-        if (midst && chance(0.5)) cancel(in_flight_[q].front(), q);
-      }
-    }
+    if (turn > 200'000) fail("it does not come to an end" + state());
+    if (goes_silent && !silent_ && jobs_left_ <= silent_at) go_silent(below(engine_.queues()));
     if (silent_ && turn % 16 == 0) look_after_silent_queue();
-    const std::size_t q = below(engine_.queues());
+    if (lazy_ && turn % 4 == 0) look_after_lazy_queue();
+    const std::size_t q = lazy_ && chance(0.5) ? *lazy_ : below(engine_.queues());
     const std::uint64_t choice = below(10);
-    if (choice < 4 && jobs_left_ > 0 && !(abandoned_ && quarantined(q)) && free_places_.size() > 1 &&
-        in_flight_[q].size() + 1 < engine_.entries() / 2) {
+    if (choice < 4 && jobs_left_ > 0 && !(abandoned_ && quarantined(q)) && free_places_.size() > 1) {
       submit(q);
     } else if (choice < 6) {
       cancel_one();
     } else {
       engine_.device().run_cycles(below(chance(0.2) ? 600 : 60));
     }
-    collect(q);
+    if (lazy_ != q) collect(q);
     const bool done =
         std::all_of(in_flight_.begin(), in_flight_.end(), [](const auto& queue) { return queue.empty(); });
     if (jobs_left_ == 0 && done) break;
-    for (std::size_t other = 0; other < engine_.queues(); ++other) {
-      if (in_flight_[other].size() + 1 >= engine_.entries() / 2) collect(other);
-      if (turn % 16 == 0) engine_.release_completions(other);
+    for (std::size_t other = 0; turn % 16 == 0 && other < engine_.queues(); ++other) {
+      if (lazy_ == other) continue;
+      collect(other);
+      engine_.release_completions(other);
     }
   }
   if (failure_.empty()) {

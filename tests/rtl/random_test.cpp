@@ -22,6 +22,7 @@ TEST(RtlRandom, EveryRunKeepsItsPromisesAndEveryCaseIsMet) {
   const char* const only = std::getenv("SLUICE_RTL_BUILD");
   const bool whole = std::getenv("SLUICE_RTL_SEEDS") == nullptr && only == nullptr && first == 1;
   std::set<CoverPoint> covered;
+  std::map<std::uint32_t, RingFacts> rings;  // by the log2 of their entries
   for (const RtlBuild& build : rtl_builds()) {
     if (build.name == "512-no-quiescence" || (only != nullptr && build.name != only)) continue;
     for (std::uint64_t seed = first; seed < first + seeds; ++seed) {
@@ -34,6 +35,11 @@ TEST(RtlRandom, EveryRunKeepsItsPromisesAndEveryCaseIsMet) {
       }
       ASSERT_EQ(failure, "") << "build " << build.name << ", seed " << seed;
       covered.insert(story.covered().begin(), story.covered().end());
+      RingFacts& met = rings[story.ring_log2()];
+      met.starts.insert(story.rings().starts.begin(), story.rings().starts.end());
+      met.submission_full |= story.rings().submission_full;
+      met.completion_full |= story.rings().completion_full;
+      met.one_doorbell_for_all |= story.rings().one_doorbell_for_all;
     }
   }
   const std::set<CoverPoint> wanted = all_cover_points();
@@ -44,6 +50,13 @@ TEST(RtlRandom, EveryRunKeepsItsPromisesAndEveryCaseIsMet) {
     if (whole) {
       EXPECT_TRUE(covered.count(point) == 1) << "not met: " << to_string(point);
     }
+  }
+  for (std::uint32_t log2 = 1; whole && log2 <= kRingSizes; ++log2) {
+    SCOPED_TRACE(fmt::format("rings of {} entries", 1U << log2));
+    EXPECT_EQ(rings[log2].starts.size(), 2U << log2) << "not every place was a start";
+    EXPECT_TRUE(rings[log2].submission_full);
+    EXPECT_TRUE(rings[log2].completion_full);
+    EXPECT_TRUE(rings[log2].one_doorbell_for_all);
   }
   RecordProperty("cover_points", fmt::format("{} of {}", met, wanted.size()));
   fmt::print("functional coverage: {} of {} points\n", met, wanted.size());

@@ -215,6 +215,27 @@ TEST(ScrubCounters, CountWhatHappensInEachQueue) {
   EXPECT_NEAR(static_cast<double>(engine.engine_counter(ring::kRegCycles) - cycles), 1000, 60);
 }
 
+TEST(ScrubCounters, CountBothHalvesOfAFillVerifyAndWhatACancelledVerifySkips) {
+  RawEngine engine({.timing = {{5, 5}, {5, 5}, {5, 5}, 0.5}});
+  engine.start();
+  engine.run(engine.job(ring::kOpFillVerify, 0, 8192, 0));
+  engine.submit(engine.job(ring::kOpVerify, 0, 1 << 20, 5), 1);
+  engine.device().run_cycles(600);
+  engine.cancel(5, 1, 1);
+  const auto cancelled = engine.collect(1);
+  ASSERT_EQ(cancelled.outcome, ring::kOutcomeCancelled);
+  engine.device().run_cycles(100);
+  EXPECT_EQ(engine.queue_counter(ring::kQueueCounterJobs, 0), 1U);
+  EXPECT_EQ(engine.queue_counter(ring::kQueueCounterBeats, 0), 2 * 8192 / 64U);
+  EXPECT_EQ(engine.queue_counter(ring::kQueueCounterSkippedBytes, 0), 0U);
+  EXPECT_EQ(engine.queue_counter(ring::kQueueCounterCancelled, 1), 1U);
+  EXPECT_EQ(engine.queue_counter(ring::kQueueCounterBeats, 1), cancelled.bytes / 64);
+  EXPECT_EQ(engine.queue_counter(ring::kQueueCounterSkippedBytes, 1), (1 << 20) - cancelled.bytes);
+  EXPECT_EQ(engine.engine_counter(ring::kRegWriteBeats), 8192 / 64U);
+  EXPECT_EQ(engine.engine_counter(ring::kRegReadBeats), (8192 + cancelled.bytes) / 64);
+  EXPECT_GT(engine.engine_counter(ring::kRegStallAr), 1U) << "the memory was ready half of the time";
+}
+
 TEST(ScrubCounters, ThatAreNotThereReadAsZero) {
   for (const RtlBuild& build : rtl_builds()) {
     if (build.unsafe) continue;

@@ -167,6 +167,8 @@ class RawEngine {
     throw std::runtime_error("no completion came");
   }
   void release_completions(std::size_t q = 0) { write(ring::kQueueCqHead, queues_[q].head, q); }
+  /// The memory of a completion ring.
+  [[nodiscard]] MemorySpan completions(std::size_t q = 0) { return queues_[q].completion.memory; }
   /// Submits, waits and gives the ring entry back.
   Completion run(const ring::Descriptor& descriptor, std::size_t q = 0) {
     submit(descriptor, q);
