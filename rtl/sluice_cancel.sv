@@ -28,7 +28,8 @@ module sluice_cancel #(
   logic [32:0] found_q, asked_q;
   logic [SlotW-1:0] sweep_q, cancel_slot, query_slot;
   logic sweeping_q, cancel_q, write, ask;
-  logic [31:0] ahead;
+  logic is_past;
+  logic [30:0] unused_distance;
 
   assign swept_o     = !sweeping_q;
   assign ready_o     = !sweeping_q;
@@ -36,9 +37,9 @@ module sluice_cancel #(
   assign query_slot  = query_slot_i[SlotW-1:0];
   assign hit_o       = found_q == {1'b1, generation_i};
 
-  // Generations count round, so it is their distance that says which comes later.
-  assign ahead = cancel_generation_i - asked_q[31:0];
-  assign write = cancel_q && (!asked_q[32] || (!ahead[31] && ahead != '0));
+  // Generations count round, so it is their distance that says which comes later: here less one.
+  assign {is_past, unused_distance} = cancel_generation_i + ~asked_q[31:0];
+  assign write = cancel_q && (!asked_q[32] || !is_past);
   // A descriptor may name a slot that there is not: it fails, and has no entry.
   assign ask   = query_i && query_last_i && (query_slot_i >> SlotW) == '0;
 

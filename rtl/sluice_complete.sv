@@ -57,7 +57,7 @@ module sluice_complete #(
   logic [QUEUE_W-1:0] open_queue, post_queue;
   logic [63:0] post_base;
   logic [3:0] post_log2;
-  logic [15:0] post_tail, post_mask, post_index;
+  logic [15:0] post_tail, post_index;
   logic [LaneW-1:0] post_lane, open_lane;
   logic open_is_used, merge, can_open, start_line, answers_room, answer_known;
   sluice_ring_pkg::completion_t entry;
@@ -89,7 +89,7 @@ module sluice_complete #(
   // The lane of a queue's next completion in its line. A ring of fewer entries than lanes wraps within the line.
   for (genvar q = 0; q < NUM_QUEUES; q++) begin : g_lane
     if (Lanes > 1) begin : g_lanes
-      assign tail_lane[q*LaneW+:LaneW] = tail_q[q*16+:LaneW] & LaneW'((16'd1 << ring_log2_i[q*4+:4]) - 16'd1);
+      assign tail_lane[q*LaneW+:LaneW] = tail_q[q*16+:LaneW] & LaneW'(sluice_pkg::ring_mask(ring_log2_i[q*4+:4]));
     end else begin : g_one
       assign tail_lane[q*LaneW+:LaneW] = '0;
     end
@@ -112,10 +112,9 @@ module sluice_complete #(
         entry      = entry | done_i[q*128+:128];
       end
     end
-    entry.phase = (post_tail & (16'd1 << post_log2)) == 16'd0;
+    entry.phase = !post_tail[post_log2];
   end
-  assign post_mask  = (16'd1 << post_log2) - 16'd1;
-  assign post_index = post_tail & post_mask;
+  assign post_index = post_tail & sluice_pkg::ring_mask(post_log2);
 
   // Rings are page-aligned: where no ring is longer than a page its base and the place in it have no bit in common.
   logic [63:0] post_address, post_place;

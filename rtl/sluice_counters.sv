@@ -13,7 +13,7 @@ module sluice_counters #(
     input  logic [NUM_QUEUES-1:0]    burst_i,
     input  logic [7:0]               burst_last_beat_i,
     input  logic [NUM_QUEUES-1:0]    skipped_i,
-    input  logic [NUM_QUEUES*42-1:0] skipped_bytes_i,
+    input  logic [NUM_QUEUES*42-1:0] skipped_bytes_i,  // 0 when none were
 
     input  logic                     read_i,           // not in two cycles on end
     input  logic [INDEX_W-1:0]       read_index_i,     // block * 8 + counter; the engine is block NUM_QUEUES
@@ -36,24 +36,21 @@ module sluice_counters #(
   logic [63:0] old1_q;
   logic [BytesW-1:0] amount1_q;
 
-  logic [8*ShortW-1:0] taken;  // the bits of the short counter whose turn it is
-  always_comb begin
-    for (int unsigned e = 0; e < 8; e++) taken[e*ShortW+:ShortW] = {ShortW{counter_q == 3'(e)}};
-  end
-
+  // In the sums the operand that may be masked comes second: the first one then needs no logic of its own before the carry
+  // chain.
   for (genvar b = 0; b < Blocks; b++) begin : g_block
     logic mine;
-    logic [7:0] events;
+    logic [7:0] events, clear;
     logic [8*ShortW-1:0] short_q, ones;
     logic [ShortW-1:0] count;               // of the short counter whose turn it is
     logic [BytesW-1:0] own_amount, amount;  // amount: of the blocks so far
 
     assign mine = block_q == BlockW'(b) && !read_i;
+    assign clear = {8{!rst_ni}} | (mine ? 8'd1 << counter_q : 8'd0);
     always_ff @(posedge clk_i) begin
-      if (!rst_ni) begin
-        short_q <= '0;
-      end else if (mine || events != '0) begin
-        short_q <= (mine ? short_q & ~taken : short_q) + ones;
+      if (events != '0) short_q <= short_q + ones;
+      for (int unsigned e = 0; e < 8; e++) begin
+        if (clear[e]) short_q[e*ShortW+:ShortW] <= '0;  // its event of this cycle goes along
       end
     end
     // No short counter runs over into the next: one addition serves all eight.
@@ -64,7 +61,10 @@ module sluice_counters #(
     always_comb begin
       count = '0;
       if (mine) begin
-        for (int unsigned e = 0; e < 8; e++) count = count | (short_q[e*ShortW+:ShortW] & taken[e*ShortW+:ShortW]);
+        for (int unsigned e = 0; e < 8; e++) begin
+          if (counter_q == 3'(e)) count = count | short_q[e*ShortW+:ShortW];
+        end
+        count = count + ShortW'(events[counter_q]);
       end
     end
 
@@ -88,15 +88,15 @@ module sluice_counters #(
         end else begin
           burst_q <= burst_i[b];
           if (take_beats || burst_q) begin
-            beats_q <= (take_beats ? '0 : beats_q) + (burst_q ? BeatsW'(burst_beats_q) : '0);
+            beats_q <= BeatsW'(burst_beats_q) + (take_beats ? '0 : beats_q);
           end
           if (take_bytes || skipped_i[b]) begin
-            bytes_q <= (take_bytes ? '0 : bytes_q) + (skipped_i[b] ? BytesW'(skipped_bytes_i[b*42+:42]) : '0);
+            bytes_q <= BytesW'(skipped_bytes_i[b*42+:42]) + (take_bytes ? '0 : bytes_q);
           end
         end
       end
       always_ff @(posedge clk_i) begin
-        if (burst_i[b]) burst_beats_q <= {1'b0, burst_last_beat_i} + 9'd1;
+        burst_beats_q <= burst_i[b] ? {1'b0, burst_last_beat_i} + 9'd1 : '0;
       end
       assign own_amount = take_beats ? BytesW'(beats_q) : take_bytes ? bytes_q :
                           BytesW'(count);
@@ -132,7 +132,7 @@ module sluice_counters #(
     amount1_q    <= g_block[NUM_QUEUES].amount;
     old1_q       <= mem_q[address];
     old_known1_q <= !first_round_q;
-    if (valid1_q) mem_q[turn1_q] <= (old_known1_q ? old1_q : 64'd0) + 64'(amount1_q);
+    if (valid1_q) mem_q[turn1_q] <= 64'(amount1_q) + (old_known1_q ? old1_q : 64'd0);
   end
   assign value_o = mem_q[address];
   assign known_o = old_known1_q;

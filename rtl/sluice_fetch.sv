@@ -64,7 +64,7 @@ module sluice_fetch #(
   logic [SpaceW-1:0] jobs_waiting;
 
   assign available = sq_tail_i - head_q;
-  assign index     = head_q & ((16'd1 << ring_log2_i) - 16'd1);
+  assign index     = head_q & sluice_pkg::ring_mask(ring_log2_i);
   // A run ends at a multiple of 16 descriptors, or of the ring's size if that is smaller.
   assign boundary_mask = (ring_log2_i < 4'd4) ? 4'((5'd1 << ring_log2_i[1:0]) - 5'd1) : 4'hF;
   assign to_boundary   = {1'b0, boundary_mask & ~head_q[3:0]} + 5'd1;

@@ -48,12 +48,9 @@ module sluice_fifo #(
       if (push && !to_output) tail_q <= tail_q + PtrW'(1);
       if (refill) head_q <= head_q + PtrW'(1);
       if (pop || !valid_q) valid_q <= refill || to_output;
-      if (push && !pop) begin
-        count_q <= count_q + COUNT_W'(1);
-        full_q  <= count_q == COUNT_W'(DEPTH - 1);
-      end else if (pop && !push) begin
-        count_q <= count_q - COUNT_W'(1);
-        full_q  <= 1'b0;
+      if (push != pop) begin
+        count_q <= count_q + (push ? COUNT_W'(1) : {COUNT_W{1'b1}});  // one adder for both directions
+        full_q  <= push && count_q == COUNT_W'(DEPTH - 1);
       end
     end
   end

@@ -112,6 +112,11 @@ package sluice_pkg;
     logic stall_ring;
   } queue_events_t;
 
+  // The bits of a pointer that are an index into a ring.
+  function automatic logic [15:0] ring_mask(input logic [3:0] ring_log2);
+    ring_mask = ~(16'hFFFF << ring_log2);
+  endfunction
+
   // Which byte lanes of a beat lie from `first` to `last`, both included.
   function automatic logic [127:0] lanes_between(input logic [6:0] first, input logic [6:0] last);
     logic [7:0] from, upto;

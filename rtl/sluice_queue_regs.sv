@@ -44,10 +44,10 @@ module sluice_queue_regs #(
   localparam logic [63:0] AddressMask = (ADDR_WIDTH < 64) ? (64'd1 << (ADDR_WIDTH % 64)) - 64'd1 : ~64'd0;
 
   sluice_pkg::queue_config_t config_q;
-  logic [15:0] sq_tail_q, cq_head_q, size;
+  logic [15:0] sq_tail_q, cq_head_q;
   logic [31:0] cancel_generation_q;
   logic start_q, abort_q, locked_q, draining_q;
-  logic [15:0] ahead_of_head, ahead_of_tail, returned;
+  logic [15:0] behind_last, ahead_of_tail, returned;
   logic running, bad_setup, bad_doorbell, bad_head, accepted;
   logic [31:0] high_mask;
 
@@ -60,8 +60,7 @@ module sluice_queue_regs #(
   assign high_mask           = AddressMask[63:32];
 
   assign running       = config_q.enable || start_q || !idle_i;
-  assign size          = 16'd1 << config_q.ring_log2;
-  assign ahead_of_head = write_data_i[15:0] - sq_head_i;
+  assign behind_last   = write_data_i[15:0] + ~sq_head_i;  // those that have not arrived, less one
   assign ahead_of_tail = write_data_i[15:0] - sq_tail_q;
   assign returned      = write_data_i[15:0] - cq_head_q;
   always_comb begin
@@ -71,9 +70,9 @@ module sluice_queue_regs #(
     write_error_o = 1'b0;
     if (check_i) begin
       bad_setup    = running || (write_address_i[2:0] == 3'd4 && (write_data_i & ~high_mask) != 32'd0);
-      // At most a ring ahead of what was read, and not behind what was asked for.
-      bad_doorbell = !config_q.enable || write_data_i[31:16] != 16'd0 || (ahead_of_tail & 16'h8000) != 16'd0 ||
-                     ((ahead_of_head & ~(size - 16'd1)) != 16'd0 && ahead_of_head != size);
+      // Not backwards, and at most a ring ahead of what has arrived.
+      bad_doorbell = !config_q.enable || write_data_i[31:16] != 16'd0 || ahead_of_tail[15] ||
+                     (ahead_of_tail != 16'd0 && (behind_last & ~sluice_pkg::ring_mask(config_q.ring_log2)) != 16'd0);
       bad_head     = returned > cq_used_i || write_data_i[31:16] != 16'd0;
       case (write_address_i)
         sluice_ring_pkg::QueueCtrl:

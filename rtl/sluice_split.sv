@@ -30,7 +30,7 @@ module sluice_split #(
     output logic                  entry_valid_o,
 
     output logic                           skipped_o,
-    output logic [sluice_pkg::LengthWidth:0] skipped_bytes_o
+    output logic [sluice_pkg::LengthWidth:0] skipped_bytes_o  // 0 when none were
 );
   localparam int unsigned BusBytes = DATA_WIDTH / 8;
   localparam int unsigned OffsetW = $clog2(BusBytes);
@@ -151,7 +151,10 @@ module sluice_split #(
   end
 
   always_ff @(posedge clk_i) begin
-    if (drop) skipped_bytes_o <= (sluice_pkg::LengthWidth + 1)'(bytes_q) + (sluice_pkg::LengthWidth + 1)'(rest_q);
+    skipped_bytes_o <= '0;
+    if (drop && cancelled && counted_q) begin
+      skipped_bytes_o <= (sluice_pkg::LengthWidth + 1)'(bytes_q) + (sluice_pkg::LengthWidth + 1)'(rest_q);
+    end
     if (fire) flight_pattern_q <= pattern_q;
     if (load) begin
       last_q        <= checked_i.piece.last;

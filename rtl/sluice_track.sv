@@ -32,7 +32,7 @@ module sluice_track #(
   sluice_pkg::answer_t answer;
   logic head_valid, answer_known, retire, answered, free, unused_answer_room;
   logic [CountW-1:0] unanswered_q, ends_q, ends_d, entries;
-  logic no_ends_q, quiet_q, sends;
+  logic no_ends_q, quiet_q, sends, end_comes, end_leaves;
   logic [CountW-1:0] unused_answers;
 
   sluice_fifo #(
@@ -94,7 +94,9 @@ module sluice_track #(
 
   assign error_hit_o = !was_good_q && no_ends_q;
 
-  assign ends_d = ends_q + CountW'(entry_valid_i && entry_i.ends) - CountW'(retire && head.ends);
+  assign end_comes  = entry_valid_i && entry_i.ends;
+  assign end_leaves = retire && head.ends;
+  assign ends_d     = (end_comes == end_leaves) ? ends_q : ends_q + (end_comes ? CountW'(1) : {CountW{1'b1}});
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
       unanswered_q <= '0;
@@ -108,7 +110,7 @@ module sluice_track #(
       quiet_q      <= 1'b1;
       done_valid_o <= 1'b0;
     end else begin
-      unanswered_q <= unanswered_q + CountW'(sends) - CountW'(answer_valid_i);
+      if (sends != answer_valid_i) unanswered_q <= unanswered_q + (sends ? CountW'(1) : {CountW{1'b1}});
       quiet_q      <= !sends && unanswered_q == CountW'(answer_valid_i);
       ends_q       <= ends_d;
       no_ends_q    <= ends_d == '0;

@@ -98,9 +98,10 @@ module sluice_write #(
   if (HAS_DATA) begin : g_near_end
     localparam int unsigned AheadW = $clog2(BEATS_AHEAD + 256 + 2 * W_AHEAD);
     logic [AheadW-1:0] ahead_q, ahead_d;
-    logic near_end_q;
+    logic near_end_q, unused_carry;
     assign near_end = near_end_q;
-    assign ahead_d  = ahead_q + (take ? AheadW'(pushed.last_beat) + AheadW'(1) : '0) - AheadW'(load);
+    // Plus last_beat + 1 when one is taken, less 1 when a beat is loaded: one adder, by a bit below its lowest.
+    assign {ahead_d, unused_carry} = {ahead_q, 1'b1} + {take ? AheadW'(pushed.last_beat) : {AheadW{load}}, take && !load};
     always_ff @(posedge clk_i) begin
       if (!rst_ni) begin
         ahead_q    <= '0;

@@ -96,4 +96,20 @@ module sluice_write_proof (
     // A line stays until it is taken, and keeps its completions until it is sent.
     assume (line_lanes != 4'd0);
   end
+
+  // Beats whose address was taken and that the bus has not: a burst of data joins only 31, and the one on the bus.
+  logic [11:0] promised;
+  always @(posedge clk) begin
+    if (!rst_n) begin
+      promised <= 12'd0;
+    end else begin
+      promised <= promised + (line_taken ? 12'd1 : write_valid ? {4'd0, burst.last_beat} + 12'd1 : 12'd0) -
+                  {11'd0, wvalid && wready};
+    end
+    if (started && rst_n) begin
+      if (write_valid) assert (promised <= 12'd32);
+      // Never held back without a reason.
+      if (!awvalid && !line_valid && promised < 12'd4) assert (write_room);
+    end
+  end
 endmodule
