@@ -2,7 +2,7 @@
 // The scrub engine, with the ports of a Vitis RTL kernel (protocol user_managed): one AXI4-Lite control slave, one level
 // interrupt, active high, and AXI4 masters: m00_axi for data, m01_axi for rings, or m00_axi for both (NUM_MASTERS = 1,
 // m01_axi is silent then). ap_rst_n resets at once and must reset the bus behind the masters too; the reset in CTRL
-// waits for the bus instead.
+// waits for the bus instead. A new pin needs its register in sim/device/rtl/scrub_pins.sv.
 module scrub #(
     parameter int unsigned DATA_WIDTH      = 512,   // 64, 128, 256, 512 or 1024
     parameter int unsigned ADDR_WIDTH      = 64,    // 40 to 64

@@ -68,8 +68,9 @@ Stream stream(RawEngine& engine, std::uint64_t length, std::uint32_t count, std:
 /// Small jobs are measured over many rings of them, so that the one latency at the end does not count.
 constexpr std::uint32_t kSmallJobs = 8192;
 
-double beats_per_cycle(const std::string& build, std::uint64_t length, std::uint32_t count, std::uint32_t latency) {
-  RawEngine engine(options_for(build, latency), 4 << 20, 8);
+double beats_per_cycle(const std::string& build, std::uint64_t length, std::uint32_t count, std::uint32_t latency,
+                       std::uint32_t read_latency = 1) {
+  RawEngine engine(options_for(build, latency, read_latency), 4 << 20, 8);
   const Stream result = stream(engine, length, count);
   const bool shared = engine.device().build().masters == 1;
   return static_cast<double>(shared ? result.bus_beats : result.data_beats) / static_cast<double>(result.cycles);
@@ -186,6 +187,8 @@ std::vector<RtlFigure> measure_rtl(const std::string& build) {
       {"512 x 4 KiB, B after 100: beats/cycle", beats_per_cycle(build, 4096, 512, 100), 0.98, true},
       {"8192 x 64 B, ideal: beats/cycle", beats_per_cycle(build, 64, kSmallJobs, 1), 0.95, true},
       {"8192 x 64 B, B after 100: beats/cycle", beats_per_cycle(build, 64, kSmallJobs, 100), 0.95, true},
+      {"8192 x 64 B, B and descriptors after 100: beats/cycle", beats_per_cycle(build, 64, kSmallJobs, 100, 100), 0.95,
+       true},
       {"writes outstanding, B after 200", peak, 128, true},
       {"W without a bubble, 64 x 4 KiB", bubble_free(build, 4096, 64), 1.0, true},
       {"W without a bubble, 2 MiB", bubble_free(build, 2 << 20, 1), 1.0, true},

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The engine as the simulator drives it: every input goes through a register, as if the memory and the host behind the
 // ports were clocked by ap_clk too. What is given before an edge is on the engine's pins in the cycle after it, and one
-// evaluation a cycle does.
+// evaluation a cycle does. Verilator needs the pins as ports of its top module, so they stand here as in rtl/scrub.sv: a pin
+// that only one of the two has stops Verilator (PINMISSING, PINNOTFOUND).
 module scrub_pins #(
     parameter int unsigned DATA_WIDTH = 512,
     parameter int unsigned ADDR_WIDTH = 64,
