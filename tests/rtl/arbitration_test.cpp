@@ -96,7 +96,7 @@ TEST_P(UrgentWork, OvertakesAtTheNextBurst) {
 }
 INSTANTIATE_TEST_SUITE_P(Operations, UrgentWork, every_operation(), operation_name);
 
-/// Bursts of 4 KiB are long there: those whose address is out must not be many.
+/// Bursts of 4 KiB are long there: those whose address runs ahead of its data must not be many.
 TEST(Arbitration, UrgentWorkWaitsForOneBurstOnANarrowBus) {
   for (const std::string build : {"128", "256"}) {
     SCOPED_TRACE(build);
@@ -104,8 +104,12 @@ TEST(Arbitration, UrgentWorkWaitsForOneBurstOnANarrowBus) {
     contest.qos(0, 0, 1);
     contest.qos(1, 3, 1);
     contest.run(4000);
-    const std::uint64_t burst = 4096 / (contest.engine().device().build().data_width / 8);
-    EXPECT_LT(contest.cycles_of_a_job(ring::kOpFill, 1), 30 + 31 + burst + burst + 30) << "four bursts were promised";
+    const RtlBuild& parameters = contest.engine().device().build();
+    const std::uint64_t burst = 4096 / (parameters.data_width / 8);
+    const std::uint64_t promised = 31 + burst;
+    // Where rings and data share a master, its completion waits as its data did.
+    const std::uint64_t waits = parameters.masters == 1 ? 2 * promised : promised;
+    EXPECT_LT(contest.cycles_of_a_job(ring::kOpFill, 1), 30 + waits + burst + 30) << "four bursts were promised";
   }
 }
 

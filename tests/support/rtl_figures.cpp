@@ -25,6 +25,10 @@ struct Stream {
   std::uint64_t peak_writes = 0;
 };
 
+/// So often software rings the doorbell while it has jobs. A ring of 256 entries holds the jobs of 256 cycles at most:
+/// where descriptors and answers take 100 cycles each, a doorbell every 48 would leave the engine without any.
+constexpr std::uint32_t kDoorbellCycles = 24;
+
 /// Runs `count` jobs of `length` bytes, the ring kept full as software would. The first accept is the cycle before the
 /// first AWVALID: in it the splitter takes the first checked descriptor up.
 Stream stream(RawEngine& engine, std::uint64_t length, std::uint32_t count, std::uint8_t operation = ring::kOpFill) {
@@ -43,7 +47,7 @@ Stream stream(RawEngine& engine, std::uint64_t length, std::uint32_t count, std:
     }
     if (placed != rung) engine.ring_doorbell();
     rung = placed;
-    for (std::uint32_t waited = 0; waited < 48 && done < count; ++waited) {
+    for (std::uint32_t waited = 0; waited < kDoorbellCycles && done < count; ++waited) {
       engine.device().run_cycles(1);
       while (const auto completion = engine.try_collect()) {
         if (completion->outcome != ring::kOutcomeZeroed) throw std::runtime_error("a job of the benchmark failed");
