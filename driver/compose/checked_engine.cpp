@@ -47,7 +47,7 @@ void CheckedEngine::ask(const char* what, Function function) const {
 void CheckedEngine::give_up(FailureCause cause, const std::string& why) const {
   if (given_up_) return;
   cause_ = cause;
-  given_up_ = Error{DriverErrc::EngineFailed, why};
+  given_up_ = Error{DriverErrc::EngineFailed, fmt::format("engine {} was given up: {}", capabilities().name, why)};
 }
 
 std::optional<Error> CheckedEngine::fault() const {
@@ -93,6 +93,9 @@ Result<std::size_t> CheckedEngine::submit(std::span<const ScrubJob> jobs, std::s
   ask("submit", [&] { accepted = engine_.submit(given_, names_); });
   if (accepted && (*accepted == 0 || *accepted > count)) {
     give_up(FailureCause::EngineFault, fmt::format("it says that it took {} of {} jobs", *accepted, count));
+  }
+  if (!accepted && accepted.error().code == DriverErrc::EngineFailed && !fault()) {
+    give_up(FailureCause::EngineFault, fmt::format("it says that it has failed: {}", accepted.error().message));
   }
   // Whoever threw or lied may have taken all of them.
   if (given_up_) accepted = count;

@@ -13,7 +13,7 @@
 namespace sluice::inline compose {
 namespace {
 
-constexpr ByteCount kLongestJob{1ULL << 40};
+constexpr ByteCount kLongestJob{1ULL << 48};  // more than a host has
 constexpr std::size_t kPage = 4096;
 constexpr std::size_t kLeastShare = 64 << 10;  // of an urgent job: less is not worth another worker
 constexpr std::size_t kMostPieces = 64;        // in one submit()
@@ -73,6 +73,10 @@ std::uint64_t JobSplitter::progress() { return engine_->progress(); }
 std::optional<Error> JobSplitter::fault() const { return engine_->fault(); }
 
 std::chrono::nanoseconds JobSplitter::now() const { return engine_->now(); }
+
+std::optional<Error> JobSplitter::refusal(JobId id) const {
+  return slots_->knows(id) && progress_[id.slot].finished ? progress_[id.slot].refusal : std::nullopt;
+}
 
 int JobSplitter::completion_fd() const noexcept {
   return follows_ && engine_->completion_fd() >= 0 ? events_.fd() : -1;
@@ -264,6 +268,7 @@ void JobSplitter::refuse(std::uint32_t slot, const Error& error) {
   Progress& progress = progress_[slot];
   if (progress.cause == FailureCause::None) {
     progress.cause = cause_of(error);
+    progress.refusal = error;
     progress.failed_at = progress.given;
   }
   stop(slot);

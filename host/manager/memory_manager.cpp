@@ -13,6 +13,10 @@
 namespace sluice::inline manager {
 namespace {
 
+Result<std::unique_ptr<JobSplitter>> splitter_for(Engine& engine, const ScrubberConfig& config) {
+  return JobSplitter::create(engine, {.stall_timeout = config.stall_timeout});
+}
+
 const std::byte* end_of(MemorySpan memory) { return memory.data() + memory.size(); }
 
 }  // namespace
@@ -20,7 +24,7 @@ const std::byte* end_of(MemorySpan memory) { return memory.data() + memory.size(
 MemoryManager::MemoryManager(const BackingMemory& memory, Engine& engine, const ScrubberConfig& config, Ledger* ledger)
     : ledger_(ledger),
       table_(memory.bricks(), ledger),
-      scrubber_owned_(std::make_unique<Scrubber>(engine, table_, statistics_, config)),
+      scrubber_owned_(std::make_unique<Scrubber>(splitter_for(engine, config).value(), table_, statistics_, config)),
       scrubber_(*scrubber_owned_) {}
 
 /// Says nothing to the ledger: a new manager finds memory as this one leaves it.
@@ -314,6 +318,13 @@ class MemoryManager::Listener final : public ScrubListener {
  public:
   explicit Listener(MemoryManager& manager) : manager_(manager) {}
   void scrub_failed(Extent& extent) override { manager_.drop_part(extent); }
+  void scrub_refused(Extent& extent, const Error& why) override {
+    const auto working = manager_.working_.find(&extent);
+    if (working == manager_.working_.end()) return;
+    const ClaimId claim = working->second.claim;
+    manager_.drop_part(extent);
+    manager_.finish(claim, scrub_unavailable(why));
+  }
   void let_go(Extent& extent) override { manager_.let_go(extent); }
 
  private:
@@ -330,12 +341,14 @@ void MemoryManager::end_claims_if_nothing_is_scrubbed() {
 void MemoryManager::poll() {
   if (!stopped_) {
     Listener listener(*this);
-    scrubber_.pump();
-    scrubber_.collect(listener);
-    end_claims_if_nothing_is_scrubbed();
-    retry_waiting();
-    scrubber_.pump();
-    end_claims_if_nothing_is_scrubbed();
+    do {  // what is refused leaves service, so this ends
+      scrubber_.pump();
+      scrubber_.collect(listener);
+      end_claims_if_nothing_is_scrubbed();
+      retry_waiting();
+      scrubber_.pump();
+      end_claims_if_nothing_is_scrubbed();
+    } while (scrubber_.has_refusals());
   }
   // A handler may call the manager, poll() too, but what it starts is finished in the next poll at the earliest.
   bool destroyed = false;

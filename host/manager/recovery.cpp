@@ -57,13 +57,15 @@ Result<void> check_bricks(std::span<const Brick> bricks) {
   return {};
 }
 
-Result<void> check_engine(std::span<const Brick> bricks, const Engine& engine) {
+Result<void> check_engine(std::span<const Brick> bricks, Engine& engine) {
   const EngineCapabilities& capabilities = engine.capabilities();
   if (capabilities.max_jobs_in_flight == 0) {
     return invalid(fmt::format("engine {} takes no jobs: give one that takes at least one", capabilities.name));
   }
+  const auto splitter = JobSplitter::create(engine);
+  if (!splitter) return splitter.error();
   for (std::size_t number = 0; number < bricks.size(); ++number) {
-    if (engine.reaches(bricks[number].memory)) continue;
+    if ((*splitter)->reaches(bricks[number].memory)) continue;
     return invalid(
         fmt::format("brick {} at {:#x} of {} bytes lies outside the windows of engine {}: make the engine "
                     "with a window for each brick",
@@ -83,7 +85,7 @@ Result<void> check_config(const ScrubberConfig& config) {
   return {};
 }
 
-Result<void> check_all(const BackingMemory& memory, const Engine& engine, const ScrubberConfig& config) {
+Result<void> check_all(const BackingMemory& memory, Engine& engine, const ScrubberConfig& config) {
   if (auto checked = check_bricks(memory.bricks()); !checked) return checked;
   if (auto checked = check_engine(memory.bricks(), engine); !checked) return checked;
   return check_config(config);

@@ -12,26 +12,6 @@
 namespace sluice::inline manager {
 namespace {
 
-/// What a completion says that cannot be true of its job; empty: nothing.
-std::string contradiction(const Completion& completion, ByteCount length) {
-  const std::string job = fmt::format("of a job of {} bytes it said ", length.value());
-  switch (completion.outcome) {
-    case Outcome::Zeroed:
-      if (completion.bytes_zeroed == length) return "";
-      return job + fmt::format("that all was zeroed, and that {} bytes were", completion.bytes_zeroed.value());
-    case Outcome::Cancelled:
-      if (completion.bytes_zeroed <= length) return "";
-      return job + fmt::format("that {} bytes were zeroed", completion.bytes_zeroed.value());
-    case Outcome::Failed:
-      if (completion.bytes_zeroed <= length && completion.bytes_unaffected <= length - completion.bytes_zeroed) {
-        return "";
-      }
-      return job + fmt::format("that {} bytes were zeroed and {} unaffected", completion.bytes_zeroed.value(),
-                               completion.bytes_unaffected.value());
-  }
-  return job + fmt::format("outcome {}, which there is not", static_cast<unsigned>(completion.outcome));
-}
-
 /// Whether the engine still knows what it has written: the memory answered, and it was not the engine that failed.
 bool proves_prefix(FailureCause cause) {
   switch (cause) {
@@ -51,16 +31,17 @@ bool proves_prefix(FailureCause cause) {
 
 }  // namespace
 
-Scrubber::Scrubber(Engine& engine, ExtentTable& table, Statistics& statistics, const ScrubberConfig& config)
-    : engine_(engine, config.stall_timeout),
-      table_(table),
-      statistics_(statistics),
-      config_(config),
-      longest_job_(std::min(config.background_job_length, engine.capabilities().max_job_length)),
-      random_(config.seed) {
-  const std::size_t limit = std::min<std::size_t>(config.max_jobs_in_flight, engine.capabilities().max_jobs_in_flight);
-  jobs_.resize(limit);
-  for (std::size_t cookie = limit; cookie > 0; --cookie) {
+/// How the bytes of a failed job end, in the order of their places.
+struct Scrubber::Parts {
+  std::uint64_t clean = 0;
+  std::uint64_t dirty = 0;  ///< At the end; what lies between is Quarantined.
+};
+
+Scrubber::Scrubber(std::unique_ptr<JobSplitter> engine, ExtentTable& table, Statistics& statistics,
+                   const ScrubberConfig& config)
+    : engine_(std::move(engine)), table_(table), statistics_(statistics), config_(config), random_(config.seed) {
+  jobs_.resize(std::min<std::size_t>(config.max_jobs_in_flight, engine_->capabilities().max_jobs_in_flight));
+  for (std::size_t cookie = jobs_.size(); cookie > 0; --cookie) {
     free_cookies_.push_back(static_cast<std::uint32_t>(cookie - 1));
   }
 }
@@ -78,7 +59,8 @@ void Scrubber::withdraw(Extent& extent) {
 
 void Scrubber::cancel(Extent& extent) {
   enforce(extent.state() == ExtentState::Scrubbing, "only a running scrub is cancelled");
-  engine_.cancel(jobs_[cookie_of_.at(&extent)].id);
+  // Whatever the answer, the Completion tells what came of it.
+  static_cast<void>(engine_->cancel(jobs_[cookie_of_.at(&extent)].id));
   table_.request_cancel(extent);
 }
 
@@ -125,7 +107,7 @@ std::optional<Scrubber::Request> Scrubber::next() {
   }
   if (!background_is_due()) return std::nullopt;
   Extent* const extent = table_.next_due()->extent;
-  const ByteCount longest = table_.whole_pages(*extent, longest_job_);
+  const ByteCount longest = table_.whole_pages(*extent, config_.background_job_length);
   if (extent->length() > longest && table_.make_room(1)) table_.split(*extent, longest);
   const Request request{extent, table_.lineage(*extent).fill, Urgency::Background, rate_allows_};
   if (config_.background_rate > 0.0) {
@@ -135,119 +117,110 @@ std::optional<Scrubber::Request> Scrubber::next() {
   return request;
 }
 
-/// The engine did not take it: it waits again, as if cancelled before its start.
-void Scrubber::take_back(const Request& request, std::uint32_t cookie) {
-  Extent& extent = *request.extent;
-  jobs_[cookie] = {};
-  cookie_of_.erase(&extent);
-  free_cookies_.push_back(cookie);
-  --in_flight_;
-  table_.scrub_cancelled(extent);
-  if (request.urgency == Urgency::Urgent) {
-    urgent_of_[&extent] = urgent_.insert(urgent_.begin(), request);
-    return;
-  }
-  in_background_ -= extent.length();
-  rate_allows_ = request.rate_allowed;
-  table_.coalesce(extent);
+void Scrubber::pump() {
+  if (fault()) return;
+  do {
+    fill_batch();
+  } while (!batch_.empty() && submit_batch());
 }
 
-void Scrubber::pump() {
-  if (engine_.broken()) {
-    quarantine_all();
-    return;
-  }
-  if (free_cookies_.empty() || fault()) return;
-  // All that fits goes in one batch: one doorbell.
-  std::vector<Request> requests;
-  std::vector<ScrubJob> jobs;
+/// Takes what fits.
+void Scrubber::fill_batch() {
+  batch_.clear();
+  batch_jobs_.clear();
   while (!free_cookies_.empty()) {
     const auto request = next();
-    if (!request) break;
+    if (!request) return;
     Extent& extent = *request->extent;
     const bool background = request->urgency == Urgency::Background;
     const std::uint32_t cookie = free_cookies_.back();
     free_cookies_.pop_back();
     const std::uint64_t pattern = request->fill.random ? random_() : request->fill.pattern;
-    jobs.push_back({table_.memory(extent), pattern, request->urgency, cookie});
-    requests.push_back(*request);
+    batch_.push_back(*request);
+    batch_jobs_.push_back({table_.memory(extent), pattern, request->urgency, cookie});
     jobs_[cookie] = {&extent, {}, pattern, background};
     cookie_of_[&extent] = cookie;
     ++in_flight_;
     if (background) in_background_ += extent.length();
     table_.start_scrub(extent);
   }
-  if (jobs.empty()) return;
-  std::vector<JobId> ids(jobs.size());
-  const Result<std::size_t> accepted = engine_.submit(jobs, ids);
-  if (engine_.broken()) {
-    quarantine_all();
-    return;
+}
+
+/// True: the engine may take more.
+bool Scrubber::submit_batch() {
+  const auto refuses = [](const auto& answer) { return !answer && answer.error().code != DriverErrc::Busy; };
+  std::vector<JobId> ids(batch_.size());
+  auto accepted = engine_->submit(batch_jobs_, ids);
+  if (refuses(accepted) && batch_.size() > 1 && !fault()) {
+    take_back(1);  // which job it means shows when they come alone
+    accepted = engine_->submit(batch_jobs_, ids);
+  }
+  if (refuses(accepted) && !fault()) {
+    refused_.push_back({static_cast<std::uint32_t>(batch_jobs_[0].cookie), accepted.error()});
+    return true;
   }
   const std::size_t count = accepted ? *accepted : 0;
-  for (std::size_t index = 0; index < count; ++index) jobs_[jobs[index].cookie].id = ids[index];
-  for (std::size_t index = jobs.size(); index > count; --index) {
-    take_back(requests[index - 1], static_cast<std::uint32_t>(jobs[index - 1].cookie));
-  }
+  const bool more = count > 0 && count == batch_.size();
+  take_back(count);
+  for (std::size_t index = 0; index < count; ++index) jobs_[batch_jobs_[index].cookie].id = ids[index];
   statistics_.scrub_jobs += count;
-  refused_ = count < jobs.size();
-  advanced_ = advanced_ || count > 0;
-  if (!accepted) fault_ = accepted.error();
+  return more;
+}
+
+/// The engine did not take these: they wait again, as if cancelled before their start.
+void Scrubber::take_back(std::size_t from) {
+  for (; batch_.size() > from; batch_.pop_back(), batch_jobs_.pop_back()) {
+    const Request& request = batch_.back();
+    Extent& extent = *request.extent;
+    static_cast<void>(end_job(static_cast<std::uint32_t>(batch_jobs_.back().cookie)));
+    table_.scrub_cancelled(extent);
+    if (request.urgency == Urgency::Urgent) {
+      urgent_of_[&extent] = urgent_.insert(urgent_.begin(), request);
+    } else {
+      rate_allows_ = request.rate_allowed;
+      table_.coalesce(extent);
+    }
+  }
 }
 
 void Scrubber::collect(ScrubListener& listener) {
-  std::array<Completion, 32> completions;
-  std::size_t count = completions.size();
-  while (count == completions.size() && !engine_.broken() && in_flight_ > 0) {
-    count = engine_.poll(completions);
-    advanced_ = advanced_ || count > 0;
-    for (std::size_t index = 0; index < count && !engine_.broken(); ++index) end_job(completions[index], listener);
+  for (const Refused& refused : std::exchange(refused_, {})) {
+    ++statistics_.scrubs_failed;
+    settle_refused(refused.why, ByteCount(0), end_job(refused.cookie), listener);
   }
-  engine_.watch(in_flight_ > 0 || refused_, std::exchange(advanced_, false));
-  if (engine_.broken()) quarantine_all();
+  std::array<Completion, 32> completions;
+  for (std::size_t count = completions.size(); count == completions.size();) {
+    count = engine_->poll(completions);
+    for (const Completion& completion : std::span(completions).first(count)) {
+      settle(completion, end_job(static_cast<std::uint32_t>(completion.cookie)), listener);
+    }
+  }
 }
 
-void Scrubber::end_job(const Completion& completion, ScrubListener& listener) {
-  if (completion.cookie >= jobs_.size() || jobs_[completion.cookie].extent == nullptr) {
-    engine_.distrust(fmt::format("completed job {} that it does not have", completion.cookie));
-    return;
-  }
-  if (jobs_[completion.cookie].id != completion.id) {
-    engine_.distrust(fmt::format("completed job {} under another name", completion.cookie));
-    return;
-  }
-  if (auto lie = contradiction(completion, jobs_[completion.cookie].extent->length()); !lie.empty()) {
-    engine_.distrust(lie);
-    return;
-  }
-  const Job job = std::exchange(jobs_[completion.cookie], {});
+/// The cookie is free again.
+Scrubber::Job Scrubber::end_job(std::uint32_t cookie) {
+  const Job job = std::exchange(jobs_[cookie], {});
   cookie_of_.erase(job.extent);
-  free_cookies_.push_back(static_cast<std::uint32_t>(completion.cookie));
+  free_cookies_.push_back(cookie);
   --in_flight_;
   if (job.background) in_background_ -= job.extent->length();
-  settle(completion, job, listener);
+  return job;
 }
 
 ByteCount Scrubber::stop(const Error& reason) {
-  fault_ = reason;
+  stopped_ = reason;
   urgent_.clear();
   urgent_of_.clear();
-  return quarantine_all();
-}
-
-/// Nobody knows what the engine still writes.
-ByteCount Scrubber::quarantine_all() {
+  refused_.clear();
   ByteCount in_flight;
+  // Nobody knows what the engine still writes.
   for (std::size_t cookie = 0; cookie < jobs_.size(); ++cookie) {
-    const Job job = std::exchange(jobs_[cookie], {});
-    if (job.extent == nullptr) continue;
-    in_flight += job.extent->length();
-    table_.scrub_failed(*job.extent);
+    if (jobs_[cookie].extent == nullptr) continue;
+    Extent& extent = *end_job(static_cast<std::uint32_t>(cookie)).extent;
+    in_flight += extent.length();
+    table_.scrub_failed(extent);
   }
-  cookie_of_.clear();
   statistics_.quarantined += in_flight;
-  in_flight_ = 0;
-  in_background_ = {};
   return in_flight;
 }
 
@@ -273,33 +246,62 @@ void Scrubber::settle(const Completion& completion, const Job& job, ScrubListene
   listener.let_go(extent);
 }
 
-/// What was written for certain is clean, what the failure does not concern is dirty as before, and at least one page
-/// is quarantined: a scrub that fails for ever must end.
+/// What was written for certain is clean, and what the failure does not concern is dirty as before.
 void Scrubber::settle_failed(const Completion& completion, const Job& job, ScrubListener& listener) {
   Extent& extent = *job.extent;
   ++statistics_.scrubs_failed;
   statistics_.scrubbed_before_cancel += completion.bytes_zeroed;
+  if (const auto why = refusal(completion)) {
+    settle_refused(*why, proves_prefix(completion.cause) ? completion.bytes_zeroed : ByteCount(0), job, listener);
+    return;
+  }
   listener.scrub_failed(extent);
   const std::uint64_t page = table_.whole_pages(extent, ByteCount(0)).value();
-  const auto whole = [page](ByteCount length) { return length.value() / page * page; };
-  std::uint64_t clean = proves_prefix(completion.cause) ? whole(completion.bytes_zeroed) : 0;
-  std::uint64_t dirty = whole(completion.bytes_unaffected);
-  if (clean + dirty == extent.length().value()) (dirty > 0 ? dirty : clean) -= page;
-  if (!table_.make_room(2)) clean = dirty = 0;
-  Extent* doubtful = &extent;
-  if (clean > 0) {
-    doubtful = &table_.cut_ended(extent, ByteCount(clean));
-    table_.scrub_zeroed(extent, job.pattern);
-    listener.let_go(extent);
+  Parts parts;
+  if (proves_prefix(completion.cause)) parts.clean = completion.bytes_zeroed.value() / page * page;
+  parts.dirty = completion.bytes_unaffected.value() / page * page;
+  // A scrub that fails for ever must end. When nothing is tried again, what was never given stays as it was.
+  if (parts.clean + parts.dirty == extent.length().value() && !fault()) {
+    (parts.dirty > 0 ? parts.dirty : parts.clean) -= page;
   }
-  if (dirty > 0) {
-    Extent& rest = table_.cut_ended(*doubtful, doubtful->length() - ByteCount(dirty));
-    table_.scrub_cancelled(rest);
-    listener.let_go(rest);
+  end_in_parts(job, parts, listener);
+}
+
+/// Why the engine will never do this job; nullopt: it failed otherwise, or the engine has.
+std::optional<Error> Scrubber::refusal(const Completion& completion) const {
+  if (fault()) return std::nullopt;
+  if (auto why = engine_->refusal(completion.id)) return why;
+  if (completion.cause != FailureCause::BadDescriptor && completion.cause != FailureCause::OutsideWindow) {
+    return std::nullopt;
   }
-  statistics_.quarantined += doubtful->length();
-  table_.scrub_failed(*doubtful);
-  listener.let_go(*doubtful);
+  return Error{DriverErrc::InvalidArgument, to_string(completion.cause)};
+}
+
+/// It was not written, and it would be refused again and again: it leaves service, and its claim learns why.
+void Scrubber::settle_refused(const Error& why, ByteCount zeroed, const Job& job, ScrubListener& listener) {
+  const std::string& name = engine_->capabilities().name;
+  listener.scrub_refused(*job.extent, {why.code, fmt::format("engine {} refused it: {}", name, why.message)});
+  const std::uint64_t page = table_.whole_pages(*job.extent, ByteCount(0)).value();
+  end_in_parts(job, {zeroed.value() / page * page, 0}, listener);
+}
+
+void Scrubber::end_in_parts(const Job& job, const Parts& parts, ScrubListener& listener) {
+  const bool may_cut = table_.make_room(2).has_value();
+  const std::uint64_t clean = may_cut ? parts.clean : 0;
+  const std::uint64_t dirty = may_cut || parts.dirty == job.extent->length().value() ? parts.dirty : 0;
+  Extent* rest = job.extent;
+  const auto end_part = [&](std::uint64_t bytes, auto end) {
+    if (bytes == 0) return;
+    Extent& part = *rest;
+    if (part.length() > ByteCount(bytes)) rest = &table_.cut_ended(part, ByteCount(bytes));
+    end(part);
+    listener.let_go(part);
+  };
+  const std::uint64_t doubtful = job.extent->length().value() - clean - dirty;
+  end_part(clean, [&](Extent& part) { table_.scrub_zeroed(part, job.pattern); });
+  end_part(doubtful, [&](Extent& part) { table_.scrub_failed(part); });
+  end_part(dirty, [&](Extent& part) { table_.scrub_cancelled(part); });
+  statistics_.quarantined += ByteCount(doubtful);
 }
 
 }  // namespace sluice::inline manager

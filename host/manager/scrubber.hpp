@@ -2,15 +2,16 @@
 #pragma once
 
 #include <list>
+#include <memory>
 #include <optional>
 #include <random>
 #include <unordered_map>
 #include <vector>
 
+#include "sluice/compose/job_splitter.hpp"
 #include "sluice/manager/scrubber_config.hpp"
 #include "sluice/manager/statistics.hpp"
 #include "sluice/memory/extent_table.hpp"
-#include "watched_engine.hpp"
 
 namespace sluice::inline manager {
 
@@ -24,6 +25,8 @@ class ScrubListener {
 
   /// Its scrub has failed: no claim has it any more when this returns. It is cut then, and all pieces are let go.
   virtual void scrub_failed(Extent& extent) = 0;
+  /// The same, and no engine will ever take it: a claim that needs it ends with this.
+  virtual void scrub_refused(Extent& extent, const Error& why) = 0;
   /// No engine works on it any more.
   virtual void let_go(Extent& extent) = 0;
 };
@@ -31,11 +34,15 @@ class ScrubListener {
 /// Turns Dirty extents into scrub jobs, urgent ones first, and completions into states of extents. Free Dirty extents
 /// of the shared pool are its background queue: the oldest is next. Memory of dedicated pools waits for its pool.
 ///
-/// Only Busy is tried again. Any other refusal is a fault: what is in flight goes on, nothing more is submitted. An
-/// engine that says what cannot be is given up: what is in flight is Quarantined.
+/// An extent has one state, so it is cut into jobs as long as the host wants to wait for one of them. What an engine can
+/// take, in which order, and whether it is to be believed, is JobSplitter's business.
+///
+/// A refusal of one job quarantines its memory, which would be refused for ever. When the engine has failed, what it had
+/// is Quarantined and nothing more is submitted: fault().
 class Scrubber {
  public:
-  Scrubber(Engine& engine, ExtentTable& table, Statistics& statistics, const ScrubberConfig& config);
+  Scrubber(std::unique_ptr<JobSplitter> engine, ExtentTable& table, Statistics& statistics,
+           const ScrubberConfig& config);
 
   /// Scrubs a claimed Dirty or Clean extent as soon as the engine takes it.
   void request_urgent(Extent& extent, Fill fill);
@@ -48,24 +55,26 @@ class Scrubber {
 
   /// Submits what the engine takes.
   void pump();
-  /// Applies the completions that are there.
+  /// Applies the completions that are there, and the refusals.
   void collect(ScrubListener& listener);
+  /// The engine has refused jobs that collect() has not seen yet.
+  [[nodiscard]] bool has_refusals() const { return !refused_.empty(); }
 
   /// Takes no more work.
-  void close(const Error& reason) { fault_ = reason; }
+  void close(const Error& reason) { stopped_ = reason; }
   /// Quarantines what is in flight and takes no more work. Returns the bytes that were in flight.
   ByteCount stop(const Error& reason);
 
-  [[nodiscard]] int completion_fd() const noexcept { return engine_.completion_fd(); }
+  [[nodiscard]] int completion_fd() const noexcept { return engine_->completion_fd(); }
   [[nodiscard]] std::size_t jobs_in_flight() const { return in_flight_; }
   /// Something is in flight, or could be.
   [[nodiscard]] bool has_work() const;
   /// When the first scrub in the background is due that is not yet: it is scheduled, its rate says so, or the host will
   /// be idle then; by now().
   [[nodiscard]] std::optional<std::chrono::nanoseconds> next_scheduled() const;
-  [[nodiscard]] std::chrono::nanoseconds now() const { return config_.clock ? config_.clock() : engine_.now(); }
+  [[nodiscard]] std::chrono::nanoseconds now() const { return config_.clock ? config_.clock() : engine_->now(); }
   /// Why nothing can be scrubbed any more.
-  [[nodiscard]] std::optional<Error> fault() const { return fault_ ? fault_ : engine_.fault(); }
+  [[nodiscard]] std::optional<Error> fault() const { return stopped_ ? stopped_ : engine_->fault(); }
 
  private:
   struct Request {
@@ -80,34 +89,43 @@ class Scrubber {
     std::uint64_t pattern = 0;
     bool background = false;
   };
+  struct Refused {
+    std::uint32_t cookie;
+    Error why;
+  };
   [[nodiscard]] std::optional<Request> next();
-  void take_back(const Request& request, std::uint32_t cookie);
+  void fill_batch();
+  [[nodiscard]] bool submit_batch();
+  void take_back(std::size_t from);
   [[nodiscard]] std::optional<std::chrono::nanoseconds> background_due() const;
   [[nodiscard]] bool background_is_due() const;
   [[nodiscard]] ByteCount clean_and_coming() const;
-  void end_job(const Completion& completion, ScrubListener& listener);
+  [[nodiscard]] Job end_job(std::uint32_t cookie);
   void settle(const Completion& completion, const Job& job, ScrubListener& listener);
   void settle_failed(const Completion& completion, const Job& job, ScrubListener& listener);
-  ByteCount quarantine_all();
+  void settle_refused(const Error& why, ByteCount zeroed, const Job& job, ScrubListener& listener);
+  [[nodiscard]] std::optional<Error> refusal(const Completion& completion) const;
+  struct Parts;
+  void end_in_parts(const Job& job, const Parts& parts, ScrubListener& listener);
 
-  mutable WatchedEngine engine_;
+  std::unique_ptr<JobSplitter> engine_;
   ExtentTable& table_;
   Statistics& statistics_;
   ScrubberConfig config_;
-  ByteCount longest_job_;
   std::list<Request> urgent_;
   std::unordered_map<const Extent*, std::list<Request>::iterator> urgent_of_;
   std::vector<Job> jobs_;  ///< by cookie
   std::unordered_map<const Extent*, std::uint32_t> cookie_of_;
   std::vector<std::uint32_t> free_cookies_;
+  std::vector<Request> batch_;  ///< Goes to the engine at once: one doorbell.
+  std::vector<ScrubJob> batch_jobs_;
+  std::vector<Refused> refused_;
   std::mt19937_64 random_;
   std::optional<std::chrono::nanoseconds> last_claim_;
   std::chrono::nanoseconds rate_allows_{0};  ///< The next scrub in the background.
   std::size_t in_flight_ = 0;
   ByteCount in_background_;  ///< In flight for nobody when it was submitted.
-  bool refused_ = false;     ///< The engine was too busy for the last jobs.
-  bool advanced_ = false;    ///< The engine has accepted or ended jobs since it was last looked at.
-  std::optional<Error> fault_;
+  std::optional<Error> stopped_;
 };
 
 }  // namespace sluice::inline manager

@@ -20,7 +20,8 @@ class ManualEngine final : public Engine {
     bool cancel_requested = false;
   };
 
-  explicit ManualEngine(std::size_t max_jobs = 32) : capabilities_{"manual", max_jobs, ByteCount(1ULL << 40), false} {}
+  explicit ManualEngine(std::size_t max_jobs = 32, ByteCount max_job_length = ByteCount(1ULL << 40))
+      : capabilities_{"manual", max_jobs, max_job_length, false} {}
 
   [[nodiscard]] const EngineCapabilities& capabilities() const noexcept override { return capabilities_; }
 
@@ -69,10 +70,6 @@ class ManualEngine final : public Engine {
   void throw_from_poll() { throws_ = true; }
   /// Says this, whatever is true.
   void complete(const Completion& completion) { completions_.push_back(completion); }
-  /// What runs ends as if cancelled before its start.
-  void break_off() {
-    while (!running_.empty()) end(0, Outcome::Cancelled, 0);
-  }
   void set_time(std::chrono::nanoseconds time) { time_ = time; }
 
   [[nodiscard]] const std::deque<Job>& running() const { return running_; }

@@ -83,7 +83,7 @@ TEST_F(JobSplitterTest, KeepsTheEnginesLongestJobForUrgentAndBackgroundJobsAlike
     for (int round = 0; round < 10 && poll().empty(); ++round) engine_.end_all();
   }
   for (const std::size_t length : lengths()) EXPECT_LE(length, 10'000U);
-  EXPECT_EQ(splitter_->capabilities().max_job_length, ByteCount(1ULL << 40));
+  EXPECT_EQ(splitter_->capabilities().max_job_length, ByteCount(1ULL << 48));
 }
 
 TEST_F(JobSplitterTest, CutsAtTheBorderOfTwoWindowsThatTouchAndRefusesAGap) {
@@ -234,6 +234,11 @@ TEST_F(JobSplitterTest, ARefusalEndsItsJobAloneWithItsCauseAndPutsNothingInDoubt
     if (ended[0].cookie == 2) std::swap(ended[0], ended[1]);
     EXPECT_EQ(ended[0].outcome, Outcome::Failed);
     EXPECT_EQ(ended[0].cause, cause);
+    const auto refusal = splitter_->refusal(ids[0]);
+    ASSERT_TRUE(refusal);
+    EXPECT_EQ(refusal->code, code);
+    EXPECT_EQ(refusal->message, "no");
+    EXPECT_FALSE(splitter_->refusal(ids[1]));
     EXPECT_EQ(ended[0].bytes_zeroed.value() + ended[0].bytes_unaffected.value(), 3 * kPiece);
     EXPECT_EQ(ended[1].outcome, Outcome::Zeroed);
     EXPECT_FALSE(splitter_->fault());
@@ -265,7 +270,7 @@ TEST_F(JobSplitterTest, AnEngineThatBreaksDownFailsWhatItHasAndWhatWaitsIsNotInD
 
 TEST_F(JobSplitterTest, AJobThatPassesTheEndOfMemoryIsRefused) {
   make();
-  const ScrubJob jobs[] = {{memory_.part(0, 0)}, {MemorySpan(memory_.all().data(), (1ULL << 40) + 1)}};
+  const ScrubJob jobs[] = {{memory_.part(0, 0)}, {MemorySpan(memory_.all().data(), (1ULL << 48) + 1)}};
   for (const ScrubJob& job : jobs) {
     JobId id;
     EXPECT_EQ(splitter_->submit({&job, 1}, {&id, 1}).error().code, DriverErrc::InvalidArgument);

@@ -12,16 +12,19 @@ constexpr VmId kB{2};
 
 class EngineFaults : public ManagerFixture, public ::testing::Test {
  protected:
-  /// All memory dirty with A's data and one urgent scrub in flight for B, a stranger.
-  void wait_for_a_scrub() {
+  /// Memory dirty with A's data that nobody scrubs but for a claim.
+  void leave_dirty(std::size_t pages) {
     create(kA);
     create(kB, kOtherCustomer);
-    take(kA, 64);
-    engine_.set_busy(true);
+    take(kA, pages);
+    ASSERT_TRUE(manager_.change_scrub_settings(kA, {.timing = ScrubTiming::BeforeGrant}));
     ASSERT_TRUE(manager_.terminate(kA));
+  }
+  /// All memory dirty with A's data and one urgent scrub in flight for B, a stranger.
+  void wait_for_a_scrub() {
+    leave_dirty(64);
     ask(kB, 64, result_);
-    engine_.set_busy(false);
-    manager_.poll();
+    ASSERT_EQ(engine_.running().size(), 1U);
   }
   void expect_given_up(const std::string& why) {
     for (int round = 0; round < 4; ++round) manager_.poll();
@@ -36,28 +39,62 @@ class EngineFaults : public ManagerFixture, public ::testing::Test {
   std::optional<Result<Grant>> result_;
 };
 
-TEST_F(EngineFaults, RefusalForGoodEndsTheClaimWithItsCause) {
-  engine_.refuse_with(Error{DriverErrc::InvalidArgument, "a job that is too long"});
-  wait_for_a_scrub();
-  expect_given_up("a job that is too long");
-  EXPECT_EQ(manager_.extents().bytes(ExtentState::Dirty), length(64)) << "nothing was accepted";
+TEST_F(EngineFaults, RefusalEndsTheClaimWithItsCauseAndIsNoFaultForOthers) {
+  leave_dirty(32);
+  engine_.refuse_with(Error{DriverErrc::InvalidArgument, "a job that it cannot do"});
+  ask(kB, 64, result_);
+  manager_.poll();
+  ASSERT_TRUE(result_);
+  ASSERT_FALSE(*result_);
+  EXPECT_EQ(result_->error().code, HostErrc::ScrubUnavailable);
+  EXPECT_NE(result_->error().message.find("a job that it cannot do"), std::string::npos) << result_->error().message;
+  EXPECT_FALSE(manager_.fault());
+  EXPECT_FALSE(manager_.has_work()) << "only Busy is tried again";
+  EXPECT_EQ(manager_.extents().bytes(ExtentState::Quarantined), length(32)) << "it would be refused for ever";
+  EXPECT_EQ(take(kB, 32).ranges.size(), 1U) << "clean memory is there for all";
 }
 
-TEST_F(EngineFaults, RefusedBackgroundStaysDirtyAndIsAFault) {
+TEST_F(EngineFaults, RefusedBackgroundIsQuarantinedAndIsNoFault) {
   create(kA);
   take(kA, 64);
   engine_.refuse_with(Error{DriverErrc::OutsideWindow, "memory outside"});
   ASSERT_TRUE(manager_.terminate(kA));
   manager_.poll();
-  ASSERT_TRUE(manager_.fault());
+  EXPECT_FALSE(manager_.fault());
   EXPECT_FALSE(manager_.has_work());
-  EXPECT_EQ(manager_.extents().bytes(ExtentState::Dirty), length(64));
+  EXPECT_EQ(manager_.extents().bytes(ExtentState::Quarantined), length(64));
+}
+
+TEST_F(EngineFaults, OfABatchOnlyTheRefusedJobLeavesService) {
+  create(kA);
+  const Grant grant = take(kA, 64);
+  const MemorySpan memory = grant.ranges.at(0).memory;
+  engine_.set_window(memory.first(32 * 4096));
+  // Two jobs at once: their neighbours stay A's.
+  ASSERT_TRUE(manager_.change_scrub_settings(kA, {.timing = ScrubTiming::Scheduled, .delay = std::chrono::seconds(1)}));
+  ASSERT_TRUE(manager_.release(kA, memory.subspan(40 * 4096, 4 * 4096)));
+  ASSERT_TRUE(manager_.release(kA, memory.subspan(8 * 4096, 4 * 4096)));
+  engine_.set_time(std::chrono::seconds(2));
+  settle();
+  EXPECT_FALSE(manager_.fault());
+  EXPECT_EQ(manager_.extents().bytes(ExtentState::Quarantined), length(4));
+  EXPECT_EQ(manager_.extents().find(memory.data() + 40 * 4096)->state(), ExtentState::Quarantined);
+  EXPECT_EQ(manager_.extents().bytes(ExtentState::Clean), length(4));
+}
+
+TEST_F(EngineFaults, EngineThatSaysThatItHasFailedIsGivenUp) {
+  leave_dirty(64);
+  engine_.refuse_with(Error{DriverErrc::EngineFailed, "out of order"});
+  ask(kB, 64, result_);
+  expect_given_up("out of order");
+  const auto late = manager_.allocate(kB, length(1), [](const Result<Grant>&) {});
+  EXPECT_FALSE(late);
 }
 
 TEST_F(EngineFaults, EngineThatReportsTooFewBytesIsGivenUp) {
   wait_for_a_scrub();
   engine_.end(0, Outcome::Zeroed, 4096);
-  expect_given_up("4096 bytes");
+  expect_given_up("4096 of 262144 bytes");
   EXPECT_EQ(manager_.extents().bytes(ExtentState::Quarantined), length(64));
 }
 
@@ -70,7 +107,7 @@ TEST_F(EngineFaults, EngineThatNamesAnUnknownJobIsGivenUp) {
 TEST_F(EngineFaults, EngineThatThrowsIsGivenUp) {
   wait_for_a_scrub();
   engine_.throw_from_poll();
-  expect_given_up("threw from poll()");
+  expect_given_up("poll() threw");
   EXPECT_EQ(manager_.extents().bytes(ExtentState::Quarantined), length(64));
 }
 
@@ -87,15 +124,28 @@ TEST_F(EngineFaults, EngineWithoutProgressIsGivenUp) {
 }
 
 TEST_F(EngineFaults, EngineThatStaysBusyWithNothingInFlightIsGivenUp) {
+  leave_dirty(64);
   engine_.set_busy(true);
-  wait_for_a_scrub();
-  engine_.set_busy(true);
-  engine_.break_off();
-  for (int second = 1; second < 100; ++second) {
+  ask(kB, 64, result_);
+  for (int second = 1; second < 200; ++second) {
     engine_.set_time(std::chrono::seconds(second));
     manager_.poll();
   }
-  expect_given_up("made no progress");
+  expect_given_up("Busy");
+  EXPECT_EQ(manager_.extents().bytes(ExtentState::Dirty), length(64)) << "it never had it";
+}
+
+TEST_F(EngineFaults, JobsThatWaitWhenTheEngineFailsStayDirty) {
+  ManagerFixture fixture(64, {.background_job_length = length(4)});
+  fixture.create(kA);
+  const Grant grant = fixture.take(kA, 64);
+  fixture.engine_.set_busy(true);
+  ASSERT_TRUE(fixture.manager_.terminate(kA));
+  fixture.engine_.break_down();
+  for (int round = 0; round < 4; ++round) fixture.manager_.poll();
+  EXPECT_TRUE(fixture.manager_.fault());
+  EXPECT_FALSE(fixture.manager_.has_work());
+  EXPECT_EQ(fixture.manager_.extents().bytes(ExtentState::Dirty), length(64));
 }
 
 TEST_F(EngineFaults, FailureQuarantinesOnlyWhatIsInDoubt) {
@@ -104,8 +154,7 @@ TEST_F(EngineFaults, FailureQuarantinesOnlyWhatIsInDoubt) {
   manager_.poll();
   EXPECT_EQ(manager_.extents().bytes(ExtentState::Quarantined), length(34));
   EXPECT_EQ(manager_.extents().bytes(ExtentState::Clean), length(10));
-  settle();
-  EXPECT_EQ(manager_.extents().bytes(ExtentState::Clean), length(30));
+  EXPECT_EQ(manager_.extents().bytes(ExtentState::Dirty), length(20)) << "as before";
 }
 
 TEST_F(EngineFaults, StoppedManagerRefusesEveryClaimAtOnce) {

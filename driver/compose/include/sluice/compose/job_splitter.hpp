@@ -41,7 +41,7 @@ class JobSplitter final : public Engine {
                                                                    const SplitterOptions& options = {});
   ~JobSplitter() override;
 
-  /// Those of the engine, but for jobs of up to 2^40 bytes.
+  /// Those of the engine, but for jobs of up to 2^48 bytes.
   [[nodiscard]] const EngineCapabilities& capabilities() const noexcept override { return capabilities_; }
   [[nodiscard]] Result<std::size_t> submit(std::span<const ScrubJob> jobs, std::span<JobId> ids) override;
   CancelResult cancel(JobId id) override;
@@ -52,6 +52,9 @@ class JobSplitter final : public Engine {
   [[nodiscard]] int completion_fd() const noexcept override;
   [[nodiscard]] std::optional<Error> fault() const override;
   [[nodiscard]] std::chrono::nanoseconds now() const override;
+  /// What the engine said when it refused a piece of this job, if that is why the job has failed. For jobs that were
+  /// collected, until the next submit().
+  [[nodiscard]] std::optional<Error> refusal(JobId id) const;
 
  private:
   /// How far a job has come.
@@ -62,6 +65,7 @@ class JobSplitter final : public Engine {
     std::size_t doubt = 0;        // ends behind the last byte that a failed piece may have spoilt
     std::size_t failed_at = 0;    // offset of the first failed piece
     FailureCause cause = FailureCause::None;
+    std::optional<Error> refusal;  // which is the cause
     bool cut_short = false;  // a piece was cancelled
     bool queued = false;
     bool finished = false;  // waits to be collected
