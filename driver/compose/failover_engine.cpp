@@ -114,7 +114,7 @@ Result<std::size_t> FailoverEngine::submit(std::span<const ScrubJob> jobs, std::
   while (!fault_) {
     const std::size_t count = std::min<std::size_t>(jobs.size(), slots_->free_count());
     if (count == 0) {
-      tell();
+      notify();
       return Error{DriverErrc::Busy,
                    fmt::format("all {} jobs are in use: collect completions first", slots_->capacity())};
     }
@@ -129,7 +129,7 @@ Result<std::size_t> FailoverEngine::submit(std::span<const ScrubJob> jobs, std::
     for (std::size_t index = 0; index < taken; ++index) inner_ids_[ids[index].slot] = names_[index];
     for (std::size_t index = count; index > taken; --index) slots_->give_back(ids[index - 1].slot);
     if (accepted || !engines_.back()->fault()) {
-      tell();
+      notify();
       return accepted;
     }
     leave_failed();  // and the next one takes these
@@ -141,7 +141,7 @@ CancelResult FailoverEngine::cancel(JobId id) {
   if (!slots_->holds(id)) return slots_->knows(id) ? CancelResult::AlreadyFinished : CancelResult::UnknownJob;
   if (finished_[id.slot]) return CancelResult::AlreadyFinished;
   const CancelResult result = engines_.back()->cancel(inner_ids_[id.slot]);
-  tell();
+  notify();
   return result;
 }
 
@@ -157,7 +157,7 @@ std::size_t FailoverEngine::poll(std::span<Completion> out) {
     slots_->give_back(out[count].id.slot);
     ++count;
   }
-  tell();
+  notify();
   return count;
 }
 
@@ -190,7 +190,7 @@ void FailoverEngine::leave_failed() {
 
 /// Whoever sleeps on the descriptor must also wake up for what was collected already, for an engine that throws, and
 /// for one that wants to be polled.
-void FailoverEngine::tell() {
+void FailoverEngine::notify() {
   if (engines_.back()->given_up()) events_.leave(engines_.back()->completion_fd());
   const bool polled = completion_fd() < 0 && slots_->held_count() > 0;
   events_.set_readable(polled || !completions_.empty() || engines_.back()->has_own_news());

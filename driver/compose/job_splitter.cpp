@@ -140,7 +140,7 @@ Result<std::size_t> JobSplitter::submit(std::span<const ScrubJob> jobs, std::spa
     queue_of(ids[index].slot).push_back(ids[index].slot);
   }
   give();
-  tell();
+  notify();
   return count;
 }
 
@@ -148,7 +148,7 @@ CancelResult JobSplitter::cancel(JobId id) {
   if (!slots_->holds(id)) return slots_->knows(id) ? CancelResult::AlreadyFinished : CancelResult::UnknownJob;
   if (progress_[id.slot].finished) return CancelResult::AlreadyFinished;
   stop(id.slot);
-  tell();
+  notify();
   return CancelResult::Requested;
 }
 
@@ -162,7 +162,7 @@ std::size_t JobSplitter::poll(std::span<Completion> out) {
     slots_->give_back(finished_.front().id.slot);
     finished_.pop_front();
   }
-  tell();
+  notify();
   return count;
 }
 
@@ -339,7 +339,7 @@ void JobSplitter::settle(std::uint32_t slot) {
 
 /// Whoever sleeps on the descriptor must also wake up for what was collected already, and when nobody else would say
 /// that the engine takes more.
-void JobSplitter::tell() {
+void JobSplitter::notify() {
   if (engine_->given_up()) events_.leave(engine_->completion_fd());
   const bool waits = (!urgent_.empty() || !background_.empty()) && engine_->idle();
   events_.set_readable(waits || !finished_.empty() || engine_->has_own_news());

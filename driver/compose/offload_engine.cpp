@@ -64,7 +64,7 @@ Result<std::size_t> OffloadEngine::submit(std::span<const ScrubJob> jobs, std::s
     if (!taken) {
       offloads_ = before;
       if (offloads(length_of(jobs[accepted].memory)) != tried) continue;  // it has failed: the other side takes these
-      tell();
+      notify();
       if (accepted > 0) return accepted;
       return taken;
     }
@@ -72,13 +72,13 @@ Result<std::size_t> OffloadEngine::submit(std::span<const ScrubJob> jobs, std::s
     accepted += *taken;
     if (accepted < end) break;
   }
-  tell();
+  notify();
   return accepted;
 }
 
 CancelResult OffloadEngine::cancel(JobId id) {
   const CancelResult result = sides_[id.slot % 2]->cancel({id.slot / 2, id.generation});
-  tell();
+  notify();
   return result;
 }
 
@@ -92,7 +92,7 @@ std::size_t OffloadEngine::poll(std::span<Completion> out) {
     for (Completion& completion : out.subspan(count, got)) completion.id = outer(completion.id, offloaded);
     count += got;
   }
-  tell();
+  notify();
   return count;
 }
 
@@ -110,7 +110,7 @@ std::optional<Error> OffloadEngine::fault() const {
   return of_cpu && sides_[1]->fault() ? of_cpu : std::nullopt;
 }
 
-void OffloadEngine::tell() {
+void OffloadEngine::notify() {
   bool news = false;
   for (const auto& side : sides_) {
     news = news || side->has_own_news();

@@ -215,7 +215,7 @@ void XrtEmulation::bury() {
     ::close(ends[0]);
     if (to_device) {
       std::thread(say_yes, ends[1]).detach();
-    } else {  // XRT's thread for host memory ends when it is told that the device closes; else it turns for ever
+    } else {  // XRT's thread for host memory ends when it is notified that the device closes; else it turns for ever
       if (::write(ends[1], kCloseHeader, sizeof kCloseHeader) < 0) ::close(ends[1]);
     }
   }

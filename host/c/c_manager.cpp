@@ -92,7 +92,7 @@ sluice::RecycleSettings settings_of(const sluice_recycling& from) {
   settings.dedicated_pool = from.dedicated_pool != 0;
   settings.trust_group = from.trust_group != 0;
   settings.new_memory_after_reboot = from.new_memory_after_reboot != 0;
-  settings.keeps_left_over = from.keeps_left_over != 0;
+  settings.retains_memory = from.retains_memory != 0;
   settings.pool_grows_on_reboot = from.pool_grows_on_reboot != 0;
   return settings;
 }

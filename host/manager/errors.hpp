@@ -27,6 +27,10 @@ inline Error foreign(const char* kind, std::uint64_t id, CustomerId customer) {
           fmt::format("{} {} is not customer {}'s: choose one of its own", kind, id, customer.value())};
 }
 
+inline Error scrub_unavailable(const Error& why) {
+  return {HostErrc::ScrubUnavailable, "the claim needs a scrub and " + why.message};
+}
+
 inline Result<void> check_length(ByteCount length, PageKind pages) {
   const ByteCount page = page_length(pages);
   if (length > ByteCount(0) && length.value() % page.value() == 0) return {};

@@ -279,8 +279,8 @@ std::optional<Error> Scrubber::refusal(const Completion& completion) const {
 
 /// It was not written, and it would be refused again and again: it leaves service, and its claim learns why.
 void Scrubber::settle_refused(const Error& why, ByteCount zeroed, const Job& job, ScrubListener& listener) {
-  const std::string& name = engine_->capabilities().name;
-  listener.scrub_refused(*job.extent, {why.code, fmt::format("engine {} refused it: {}", name, why.message)});
+  last_refusal_ = Error{why.code, fmt::format("engine {} refused it: {}", engine_->capabilities().name, why.message)};
+  listener.scrub_refused(*job.extent, *last_refusal_);
   const std::uint64_t page = table_.whole_pages(*job.extent, ByteCount(0)).value();
   end_in_parts(job, {zeroed.value() / page * page, 0}, listener);
 }

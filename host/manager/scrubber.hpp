@@ -34,11 +34,11 @@ class ScrubListener {
 /// Turns Dirty extents into scrub jobs, urgent ones first, and completions into states of extents. Free Dirty extents
 /// of the shared pool are its background queue: the oldest is next. Memory of dedicated pools waits for its pool.
 ///
-/// An extent has one state, so it is cut into jobs as long as the host wants to wait for one of them. What an engine can
-/// take, in which order, and whether it is to be believed, is JobSplitter's business.
+/// An extent has one state, so it is cut into jobs as long as the host wants to wait for one of them. What an engine
+/// can take, in which order, and whether it is to be believed, is JobSplitter's business.
 ///
-/// A refusal of one job quarantines its memory, which would be refused for ever. When the engine has failed, what it had
-/// is Quarantined and nothing more is submitted: fault().
+/// A refusal of one job quarantines its memory, which would be refused for ever. When the engine has failed, what it
+/// had is Quarantined and nothing more is submitted: fault().
 class Scrubber {
  public:
   Scrubber(std::unique_ptr<JobSplitter> engine, ExtentTable& table, Statistics& statistics,
@@ -75,6 +75,7 @@ class Scrubber {
   [[nodiscard]] std::chrono::nanoseconds now() const { return config_.clock ? config_.clock() : engine_->now(); }
   /// Why nothing can be scrubbed any more.
   [[nodiscard]] std::optional<Error> fault() const { return stopped_ ? stopped_ : engine_->fault(); }
+  [[nodiscard]] const std::optional<Error>& last_refusal() const { return last_refusal_; }
 
  private:
   struct Request {
@@ -126,6 +127,7 @@ class Scrubber {
   std::size_t in_flight_ = 0;
   ByteCount in_background_;  ///< In flight for nobody when it was submitted.
   std::optional<Error> stopped_;
+  std::optional<Error> last_refusal_;
 };
 
 }  // namespace sluice::inline manager

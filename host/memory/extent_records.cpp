@@ -28,7 +28,7 @@ void ExtentTable::add(const LedgerEntry& run) {
   record(added);
 }
 
-/// Tells the ledger what is to be believed of an extent after a crash.
+/// Writes to the ledger what is to be believed of an extent after a crash.
 void ExtentTable::record(const Extent& extent) {
   if (books_->ledger == nullptr) return;
   const ExtentIndex index = ExtentSlab::index_of(extent);

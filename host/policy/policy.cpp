@@ -149,7 +149,7 @@ class PolicyReader {
       }
     }
     if (says(PolicyField::ForceNewMemory, "true")) {
-      for (const PolicyField field : {PolicyField::RecycleOnReboot, PolicyField::KeepLeftOver}) {
+      for (const PolicyField field : {PolicyField::RecycleOnReboot, PolicyField::RetainMemory}) {
         if (says(field, "true")) return contradiction(field, "is true with", PolicyField::ForceNewMemory);
       }
     }

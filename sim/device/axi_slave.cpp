@@ -100,7 +100,7 @@ void AxiSlave::choose_write_response() {
   pins_.bvalid = true;
   pins_.bid = static_cast<std::uint8_t>(*id);
   pins_.bresp = perform(write);
-  tell(BusEvent::Kind::WriteResponse, *id, write.address);
+  notify(BusEvent::Kind::WriteResponse, *id, write.address);
   spare_.push_back(std::move(write));
   answered_[*id].pop_front();
   if (answered_[*id].empty()) writes_waiting_ &= ~(1U << *id);
@@ -116,7 +116,7 @@ std::uint8_t AxiSlave::fault_at(const std::byte* target, std::uint64_t length) c
   return kOkay;
 }
 
-void AxiSlave::tell(BusEvent::Kind kind, std::size_t id, std::uint64_t address) const {
+void AxiSlave::notify(BusEvent::Kind kind, std::size_t id, std::uint64_t address) const {
   if (observer_ && (id & ring_ids_) == 0) observer_({kind, address});
 }
 
@@ -173,7 +173,7 @@ void AxiSlave::choose_read_response() {
   ++read.sent;
   pins_.rlast = read.sent == read.beats;
   if (pins_.rlast) {
-    tell(BusEvent::Kind::ReadLast, id, read.first_address);
+    notify(BusEvent::Kind::ReadLast, id, read.first_address);
     reads_[id].pop_front();
     if (reads_[id].empty()) reads_waiting_ &= ~(1U << id);
     reading_.reset();
@@ -260,7 +260,7 @@ void AxiSlave::take_write_address(const MasterPins& master) {
   open.address = master.awaddr;
   open.id = master.awid;
   open.beats = master.awlen + 1U;
-  tell(BusEvent::Kind::WriteAddress, master.awid, master.awaddr);
+  notify(BusEvent::Kind::WriteAddress, master.awid, master.awaddr);
   finish_write();
   if ((master.awid & ring_ids_) == 0 && faults_.hang_after_bursts && ++data_bursts_ >= *faults_.hang_after_bursts) {
     hung_ = true;
@@ -317,7 +317,7 @@ void AxiSlave::take_read_address(const MasterPins& master) {
                                  master.araddr,
                                  0,
                                  {}});
-  tell(BusEvent::Kind::ReadAddress, master.arid, master.araddr);
+  notify(BusEvent::Kind::ReadAddress, master.arid, master.araddr);
   reads_waiting_ |= 1U << master.arid;
 }
 

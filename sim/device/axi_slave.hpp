@@ -105,7 +105,7 @@ class AxiSlave {
   void read_window(const Read& read, std::uint64_t address);
   void read_remote(Read& read, std::uint64_t address);
   [[nodiscard]] std::uint8_t fault_at(const std::byte* target, std::uint64_t length) const;
-  void tell(BusEvent::Kind kind, std::size_t id, std::uint64_t address) const;
+  void notify(BusEvent::Kind kind, std::size_t id, std::uint64_t address) const;
   void choose_write_response();
   void choose_read_response();
   Write& open_write();

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <memory>
 
+#include "sluice/memory/extent_table.hpp"
+
 namespace sluice::inline workload {
 
 Replay::Replay(const Trace& trace, const BackingMemory& memory, Engine& engine, const ReplayOptions& options)

@@ -77,15 +77,15 @@ TEST_F(BenchCommand, AutoTakesLengthsByHand) {
   const Outcome outcome = sluice(run + ":engine=rtl,above=64KiB");
   EXPECT_EQ(outcome.exit_code, kExitOk) << outcome.output;
   EXPECT_NE(outcome.output.find("below 65536 B"), std::string::npos) << outcome.output;
-  const auto complaint = [&](const std::string& options) {
+  const auto error_of = [&](const std::string& options) {
     const Outcome refused = sluice(run + options);
     EXPECT_EQ(refused.exit_code, kExitUsage) << refused.output;
     return refused.output;
   };
-  EXPECT_NE(complaint("").find("give from=FILE"), std::string::npos);
-  EXPECT_NE(complaint(":from=/no/such.json").find("/no/such.json"), std::string::npos);
-  EXPECT_NE(complaint(":engine=rtl,below=128KiB,above=64KiB").find("131072"), std::string::npos);
-  EXPECT_NE(complaint(":device").find("no device"), std::string::npos);
+  EXPECT_NE(error_of("").find("give from=FILE"), std::string::npos);
+  EXPECT_NE(error_of(":from=/no/such.json").find("/no/such.json"), std::string::npos);
+  EXPECT_NE(error_of(":engine=rtl,below=128KiB,above=64KiB").find("131072"), std::string::npos);
+  EXPECT_NE(error_of(":device").find("no device"), std::string::npos);
   const std::string empty = R"({"sluice_bench": 1, "facts": {}, "answers": [], "charts": [], "advice": [)";
   std::ofstream(path("some.json")) << empty
                                    << R"({"engine": "rtl", "cpu_below_bytes": 8192, "engine_above_bytes": 20480,)"
@@ -93,7 +93,7 @@ TEST_F(BenchCommand, AutoTakesLengthsByHand) {
   const Outcome from_file = sluice(run + ":from=" + path("some.json"));
   EXPECT_NE(from_file.output.find("below 8192 B, ring/512 above 20480 B"), std::string::npos) << from_file.output;
   std::ofstream(path("none.json")) << empty << "]}";
-  EXPECT_NE(complaint(":from=" + path("none.json")).find("no advice"), std::string::npos);
+  EXPECT_NE(error_of(":from=" + path("none.json")).find("no advice"), std::string::npos);
 }
 
 TEST_F(BenchCommand, RefusesWhatItCannotMeasure) {

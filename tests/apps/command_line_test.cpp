@@ -243,15 +243,15 @@ TEST_F(CommandLine, PolicyHoldsForAllVms) {
 
 TEST_F(CommandLine, PolicyThatCannotBeReadIsAnError) {
   generate();
-  const auto complaint = [&](const std::string& text) {
+  const auto error_of = [&](const std::string& text) {
     std::ofstream(folder_ / "bad.json") << text;
     const Outcome outcome = sluice(run("--engine cpu --policy " + (folder_ / "bad.json").string()));
     EXPECT_EQ(outcome.exit_code, kExitBadInput) << outcome.output;
     EXPECT_NE(outcome.output.find("bad.json: "), std::string::npos) << outcome.output;
     return outcome.output;
   };
-  EXPECT_NE(complaint("{\"enabel\": true}").find("enabel"), std::string::npos);
-  EXPECT_NE(complaint("{\"fill\": \"ones\"}").find("'ones'"), std::string::npos);
+  EXPECT_NE(error_of("{\"enabel\": true}").find("enabel"), std::string::npos);
+  EXPECT_NE(error_of("{\"fill\": \"ones\"}").find("'ones'"), std::string::npos);
   EXPECT_NE(sluice(run("--engine cpu --policy /no/such.json")).output.find("/no/such.json"), std::string::npos);
 }
 

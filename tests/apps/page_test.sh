@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # page_test.sh PROGRAM CHROMIUM: the page of `sluice bench` in a browser without a screen, light and dark. It draws itself,
-# every chart has a mark for every figure, and nothing complains. With PAGE_SHOTS=FOLDER the pictures stay there.
+# every chart has a mark for every figure, and nothing reports an error. With PAGE_SHOTS=FOLDER the pictures stay there.
 set -eu
 program=$1
 chromium=$2
@@ -23,7 +23,7 @@ fail() {
   echo "page_test: $1"
   exit 1
 }
-if grep -F 'CONSOLE' "$folder/log.txt"; then fail "the browser's console has complaints"; fi
+if grep -F 'CONSOLE' "$folder/log.txt"; then fail "the browser's console has errors"; fi
 charts=$(grep -o '"section":' "$folder/a.json" | wc -l)
 grep -q "data-ready=\"$charts\"" "$folder/dom.html" || fail "the page did not come to its end"
 python3 - "$folder/dom.html" "$charts" <<'PYTHON'

@@ -15,6 +15,7 @@
 
 #include "sluice/bench/modelled_host.hpp"
 #include "sluice/manager/memory_manager.hpp"
+#include "sluice/memory/extent_table.hpp"
 #include "sluice/memory/ledger.hpp"
 
 namespace sluice::bench {

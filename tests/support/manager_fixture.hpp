@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "sluice/manager/memory_manager.hpp"
+#include "sluice/memory/extent_table.hpp"
 #include "support/manual_engine.hpp"
 #include "support/memory.hpp"
 

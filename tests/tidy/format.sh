@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Compares each file with what clang-format makes of it. (Its own --dry-run complains of nested inline namespaces that it leaves as
+# Compares each file with what clang-format makes of it. (Its own --dry-run objects to nested inline namespaces that it leaves as
 # they are.)
 # usage: format.sh CLANG_FORMAT FILE...
 set -eu

@@ -9,7 +9,7 @@
 namespace sluice::world {
 
 /// Something that happens. What it happens to is chosen by the step's numbers among what is there at that time, so that
-/// a story can be cut anywhere and still be told.
+/// a story can be cut anywhere and still make sense.
 enum class Act : std::uint8_t {
   CreateVm,
   Allocate,

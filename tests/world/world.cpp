@@ -158,7 +158,7 @@ RecycleSettings World::recycling(std::uint32_t bits) {
   settings.dedicated_pool = bits / 128 % 4 != 0;
   settings.trust_group = bits / 512 % 4 != 0;
   settings.new_memory_after_reboot = bits / 2048 % 8 == 0;
-  settings.keeps_left_over = bits / 16'384 % 2 == 0;
+  settings.retains_memory = bits / 16'384 % 2 == 0;
   settings.pool_grows_on_reboot = bits / 32'768 % 4 == 0;
   return settings;
 }

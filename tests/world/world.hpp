@@ -12,6 +12,7 @@
 
 #include "memory_model.hpp"
 #include "sluice/manager/memory_manager.hpp"
+#include "sluice/memory/extent_table.hpp"
 #include "story.hpp"
 #include "world_engine.hpp"
 

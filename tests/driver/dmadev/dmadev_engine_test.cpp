@@ -158,7 +158,7 @@ TEST_F(DmadevEngineTest, CopiesPatternsThatFollowEachOtherFromAPageThatStaysAsLo
   EXPECT_EQ(script_.fills, 0U);
 }
 
-TEST_F(DmadevEngineTest, CopiesWhenItIsToldToAndNotOnADeviceThatCannot) {
+TEST_F(DmadevEngineTest, CopiesWhenItsOptionsSaySoAndNotOnADeviceThatCannot) {
   auto engine = make({.copy = true});
   submit(*engine, {memory_.part(0, 4096)});
   collect(*engine, 1);

@@ -46,20 +46,20 @@ struct OwnEngine {
 constexpr sluice_engine_operations kOperations = {
     "own", 4, 1 << 30, OwnEngine::submit, OwnEngine::cancel, OwnEngine::poll, OwnEngine::why};
 
-struct Told {
+struct Notified {
   int calls = 0;
   std::uint64_t claim = 0;
   int code = -1;
   std::vector<sluice_range> ranges;
   std::string message;
 };
-void tell(void* context, std::uint64_t claim, int code, const sluice_range* ranges, size_t count) {
-  auto* const told = static_cast<Told*>(context);
-  ++told->calls;
-  told->claim = claim;
-  told->code = code;
-  told->ranges.assign(ranges, ranges + count);
-  told->message = sluice_last_message();
+void notify(void* context, std::uint64_t claim, int code, const sluice_range* ranges, size_t count) {
+  auto* const notified = static_cast<Notified*>(context);
+  ++notified->calls;
+  notified->claim = claim;
+  notified->code = code;
+  notified->ranges.assign(ranges, ranges + count);
+  notified->message = sluice_last_message();
 }
 
 class CInterface : public ::testing::Test {
@@ -88,12 +88,12 @@ class CInterface : public ::testing::Test {
     facts.customer = customer;
     ASSERT_EQ(sluice_vm_create(manager_, &facts), SLUICE_OK) << sluice_last_message();
   }
-  Told take(std::uint64_t vm, std::uint64_t pages) {
-    Told told;
-    EXPECT_EQ(sluice_vm_allocate(manager_, vm, pages * kPage, tell, &told, nullptr), SLUICE_OK);
+  Notified take(std::uint64_t vm, std::uint64_t pages) {
+    Notified notified;
+    EXPECT_EQ(sluice_vm_allocate(manager_, vm, pages * kPage, notify, &notified, nullptr), SLUICE_OK);
     settle();
-    EXPECT_EQ(told.calls, 1);
-    return told;
+    EXPECT_EQ(notified.calls, 1);
+    return notified;
   }
 
   OwnEngine own_;
@@ -108,32 +108,32 @@ TEST_F(CInterface, GrantsScrubbedMemoryThroughAnEngineOfTheCallersOwn) {
   ASSERT_EQ(sluice_memory_piece(memory_, 0, &piece), SLUICE_OK);
   std::memset(piece.base, 0x77, piece.length);
   create(1);
-  Told told;
+  Notified notified;
   std::uint64_t claim = 0;
-  ASSERT_EQ(sluice_vm_allocate(manager_, 1, kLength, tell, &told, &claim), SLUICE_OK);
-  EXPECT_EQ(told.calls, 0) << "only from a poll";
+  ASSERT_EQ(sluice_vm_allocate(manager_, 1, kLength, notify, &notified, &claim), SLUICE_OK);
+  EXPECT_EQ(notified.calls, 0) << "only from a poll";
   settle();
-  EXPECT_EQ(told.code, SLUICE_OK);
-  EXPECT_EQ(told.claim, claim);
-  ASSERT_EQ(told.ranges.size(), 1U);
-  EXPECT_EQ(told.ranges[0].base, piece.base);
-  EXPECT_EQ(told.ranges[0].recycled, 0);
+  EXPECT_EQ(notified.code, SLUICE_OK);
+  EXPECT_EQ(notified.claim, claim);
+  ASSERT_EQ(notified.ranges.size(), 1U);
+  EXPECT_EQ(notified.ranges[0].base, piece.base);
+  EXPECT_EQ(notified.ranges[0].recycled, 0);
   EXPECT_EQ(std::count(static_cast<char*>(piece.base), static_cast<char*>(piece.base) + kLength, 0),
             static_cast<std::ptrdiff_t>(kLength));
 }
 
 TEST_F(CInterface, TellsWhatIsWrongAndChangesNothing) {
   create(1);
-  Told told;
-  EXPECT_EQ(sluice_vm_allocate(manager_, 1, 100, tell, &told, nullptr), SLUICE_INVALID_ARGUMENT);
+  Notified notified;
+  EXPECT_EQ(sluice_vm_allocate(manager_, 1, 100, notify, &notified, nullptr), SLUICE_INVALID_ARGUMENT);
   EXPECT_THAT(sluice_last_message(), HasSubstr("a length of 100 bytes"));
-  EXPECT_EQ(sluice_vm_allocate(manager_, 9, kPage, tell, &told, nullptr), SLUICE_UNKNOWN_ID);
+  EXPECT_EQ(sluice_vm_allocate(manager_, 9, kPage, notify, &notified, nullptr), SLUICE_UNKNOWN_ID);
   EXPECT_THAT(sluice_last_message(), HasSubstr("VM 9"));
-  EXPECT_EQ(sluice_vm_allocate(manager_, 1, 2 * kLength, tell, &told, nullptr), SLUICE_OUT_OF_MEMORY);
+  EXPECT_EQ(sluice_vm_allocate(manager_, 1, 2 * kLength, notify, &notified, nullptr), SLUICE_OUT_OF_MEMORY);
   EXPECT_EQ(sluice_vm_allocate(manager_, 1, kPage, nullptr, nullptr, nullptr), SLUICE_INVALID_ARGUMENT);
-  EXPECT_EQ(told.calls, 0);
+  EXPECT_EQ(notified.calls, 0);
   EXPECT_EQ(sluice_vm_release(manager_, 1, nullptr, 0), SLUICE_INVALID_ARGUMENT);
-  EXPECT_EQ(sluice_vm_finish_reboot(manager_, 1, kPage, tell, &told, nullptr), SLUICE_WRONG_STATE);
+  EXPECT_EQ(sluice_vm_finish_reboot(manager_, 1, kPage, notify, &notified, nullptr), SLUICE_WRONG_STATE);
   EXPECT_EQ(sluice_group_create(manager_, 5, 1, 0), SLUICE_OK);
   EXPECT_EQ(sluice_group_create(manager_, 5, 1, 0), SLUICE_ID_USED_BEFORE);
   sluice_vm other;
@@ -183,53 +183,53 @@ TEST_F(CInterface, RefusesValuesThatItDoesNotKnow) {
 TEST_F(CInterface, EngineThatFailsPutsMemoryIntoQuarantine) {
   own_.outcome = SLUICE_FAILED;
   create(1);
-  const Told told = take(1, 1);
-  EXPECT_EQ(told.code, SLUICE_OUT_OF_MEMORY);
-  EXPECT_THAT(told.message, HasSubstr("4096 bytes were asked for"));
+  const Notified notified = take(1, 1);
+  EXPECT_EQ(notified.code, SLUICE_OUT_OF_MEMORY);
+  EXPECT_THAT(notified.message, HasSubstr("4096 bytes were asked for"));
 }
 
 TEST_F(CInterface, EngineThatIsDeadSaysWhy) {
   own_.fault = "its cable is out";
   create(1);
-  const Told told = take(1, 1);
-  EXPECT_EQ(told.code, SLUICE_SCRUB_UNAVAILABLE);
-  EXPECT_THAT(told.message, HasSubstr("its cable is out"));
+  const Notified notified = take(1, 1);
+  EXPECT_EQ(notified.code, SLUICE_SCRUB_UNAVAILABLE);
+  EXPECT_THAT(notified.message, HasSubstr("its cable is out"));
 }
 
 TEST_F(CInterface, ClaimsCanBeAbandoned) {
   own_.busy = true;
   create(1);
-  Told told;
+  Notified notified;
   std::uint64_t claim = 0;
-  ASSERT_EQ(sluice_vm_allocate(manager_, 1, kPage, tell, &told, &claim), SLUICE_OK);
+  ASSERT_EQ(sluice_vm_allocate(manager_, 1, kPage, notify, &notified, &claim), SLUICE_OK);
   EXPECT_EQ(sluice_claim_abandon(manager_, claim), 1);
   EXPECT_EQ(sluice_claim_abandon(manager_, claim), 0);
   sluice_manager_poll(manager_);
-  EXPECT_EQ(told.code, SLUICE_ABANDONED);
+  EXPECT_EQ(notified.code, SLUICE_ABANDONED);
 }
 
 TEST_F(CInterface, RunningScrubIsCancelledForItsOldHolder) {
   create(1);
-  const Told all = take(1, 16);
+  const Notified all = take(1, 16);
   ASSERT_EQ(sluice_vm_release(manager_, 1, all.ranges.at(0).base, kLength), SLUICE_OK);
   ASSERT_EQ(own_.jobs.size(), 1U);
   const std::uint64_t number = own_.jobs.front().number;
   own_.outcome = SLUICE_CANCELLED;
-  const Told back = take(1, 16);
+  const Notified back = take(1, 16);
   EXPECT_EQ(back.ranges.at(0).recycled, 1);
   EXPECT_THAT(own_.cancelled, ElementsAre(number));
 }
 
 TEST_F(CInterface, PoolsGroupsAndChangesWorkAsInCpp) {
-  Told pool;
-  ASSERT_EQ(sluice_pool_create(manager_, 1, 1, 8 * kPage, tell, &pool, nullptr), SLUICE_OK);
+  Notified pool;
+  ASSERT_EQ(sluice_pool_create(manager_, 1, 1, 8 * kPage, notify, &pool, nullptr), SLUICE_OK);
   settle();
   EXPECT_EQ(pool.code, SLUICE_OK);
   EXPECT_TRUE(pool.ranges.empty());
   EXPECT_EQ(sluice_pool_partition(manager_, 1, 2, 2 * kPage), SLUICE_OK);
   EXPECT_EQ(sluice_pool_merge(manager_, 1, 2), SLUICE_OK);
   EXPECT_EQ(sluice_pool_shrink(manager_, 1, 99 * kPage), SLUICE_OUT_OF_MEMORY);
-  EXPECT_EQ(sluice_pool_grow(manager_, 1, kPage, tell, &pool, nullptr), SLUICE_OK);
+  EXPECT_EQ(sluice_pool_grow(manager_, 1, kPage, notify, &pool, nullptr), SLUICE_OK);
   settle();
   EXPECT_EQ(sluice_pool_destroy(manager_, 1), SLUICE_OK);
   EXPECT_EQ(sluice_group_create(manager_, 7, 1, 0), SLUICE_OK);
@@ -247,7 +247,7 @@ TEST_F(CInterface, PoolsGroupsAndChangesWorkAsInCpp) {
   vm.group = 99;
   vm.fill = SLUICE_FILL_ZEROS;
   EXPECT_EQ(sluice_vm_change(manager_, &vm), SLUICE_UNKNOWN_ID);
-  const Told all = take(1, 16);
+  const Notified all = take(1, 16);
   ASSERT_EQ(sluice_vm_terminate(manager_, 1), SLUICE_OK);
   ASSERT_FALSE(own_.jobs.empty());
   EXPECT_EQ(own_.jobs.front().pattern, ~0ULL) << "still ones";
@@ -267,7 +267,7 @@ TEST_F(CInterface, LedgerBringsLeasesBack) {
   begin();
   create(1);
   create(2);
-  const Told before = take(1, 4);
+  const Notified before = take(1, 4);
   take(2, 4);
   sluice_manager_destroy(manager_);
   sluice_ledger_destroy(ledger_);
@@ -279,8 +279,8 @@ TEST_F(CInterface, LedgerBringsLeasesBack) {
   sluice_vm_init(&vm);
   vm.vm = 1;
   vm.customer = 1;
-  Told adopted;
-  ASSERT_EQ(sluice_vm_adopt(manager_, &vm, tell, &adopted), SLUICE_OK);
+  Notified adopted;
+  ASSERT_EQ(sluice_vm_adopt(manager_, &vm, notify, &adopted), SLUICE_OK);
   ASSERT_EQ(adopted.ranges.size(), 1U);
   EXPECT_EQ(adopted.ranges[0].base, before.ranges.at(0).base);
   EXPECT_EQ(sluice_vm_terminate(manager_, 2), SLUICE_OK);

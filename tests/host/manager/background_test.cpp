@@ -120,7 +120,7 @@ TEST_F(MemoryManagerTest, AClaimThatWaitsForMemoryIsNotOvertaken) {
   std::size_t granted = 0;
   for (const auto& result : small) granted += result && *result ? 1 : 0;
   EXPECT_EQ(granted, 8U);
-  EXPECT_EQ(refused + granted, 12U) << "the others were told at once";
+  EXPECT_EQ(refused + granted, 12U) << "the others were refused at once";
 }
 
 /// Urgent work is done in the order in which it was asked for, and one background job is the most that it waits for.

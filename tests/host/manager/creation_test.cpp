@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "sluice/manager/memory_manager.hpp"
+#include "sluice/memory/ledger.hpp"
 #include "support/manual_engine.hpp"
 #include "support/memory.hpp"
 #include "support/temporary_folder.hpp"

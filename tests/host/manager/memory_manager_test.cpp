@@ -92,7 +92,7 @@ TEST_F(MemoryManagerTest, UrgentJobsOvertakeBackgroundOnes) {
   EXPECT_TRUE(result && *result);
 }
 
-TEST_F(MemoryManagerTest, AVmIsToldOfItsMemoryBeforeItCanRebootOrEnd) {
+TEST_F(MemoryManagerTest, AVmIsNotifiedOfItsMemoryBeforeItCanRebootOrEnd) {
   create(kA);
   std::optional<Result<Grant>> result;
   ask(kA, 4, result);
@@ -124,7 +124,7 @@ TEST_F(MemoryManagerTest, RebootGivesTheSameMemoryBackUnscrubbed) {
   EXPECT_EQ(manager_.statistics().recycled_for(Reason::SameVmAfterReboot), length(8));
 }
 
-TEST_F(MemoryManagerTest, RebootToASmallerSizeScrubsWhatIsLeftOver) {
+TEST_F(MemoryManagerTest, RebootToASmallerSizeScrubsTheExcess) {
   create(kA);
   take(kA, 8);
   ASSERT_TRUE(manager_.begin_reboot(kA));
@@ -286,7 +286,7 @@ TEST_F(MemoryManagerTest, DedicatedPoolKeepsItsMemoryUnscrubbedForItsVms) {
   EXPECT_EQ(manager_.available_to(VmId(3)), length(48)) << "and nobody else gets it";
   const Grant again = take(kB, 20);
   EXPECT_EQ(manager_.statistics().recycled_for(Reason::DedicatedPool), length(16));
-  EXPECT_EQ(manager_.statistics().granted_clean, length(16 + 4)) << "what it lacks comes from the shared pool";
+  EXPECT_EQ(manager_.statistics().granted_clean, length(16 + 4)) << "its shortfall comes from the shared pool";
   ASSERT_TRUE(manager_.terminate(kB));
   ASSERT_TRUE(manager_.destroy_dedicated_pool(kPool));
   settle();

@@ -58,8 +58,8 @@ class Reboot : public MemoryManagerTest {
   std::set<std::byte*> before_;
 };
 
-TEST_F(Reboot, LeftOverStaysReservedForTheNextBalloon) {
-  go_down(16, {.keeps_left_over = true});
+TEST_F(Reboot, RetainedMemoryStaysReservedForTheNextBalloon) {
+  go_down(16, {.retains_memory = true});
   EXPECT_EQ(recycled_pages(come_back(6)), 6U);
   EXPECT_EQ(reserved(), length(10));
   settle();
@@ -72,8 +72,8 @@ TEST_F(Reboot, LeftOverStaysReservedForTheNextBalloon) {
   EXPECT_EQ(reserved(), length(0));
 }
 
-TEST_F(Reboot, LeftOverIsReleasedWhenTheVmEnds) {
-  go_down(16, {.keeps_left_over = true});
+TEST_F(Reboot, RetainedMemoryIsReleasedWhenTheVmEnds) {
+  go_down(16, {.retains_memory = true});
   come_back(6);
   ASSERT_TRUE(manager_.terminate(kA));
   settle();
@@ -81,16 +81,16 @@ TEST_F(Reboot, LeftOverIsReleasedWhenTheVmEnds) {
   EXPECT_EQ(manager_.statistics().scrubbed, length(16));
 }
 
-TEST_F(Reboot, LeftOverStaysReservedThroughTheNextReboot) {
-  go_down(16, {.keeps_left_over = true});
+TEST_F(Reboot, RetainedMemoryStaysReservedThroughTheNextReboot) {
+  go_down(16, {.retains_memory = true});
   come_back(6);
   ASSERT_TRUE(manager_.begin_reboot(kA));
   EXPECT_EQ(reserved(), length(16));
   EXPECT_EQ(recycled_pages(come_back(16)), 16U);
 }
 
-TEST_F(Reboot, LeftOverGoesBackToItsPlaceWhenItsClaimIsAbandoned) {
-  go_down(16, {.keeps_left_over = true});
+TEST_F(Reboot, RetainedMemoryGoesBackToItsPlaceWhenItsClaimIsAbandoned) {
+  go_down(16, {.retains_memory = true});
   come_back(6);
   create(kB, kOtherCustomer);
   const Grant others = take(kB, 48);
@@ -103,15 +103,15 @@ TEST_F(Reboot, LeftOverGoesBackToItsPlaceWhenItsClaimIsAbandoned) {
   EXPECT_EQ(reserved(), length(10));
 }
 
-TEST_F(Reboot, LeftOverIsReleasedOnceSettingsForbidItsReuse) {
-  go_down(16, {.keeps_left_over = true});
+TEST_F(Reboot, RetainedMemoryIsReleasedOnceSettingsForbidItsReuse) {
+  go_down(16, {.retains_memory = true});
   come_back(6);
-  ASSERT_TRUE(manager_.change_settings(kA, {.keeps_left_over = false}));
+  ASSERT_TRUE(manager_.change_settings(kA, {.retains_memory = false}));
   EXPECT_EQ(reserved(), length(0));
 }
 
 TEST_F(Reboot, AllIsReleasedWhenTheClaimIsAbandoned) {
-  go_down(16, {.keeps_left_over = true});
+  go_down(16, {.retains_memory = true});
   create(kB, kOtherCustomer);
   const Grant others = take(kB, 48);
   ASSERT_TRUE(manager_.release(kB, others.ranges.at(0).memory));

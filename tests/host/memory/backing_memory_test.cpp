@@ -11,6 +11,7 @@
 #include <fstream>
 
 #include "sluice/cpu/cpu_engine.hpp"
+#include "sluice/memory/extent_table.hpp"
 #include "support/manager_fixture.hpp"
 #include "support/temporary_folder.hpp"
 

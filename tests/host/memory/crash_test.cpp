@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The process is killed (SIGKILL) at every store into the ledger and at random instants. What is left is judged by
-// reading the memory, and by what the holders had been told.
+// reading the memory, and by what the holders had been notified of.
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <sys/mman.h>
@@ -56,7 +56,7 @@ class HastyEngine final : public Engine {
   std::uint32_t next_ = 0;
 };
 
-/// What outlives the process besides the memory: who was told to hold which page.
+/// What outlives the process besides the memory: who was notified that it holds which page.
 struct Holders {
   std::uint64_t of_page[kPages];
   std::uint64_t next_vm;
@@ -117,7 +117,7 @@ class Life {
     return memory_.bricks()[number / each].memory.subspan(number % each * 4096, 4096);
   }
 
-  /// Whoever was told to hold memory finds it again, all of it.
+  /// Whoever was notified that it holds memory finds it again, all of it.
   void go_on() {
     const auto lost = manager_->unadopted();
     for (std::size_t number = 0; number < kPages; ++number) {
@@ -139,7 +139,7 @@ class Life {
         for (std::size_t at = 0; at < range.memory.size(); at += 4096) left[page_of(range.memory.data() + at)] = 0;
       }
       for (const std::uint64_t holder : left) check(holder != vm.value(), Exit::LostLease);
-      tell(vm, *grant);
+      notify(vm, *grant);
       vms_.push_back(vm);
     }
   }
@@ -151,7 +151,7 @@ class Life {
     return {vm, CustomerId(vm.value()), {}, {}, {}, scrub, {}};
   }
 
-  void tell(VmId vm, const Grant& grant) {
+  void notify(VmId vm, const Grant& grant) {
     for (const GrantedRange& range : grant.ranges) {
       for (std::size_t at = 0; at < range.memory.size(); at += 4096) {
         auto* const words = reinterpret_cast<std::uint64_t*>(range.memory.data() + at);
@@ -168,7 +168,7 @@ class Life {
   }
   GrantHandler handler(VmId vm) {
     return [this, vm](const Result<Grant>& grant) {
-      if (grant) tell(vm, *grant);
+      if (grant) notify(vm, *grant);
     };
   }
 

@@ -10,6 +10,7 @@
 #include <fstream>
 
 #include "host/memory/ledgers.hpp"
+#include "sluice/memory/extent_table.hpp"
 #include "support/manager_fixture.hpp"
 #include "support/temporary_folder.hpp"
 

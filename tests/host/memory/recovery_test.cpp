@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a manager knows again after a crash.
 #include "host/memory/ledgers.hpp"
+#include "sluice/memory/extent_table.hpp"
 #include "support/manager_fixture.hpp"
 
 namespace sluice::test {
@@ -108,6 +109,30 @@ TEST_F(Recovery, KeepsBadMemoryInQuarantine) {
   crash();
   start(*memory_);
   EXPECT_EQ(pages_in(ExtentState::Quarantined), 32U);
+}
+
+/// A claim that waits when the manager ends has had no effect: the next manager finds what the VM held.
+TEST_F(Recovery, EndOfTheManagerGivesNothingBack) {
+  start(*memory_);
+  settle();
+  ASSERT_TRUE(manager_->create_vm({kA, kCustomer, {}, {}, {}, {}, {}}));
+  ASSERT_TRUE(manager_->create_vm({kB, kCustomer, {}, {}, {.enabled = false}, {}, {}}));
+  take(kA, 8);
+  const std::uint64_t free = pages_in(ExtentState::Clean);
+  take(kB, free);
+  ASSERT_TRUE(manager_->terminate(kB));  // all but A's memory is dirty
+  ASSERT_TRUE(manager_->begin_reboot(kA));
+  bool abandoned = false;
+  ASSERT_TRUE(manager_->finish_reboot(kA, ByteCount(12 * 4096), [&](const Result<Grant>& grant) {
+    abandoned = !grant && grant.error().code == HostErrc::Abandoned;
+  }));
+  manager_.reset();
+  EXPECT_TRUE(abandoned);
+  ledger_.reset();
+  start(*memory_);
+  const auto grant = manager_->adopt({kA, kCustomer, {}, {}, {}, {}, {}});
+  ASSERT_TRUE(grant) << grant.error().message;
+  EXPECT_EQ(pages_in(ExtentState::Owned), 8U);
 }
 
 TEST_F(Recovery, DoesNotTakeMemoryWithAPatternForClean) {

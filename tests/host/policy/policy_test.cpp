@@ -28,7 +28,7 @@ Policy policy(const std::string& text) {
   return read ? *read : Policy();
 }
 
-std::string complaint(const std::string& text) {
+std::string error_of(const std::string& text) {
   const auto read = Policy::from_json(text);
   return read ? "none" : read.error().message;
 }
@@ -41,7 +41,7 @@ TEST(Policy, ReadsEveryField) {
   PolicyBook book;
   ASSERT_TRUE(book.attach(kVm, policy(R"({"enable": true, "recycle_on_reboot": false, "recycle_within_vm": false,
     "recycle_within_dedicated_pool": false, "recycle_within_trust_group": false, "force_new_memory": true,
-    "keep_left_over": false, "grow_pool_on_reboot": true, "scrub_timing": "scheduled", "scrub_delay_s": 1.5,
+    "retain_memory": false, "grow_pool_on_reboot": true, "scrub_timing": "scheduled", "scrub_delay_s": 1.5,
     "fill": "pattern", "fill_pattern": "0x0123456789abcdef"})")));
   const EffectivePolicy effective = book.effective(kSubject);
   EXPECT_TRUE(effective.recycle.enabled);
@@ -50,7 +50,7 @@ TEST(Policy, ReadsEveryField) {
   EXPECT_FALSE(effective.recycle.dedicated_pool);
   EXPECT_FALSE(effective.recycle.trust_group);
   EXPECT_TRUE(effective.recycle.new_memory_after_reboot);
-  EXPECT_FALSE(effective.recycle.keeps_left_over);
+  EXPECT_FALSE(effective.recycle.retains_memory);
   EXPECT_TRUE(effective.recycle.pool_grows_on_reboot);
   EXPECT_EQ(effective.scrub,
             (ScrubSettings{ScrubTiming::Scheduled, milliseconds(1500), FillMethod::Pattern, 0x0123456789ABCDEF}));
@@ -120,28 +120,28 @@ TEST(Policy, IsWrittenAsItWasRead) {
 }
 
 TEST(Policy, SaysWhatIsWrongWithADocument) {
-  EXPECT_THAT(complaint("{\"enable\": tru}"), HasSubstr("no JSON, at byte"));
-  EXPECT_THAT(complaint("{\"enable\": true"), HasSubstr("no JSON"));
-  EXPECT_THAT(complaint("{} {}"), HasSubstr("no JSON"));
-  EXPECT_THAT(complaint("[]"), HasSubstr("no JSON object"));
-  EXPECT_THAT(complaint(R"({"recycle": true})"), HasSubstr("'recycle' does not exist: choose one of 'enable', "));
-  EXPECT_THAT(complaint(R"({"enable": 1})"), HasSubstr("'enable' is 1: give true or false"));
-  EXPECT_THAT(complaint(R"({"fill": "snow"})"), HasSubstr("'fill' is \"snow\": give one of 'zeros', 'ones'"));
-  EXPECT_THAT(complaint(R"({"scrub_timing": "scheduled", "scrub_delay_s": -1})"), HasSubstr("is -1: give a number"));
-  EXPECT_THAT(complaint(R"({"scrub_timing": "scheduled", "scrub_delay_s": 1e99})"), HasSubstr("from 0 to 31536000"));
-  EXPECT_THAT(complaint(R"({"fill": "pattern", "fill_pattern": "0x12"})"), HasSubstr("16 hexadecimal digits"));
-  EXPECT_THAT(complaint(R"({"fill": "pattern", "fill_pattern": "0x0123456789abcdeg"})"), HasSubstr("16 hexadecimal"));
+  EXPECT_THAT(error_of("{\"enable\": tru}"), HasSubstr("no JSON, at byte"));
+  EXPECT_THAT(error_of("{\"enable\": true"), HasSubstr("no JSON"));
+  EXPECT_THAT(error_of("{} {}"), HasSubstr("no JSON"));
+  EXPECT_THAT(error_of("[]"), HasSubstr("no JSON object"));
+  EXPECT_THAT(error_of(R"({"recycle": true})"), HasSubstr("'recycle' does not exist: choose one of 'enable', "));
+  EXPECT_THAT(error_of(R"({"enable": 1})"), HasSubstr("'enable' is 1: give true or false"));
+  EXPECT_THAT(error_of(R"({"fill": "snow"})"), HasSubstr("'fill' is \"snow\": give one of 'zeros', 'ones'"));
+  EXPECT_THAT(error_of(R"({"scrub_timing": "scheduled", "scrub_delay_s": -1})"), HasSubstr("is -1: give a number"));
+  EXPECT_THAT(error_of(R"({"scrub_timing": "scheduled", "scrub_delay_s": 1e99})"), HasSubstr("from 0 to 31536000"));
+  EXPECT_THAT(error_of(R"({"fill": "pattern", "fill_pattern": "0x12"})"), HasSubstr("16 hexadecimal digits"));
+  EXPECT_THAT(error_of(R"({"fill": "pattern", "fill_pattern": "0x0123456789abcdeg"})"), HasSubstr("16 hexadecimal"));
 }
 
 TEST(Policy, MayNotContradictItself) {
-  EXPECT_THAT(complaint(R"({"enable": false, "recycle_on_reboot": true})"), HasSubstr("'recycle_on_reboot' is true"));
-  EXPECT_THAT(complaint(R"({"force_new_memory": true, "recycle_on_reboot": true})"), HasSubstr("'force_new_memory'"));
-  EXPECT_THAT(complaint(R"({"force_new_memory": true, "keep_left_over": true})"), HasSubstr("'keep_left_over'"));
-  EXPECT_THAT(complaint(R"({"fill": "pattern"})"), HasSubstr("give both or none"));
-  EXPECT_THAT(complaint(R"({"fill": "ones", "fill_pattern": "0x0123456789abcdef"})"), HasSubstr("give both or none"));
-  EXPECT_THAT(complaint(R"({"scrub_timing": "scheduled"})"), HasSubstr("give both or none"));
-  EXPECT_THAT(complaint(R"({"scrub_delay_s": 5})"), HasSubstr("give both or none"));
-  EXPECT_EQ(complaint(R"({"enable": false, "recycle_on_reboot": false})"), "none");
+  EXPECT_THAT(error_of(R"({"enable": false, "recycle_on_reboot": true})"), HasSubstr("'recycle_on_reboot' is true"));
+  EXPECT_THAT(error_of(R"({"force_new_memory": true, "recycle_on_reboot": true})"), HasSubstr("'force_new_memory'"));
+  EXPECT_THAT(error_of(R"({"force_new_memory": true, "retain_memory": true})"), HasSubstr("'retain_memory'"));
+  EXPECT_THAT(error_of(R"({"fill": "pattern"})"), HasSubstr("give both or none"));
+  EXPECT_THAT(error_of(R"({"fill": "ones", "fill_pattern": "0x0123456789abcdef"})"), HasSubstr("give both or none"));
+  EXPECT_THAT(error_of(R"({"scrub_timing": "scheduled"})"), HasSubstr("give both or none"));
+  EXPECT_THAT(error_of(R"({"scrub_delay_s": 5})"), HasSubstr("give both or none"));
+  EXPECT_EQ(error_of(R"({"enable": false, "recycle_on_reboot": false})"), "none");
 }
 
 TEST(Policy, SchemaIsThePublishedOne) {

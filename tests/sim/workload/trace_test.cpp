@@ -21,7 +21,7 @@ Result<Trace> read(const std::string& text) {
   return read_csv(in, "t.csv");
 }
 
-std::string complaint(const std::string& lines) {
+std::string error_of(const std::string& lines) {
   const auto trace = read(kHeader + lines);
   return trace ? "none" : trace.error().message;
 }
@@ -95,7 +95,7 @@ TEST(TraceCsv, SaysWhereWhatAndWhatWasExpected) {
       {"0,create_pool,,1,,9,4096,\n0,create,1,1,,9,8192,\n0,destroy_pool,,,,9,,\n", "t.csv:4:19: '9'", "without VMs"},
   };
   for (const auto& each : cases) {
-    const std::string message = complaint(each.lines);
+    const std::string message = error_of(each.lines);
     EXPECT_NE(message.find(each.where_and_value), std::string::npos) << message;
     EXPECT_NE(message.find(each.expected), std::string::npos) << message;
     EXPECT_NE(message.find("nothing was run"), std::string::npos) << message;
@@ -248,19 +248,19 @@ TEST_F(AzureTrace, StopsAfterSoManyVms) {
 }
 
 TEST_F(AzureTrace, SaysWhereItIsBroken) {
-  const auto complaint_about = [&](const std::string& file, const std::string& text) {
+  const auto error_about = [&](const std::string& file, const std::string& text) {
     SetUp();
     write(file, text);
     const auto trace = read();
     return trace ? std::string("none") : trace.error().message;
   };
-  EXPECT_NE(complaint_about("v1.dev.txt", "1800000 a,|,z,g,|\n").find("v1.dev.txt:1:13: 'z'"), std::string::npos);
-  EXPECT_NE(complaint_about("v1.dev.c2100000.txt", "1800000 U0,|,X1,C2,|\n").find("c2100000.txt:1:14: 'X1'"),
+  EXPECT_NE(error_about("v1.dev.txt", "1800000 a,|,z,g,|\n").find("v1.dev.txt:1:13: 'z'"), std::string::npos);
+  EXPECT_NE(error_about("v1.dev.c2100000.txt", "1800000 U0,|,X1,C2,|\n").find("c2100000.txt:1:14: 'X1'"),
             std::string::npos);
-  EXPECT_NE(complaint_about("v1.dev.c2100000.txt", "1800000 U0,|,U77,C2,|\n").find("'U77'"), std::string::npos);
-  EXPECT_NE(complaint_about("v1.dev.c2100000.txt", "1800001 U0,|\n").find("the same in"), std::string::npos);
-  EXPECT_NE(complaint_about("flav_map.txt", "1;0.75 a\n").find("flav_map.txt:1:1"), std::string::npos);
-  EXPECT_NE(complaint_about("v1.interval_map.txt", "0 x\n").find("v1.interval_map.txt:1:1"), std::string::npos);
+  EXPECT_NE(error_about("v1.dev.c2100000.txt", "1800000 U0,|,U77,C2,|\n").find("'U77'"), std::string::npos);
+  EXPECT_NE(error_about("v1.dev.c2100000.txt", "1800001 U0,|\n").find("the same in"), std::string::npos);
+  EXPECT_NE(error_about("flav_map.txt", "1;0.75 a\n").find("flav_map.txt:1:1"), std::string::npos);
+  EXPECT_NE(error_about("v1.interval_map.txt", "0 x\n").find("v1.interval_map.txt:1:1"), std::string::npos);
   SetUp();
   std::filesystem::remove(folder_ / "flav_map.txt");
   EXPECT_NE(read().error().message.find("flav_map.txt"), std::string::npos);

@@ -35,7 +35,7 @@ enum {
   SLUICE_WRONG_STATE = 5,        ///< The call does not fit what the VM or pool is doing now.
   SLUICE_NOT_HELD = 6,           ///< Memory that the VM does not hold.
   SLUICE_OUT_OF_MEMORY = 7,      ///< Not enough memory that could be granted.
-  SLUICE_SCRUB_UNAVAILABLE = 8,  ///< The engine has failed and the claim cannot be met without a scrub.
+  SLUICE_SCRUB_UNAVAILABLE = 8,  ///< The claim needs a scrub, and the engine has failed or refuses it.
   SLUICE_ABANDONED = 9,          ///< The claim was given up by its caller.
   SLUICE_NO_RESOURCES = 10,      ///< The operating system refused memory, descriptors or room on a disk.
   SLUICE_ENGINE = 11,            ///< An engine could not be made.
@@ -177,7 +177,7 @@ typedef struct sluice_recycling {
   int dedicated_pool;
   int trust_group;
   int new_memory_after_reboot;  ///< It comes back with none of the memory that it had.
-  int keeps_left_over;          ///< Memory that it does not need after a reboot stays reserved for it.
+  int retains_memory;          ///< Memory that it does not need after a reboot stays reserved for it.
   int pool_grows_on_reboot;     ///< What it holds beyond its dedicated pool joins that when it reboots.
 } sluice_recycling;
 /// When memory is scrubbed.

@@ -75,7 +75,7 @@ class FailoverEngine final : public Engine {
   void report(const std::string& from, const std::string& to, const std::string& why);
   void collect();
   void leave_failed();
-  void tell();
+  void notify();
 
   std::vector<EngineCandidate> candidates_;
   FailoverOptions options_;

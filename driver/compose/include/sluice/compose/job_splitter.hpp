@@ -66,7 +66,7 @@ class JobSplitter final : public Engine {
     std::size_t failed_at = 0;    // offset of the first failed piece
     FailureCause cause = FailureCause::None;
     std::optional<Error> refusal;  // which is the cause
-    bool cut_short = false;  // a piece was cancelled
+    bool cut_short = false;        // a piece was cancelled
     bool queued = false;
     bool finished = false;  // waits to be collected
   };
@@ -92,7 +92,7 @@ class JobSplitter final : public Engine {
   void stop(std::uint32_t slot);
   void settle(std::uint32_t slot);
   [[nodiscard]] std::deque<std::uint32_t>& queue_of(std::uint32_t slot);
-  void tell();
+  void notify();
 
   std::unique_ptr<CheckedEngine> engine_;
   SplitterOptions options_;

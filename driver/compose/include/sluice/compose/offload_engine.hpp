@@ -52,7 +52,7 @@ class OffloadEngine final : public Engine {
   [[nodiscard]] static JobId outer(JobId id, bool offloaded) {
     return {id.slot * 2 + (offloaded ? 1 : 0), id.generation};
   }
-  void tell();
+  void notify();
 
   std::unique_ptr<CheckedEngine> sides_[2];  // the CPU, the engine
   OffloadLengths lengths_;

@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <deque>
+#include <chrono>
 #include <functional>
-#include <map>
 #include <memory>
-#include <set>
-#include <unordered_map>
-#include <unordered_set>
+#include <optional>
 #include <vector>
 
 #include "sluice/engine/engine.hpp"
@@ -15,12 +12,14 @@
 #include "sluice/manager/statistics.hpp"
 #include "sluice/memory/backing_memory.hpp"
 #include "sluice/memory/error.hpp"
-#include "sluice/memory/extent_table.hpp"
 #include "sluice/policy/recycle_policy.hpp"
 
-namespace sluice::inline manager {
+namespace sluice::inline memory {
+class ExtentTable;
+class Ledger;
+}  // namespace sluice::inline memory
 
-class Scrubber;
+namespace sluice::inline manager {
 
 /// The trust group of all VMs of a customer that ask for it; it exists without being created.
 [[nodiscard]] TrustGroupId customer_group(CustomerId customer);
@@ -91,9 +90,9 @@ class MemoryManager {
                                                                       Ledger& ledger,
                                                                       const ScrubberConfig& config = {});
   /// VMs that held memory when the ledger was written and that nobody has spoken for yet, in the order of their ids.
-  [[nodiscard]] std::vector<VmId> unadopted() const { return {unadopted_.begin(), unadopted_.end()}; }
-  /// The VM lives, and whoever runs it goes on with it. The grant is all that it holds, also what it was not told of
-  /// before the crash. Only its own id is known of who wrote that: it is recycled for the VM itself and no other.
+  [[nodiscard]] std::vector<VmId> unadopted() const;
+  /// The VM lives, and whoever runs it goes on with it. The grant is all that it holds, also what it was not notified
+  /// of before the crash. Only its own id is known of who wrote that: it is recycled for the VM itself and no other.
   /// Errors: as create_vm, UnknownId (it held nothing). terminate() gives up a VM that does not live.
   [[nodiscard]] Result<Grant> adopt(const VmProfile& profile);
 
@@ -154,7 +153,7 @@ class MemoryManager {
   /// a reboot. Errors: UnknownId, WrongState.
   [[nodiscard]] Result<void> begin_reboot(VmId vm);
   /// The VM comes back with `length` bytes, its own first, or none of its own (new_memory_after_reboot). What it does
-  /// not need any more is released, or stays reserved for its next allocate() (keeps_left_over); all of it is released
+  /// not need any more is released, or stays reserved for its next allocate() (retains_memory); all of it is released
   /// if the claim is abandoned or fails later. Errors as allocate().
   [[nodiscard]] Result<ClaimId> finish_reboot(VmId vm, ByteCount length, GrantHandler handler);
   /// The VM is gone for good. Errors: UnknownId, WrongState (a claim is pending).
@@ -176,9 +175,12 @@ class MemoryManager {
 
   /// Why nothing can be scrubbed any more, if so.
   [[nodiscard]] std::optional<Error> fault() const;
-  [[nodiscard]] const ExtentTable& extents() const { return table_; }
-  [[nodiscard]] const Statistics& statistics() const { return statistics_; }
-  void reset_statistics() { statistics_ = {}; }
+  /// Why the engine refused the last job that it refused for good. Memory of such jobs is Quarantined.
+  [[nodiscard]] std::optional<Error> last_refusal() const;
+  /// Every byte and its state: sluice/memory/extent_table.hpp.
+  [[nodiscard]] const ExtentTable& extents() const;
+  [[nodiscard]] const Statistics& statistics() const;
+  void reset_statistics();
   [[nodiscard]] std::size_t jobs_in_flight() const;
   /// Readable when a poll has something to do because the engine has; -1: poll while has_work(). It may change.
   [[nodiscard]] int completion_fd() const noexcept;
@@ -186,118 +188,10 @@ class MemoryManager {
   [[nodiscard]] ByteCount available_to(VmId vm) const;
 
  private:
-  enum class VmPhase : std::uint8_t { Running, Rebooting };
-  struct Vm {
-    VmProfile profile;
-    VmPhase phase = VmPhase::Running;
-    bool recycles = true;      ///< Its own say.
-    std::uint32_t claims = 0;  ///< Whose handlers have not been called.
-  };
-  struct Group {
-    CustomerId customer;
-    TrustGroupId inside;
-    std::uint64_t epoch = 1;
-    bool enabled = true;
-    std::uint32_t vms = 0;
-    std::uint32_t groups = 0;  ///< Inside it.
-  };
-  struct Pool {
-    CustomerId customer;
-    Placement placement;  ///< Its pages are set.
-    std::uint32_t vms = 0;
-    std::uint32_t claims = 0;
-    bool ready = false;
-  };
-  /// A part of a claim: an extent, and why it had to be scrubbed for it, if it had.
-  struct Part {
-    Extent* extent;
-    std::optional<Reason> scrubbed_because;
-    bool was_queued = false;  ///< Dirty when it was chosen: its background scrub had not started.
-  };
-  struct Pending {
-    ClaimId id;
-    Claim claim;
-    GrantHandler grant_handler;
-    PoolHandler pool_handler;
-    std::vector<Part> parts;
-    ByteCount held;             ///< By its parts.
-    std::size_t unsettled = 0;  ///< Parts that an engine works on.
-    bool waited = false;
-  };
-  struct Finished {
-    Claim claim;
-    GrantHandler grant_handler;
-    PoolHandler pool_handler;
-    Result<Grant> result;
-  };
+  struct Parts;
+  explicit MemoryManager(std::unique_ptr<Parts> parts);
 
-  MemoryManager(const BackingMemory& memory, Engine& engine, const ScrubberConfig& config, Ledger* ledger);
-  [[nodiscard]] Result<Vm*> find_vm(VmId vm);
-  [[nodiscard]] Result<Vm*> find_vm_without_claims(VmId vm);
-  [[nodiscard]] Result<Group*> find_group(TrustGroupId group, CustomerId customer);
-  [[nodiscard]] TrustGroupId root_of(TrustGroupId group) const;
-  void set_groups(Claim& claim) const;
-  [[nodiscard]] Result<Pool*> find_pool(DedicatedPoolId pool);
-  [[nodiscard]] Result<void> check_new_pool(DedicatedPoolId pool) const;
-  [[nodiscard]] static Result<void> check_idle(DedicatedPoolId pool, const Pool& facts);
-  [[nodiscard]] Result<ClaimId> fill_pool(DedicatedPoolId pool, const Pool& facts, ByteCount length,
-                                          PoolHandler handler);
-  [[nodiscard]] Result<Placement> complete(Placement placement, std::optional<PageKind> pages) const;
-  [[nodiscard]] std::vector<std::uint32_t> zones_for(const Claim& claim) const;
-  [[nodiscard]] Result<void> move_free(DedicatedPoolId from, const Pool& facts, DedicatedPoolId to, ByteCount length);
-  [[nodiscard]] Claim claim_for(const Vm& vm, ClaimKind kind, ByteCount length) const;
-  [[nodiscard]] ByteCount available_for(const Claim& claim) const;
-  [[nodiscard]] Result<ClaimId> start_claim(const Claim& claim, GrantHandler grant_handler, PoolHandler pool_handler);
-  class Coming;
-  class Listener;
-  [[nodiscard]] Coming coming_back() const;
-  void choose_missing(Pending& pending);
-  void choose(Pending& pending);
-  void retry_waiting();
-  void end_claims_if_nothing_is_scrubbed();
-  void notify_first();
-  [[nodiscard]] static Error scrub_unavailable(const Error& fault);
-  void advance(Pending& pending);
-  [[nodiscard]] bool prepare(Pending& pending, Part& part);
-  void wait_for(Pending& pending, Extent& extent);
-  void grant(Pending& pending);
-  [[nodiscard]] GrantedRange hand_over(const Pending& pending, const Part& part);
-  void let_go(Extent& extent);
-  void drop_part(Extent& extent);
-  void finish(ClaimId id, Result<Grant> result);
-  void give_back(Pending& pending);
-  [[nodiscard]] static Result<void> check(const ScrubSettings& settings);
-  void settings_changed(const Vm& vm);
-  [[nodiscard]] static bool keeps_memory(const Claim& reboot);
-  void release_extent(Extent& extent, const ScrubSettings& scrub);
-  enum class Keep : std::uint8_t { Nothing, ForNextClaim };
-  void release_reserved(VmId vm, Keep keep);
-  [[nodiscard]] std::vector<Extent*> held_by(VmId vm) const;
-
-  Statistics statistics_;
-  Ledger* ledger_ = nullptr;  ///< nullptr: a crash makes all dirty.
-  ExtentTable table_;
-  std::unique_ptr<Scrubber> scrubber_owned_;
-  Scrubber& scrubber_;
-  std::unordered_map<VmId, Vm> vms_;
-  std::unordered_map<TrustGroupId, Group> groups_;
-  std::unordered_map<DedicatedPoolId, Pool> pools_;
-  std::set<VmId> unadopted_;
-  std::unordered_set<VmId> ended_vms_;
-  std::unordered_set<DedicatedPoolId> ended_pools_;
-  std::unordered_set<TrustGroupId> ended_groups_;
-  std::map<ClaimId, Pending> pending_;
-  std::set<ClaimId> waiting_;  ///< Pending claims that hold less than they need: they wait for what others let go.
-  /// Parts of claims that an engine works on, and whether the claim waits for that.
-  struct Working {
-    ClaimId claim;
-    bool awaited = false;
-  };
-  std::unordered_map<const Extent*, Working> working_;
-  std::optional<Error> stopped_;
-  bool* destroyed_ = nullptr;  ///< Of the innermost call of handlers.
-  std::deque<Finished> finished_;
-  std::uint64_t next_claim_ = 1;
+  std::unique_ptr<Parts> parts_;
 };
 
 }  // namespace sluice::inline manager

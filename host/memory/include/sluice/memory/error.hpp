@@ -14,7 +14,7 @@ enum class HostErrc {
   WrongState,           ///< The call does not fit what the VM or pool is doing now.
   NotHeld,              ///< Memory that the VM does not hold.
   OutOfMemory,          ///< Not enough memory that could be granted.
-  ScrubUnavailable,     ///< The engine has failed and the claim cannot be met without a scrub.
+  ScrubUnavailable,     ///< The claim needs a scrub, and the engine has failed or refuses it.
   Abandoned,            ///< The claim was given up by its caller.
   NoResources,          ///< The operating system refused memory or descriptors.
 };

@@ -20,8 +20,8 @@ struct LedgerOptions {
 };
 
 /// What is known of the pool's memory, in a file that outlives the process: a file on tmpfs, mapped. After a crash of
-/// the process, at any instruction, it says Clean only of memory that is, and Held of all memory that a VM was told it
-/// has.
+/// the process, at any instruction, it says Clean only of memory that is, and Held of all memory that a VM was notified
+/// it has.
 ///
 /// A record is two words of 8 bytes, and each store is of one word. The second word makes the record valid, so a
 /// record changes as a whole; it is cleared first where both words change. What is stored becomes visible in the order

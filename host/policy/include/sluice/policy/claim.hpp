@@ -19,7 +19,7 @@ struct RecycleSettings {
   bool dedicated_pool = true;
   bool trust_group = true;
   bool new_memory_after_reboot = false;  ///< It comes back with none of the memory that it had.
-  bool keeps_left_over = false;  ///< What it does not need after a reboot stays reserved for it; else it is released.
+  bool retains_memory = false;  ///< What it does not need after a reboot stays reserved for it; else it is released.
   bool pool_grows_on_reboot = false;  ///< What it holds beyond its dedicated pool joins that when it reboots.
 };
 

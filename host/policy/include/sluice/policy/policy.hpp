@@ -23,7 +23,7 @@ enum class PolicyField : std::uint8_t {
   RecycleWithinDedicatedPool,
   RecycleWithinTrustGroup,
   ForceNewMemory,
-  KeepLeftOver,
+  RetainMemory,
   GrowPoolOnReboot,
   ScrubTiming,
   ScrubDelay,

@@ -12,8 +12,8 @@
 
 namespace sluice::inline workload {
 
-/// Looks for leaks by reading memory. It is told what the trace says, and nothing by the manager: who a VM is, what it
-/// wrote, what it was given. It shares no code with the manager's books or its policy.
+/// Looks for leaks by reading memory. It knows what the trace says, and asks nothing of the manager: who a VM is, what
+/// it wrote, what it was given. It shares no code with the manager's books or its policy.
 ///
 /// Each VM fills its memory with canaries: 64-bit words that name their writer and fit only their own address.
 class Oracle {

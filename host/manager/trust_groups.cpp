@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include "errors.hpp"
-#include "sluice/manager/memory_manager.hpp"
+#include "tenants.hpp"
 
 namespace sluice::inline manager {
 namespace {
@@ -14,7 +14,7 @@ constexpr std::uint64_t kCustomerBit = 1ULL << 63;
 
 TrustGroupId customer_group(CustomerId customer) { return TrustGroupId(kCustomerBit | customer.value()); }
 
-Result<void> MemoryManager::create_trust_group(TrustGroupId group, CustomerId customer, TrustGroupId inside) {
+Result<void> Tenants::create_trust_group(TrustGroupId group, CustomerId customer, TrustGroupId inside) {
   if (!group.is_set()) return errors::unset("trust group");
   if (!customer.is_set()) return errors::unset("customer");
   if ((group.value() & kCustomerBit) != 0) {
@@ -40,7 +40,7 @@ Result<void> MemoryManager::create_trust_group(TrustGroupId group, CustomerId cu
   return {};
 }
 
-Result<void> MemoryManager::destroy_trust_group(TrustGroupId group) {
+Result<void> Tenants::destroy_trust_group(TrustGroupId group) {
   const auto found = groups_.find(group);
   if (found == groups_.end()) return errors::unknown("trust group", group.value());
   if ((group.value() & kCustomerBit) != 0) {
@@ -57,7 +57,7 @@ Result<void> MemoryManager::destroy_trust_group(TrustGroupId group) {
   return {};
 }
 
-Result<void> MemoryManager::enable_trust_group(TrustGroupId group, bool enabled) {
+Result<void> Tenants::enable_trust_group(TrustGroupId group, bool enabled) {
   const auto found = groups_.find(group);
   if (found == groups_.end()) return errors::unknown("trust group", group.value());
   if (found->second.enabled && !enabled) {
@@ -68,7 +68,7 @@ Result<void> MemoryManager::enable_trust_group(TrustGroupId group, bool enabled)
   return {};
 }
 
-Result<MemoryManager::Group*> MemoryManager::find_group(TrustGroupId group, CustomerId customer) {
+Result<Tenants::Group*> Tenants::find_group(TrustGroupId group, CustomerId customer) {
   if (group == customer_group(customer)) return &groups_.try_emplace(group, Group{customer}).first->second;
   const auto found = groups_.find(group);
   if (found == groups_.end()) return errors::unknown("trust group", group.value());
@@ -76,7 +76,7 @@ Result<MemoryManager::Group*> MemoryManager::find_group(TrustGroupId group, Cust
   return &found->second;
 }
 
-Result<void> MemoryManager::change_trust_group(VmId vm, TrustGroupId group) {
+Result<void> Tenants::change_trust_group(VmId vm, TrustGroupId group) {
   auto found = find_vm_without_claims(vm);
   if (!found) return found.error();
   VmProfile& profile = (*found)->profile;
@@ -100,14 +100,13 @@ Result<void> MemoryManager::change_trust_group(VmId vm, TrustGroupId group) {
 }
 
 /// The larger group around this one, or itself.
-TrustGroupId MemoryManager::root_of(TrustGroupId group) const {
+TrustGroupId Tenants::root_of(TrustGroupId group) const {
   if (!group.is_set()) return {};
   const TrustGroupId inside = groups_.at(group).inside;
   return inside.is_set() ? inside : group;
 }
 
-/// The groups of a claim's VM as they are now. A disabled group is none, and so is one around it.
-void MemoryManager::set_groups(Claim& claim) const {
+void Tenants::set_groups(Claim& claim) const {
   const TrustGroupId group = vms_.at(claim.vm).profile.group;
   const TrustGroupId root = root_of(group);
   claim.group = claim.larger_group = {};

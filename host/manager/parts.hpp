@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "claims.hpp"
+
+namespace sluice::inline manager {
+
+/// What a manager is made of. Each part knows those above it.
+struct MemoryManager::Parts {
+  Parts(const BackingMemory& memory, std::unique_ptr<JobSplitter> engine, const ScrubberConfig& config,
+        Ledger* crash_ledger)
+      : ledger(crash_ledger),
+        table(memory.bricks(), crash_ledger),
+        tenants(table.zones()),
+        scrubber(std::move(engine), table, statistics, config),
+        holdings(table, tenants, scrubber),
+        notifications(tenants),
+        claims(table, tenants, holdings, scrubber, notifications, statistics) {}
+
+  Statistics statistics;
+  Ledger* ledger;  ///< nullptr: a crash makes all dirty.
+  ExtentTable table;
+  Tenants tenants;
+  Scrubber scrubber;
+  Holdings holdings;
+  Notifications notifications;
+  Claims claims;
+};
+
+}  // namespace sluice::inline manager

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+// VMs and dedicated pools, and what they may claim. Trust groups are in trust_groups.cpp.
+#include "tenants.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "errors.hpp"
+
+namespace sluice::inline manager {
+namespace {
+
+Result<void> check(const ScrubSettings& settings) {
+  if (settings.delay.count() >= 0) return {};
+  return Error{HostErrc::InvalidArgument,
+               fmt::format("a scrub is scheduled {} ns after the release: give 0 or more", settings.delay.count())};
+}
+
+}  // namespace
+
+const Tenants::Vm* Tenants::look_up(VmId vm) const {
+  const auto found = vms_.find(vm);
+  return found == vms_.end() ? nullptr : &found->second;
+}
+
+Result<Tenants::Vm*> Tenants::find_vm(VmId vm) {
+  const auto found = vms_.find(vm);
+  if (found != vms_.end()) return &found->second;
+  return Error{HostErrc::UnknownId, fmt::format("VM {} {}: create it first", vm.value(),
+                                                ended_vms_.contains(vm) ? "has ended" : "does not exist")};
+}
+
+Result<Tenants::Vm*> Tenants::find_vm_without_claims(VmId vm) {
+  auto found = find_vm(vm);
+  if (found && (*found)->claims > 0) {
+    return Error{HostErrc::WrongState,
+                 fmt::format("VM {} has a claim pending: wait for it, or abandon it", vm.value())};
+  }
+  return found;
+}
+
+Result<Tenants::Vm*> Tenants::find_running_vm(VmId vm, const char* what_to_do) {
+  auto found = find_vm(vm);
+  if (found && (*found)->phase != VmPhase::Running) {
+    return Error{HostErrc::WrongState, fmt::format("VM {} reboots: {}", vm.value(), what_to_do)};
+  }
+  return found;
+}
+
+Result<Tenants::Vm*> Tenants::find_rebooting_vm(VmId vm) {
+  auto found = find_vm(vm);
+  if (found && ((*found)->phase != VmPhase::Rebooting || (*found)->claims > 0)) {
+    return Error{HostErrc::WrongState,
+                 fmt::format("VM {} does not wait for its memory: begin a reboot first", vm.value())};
+  }
+  return found;
+}
+
+Result<VmProfile> Tenants::check_new_vm(const VmProfile& profile) {
+  if (!profile.vm.is_set()) return errors::unset("VM");
+  if (!profile.customer.is_set()) return errors::unset("customer");
+  if (vms_.contains(profile.vm) || ended_vms_.contains(profile.vm)) {
+    return errors::used_before("VM", profile.vm.value());
+  }
+  if (auto checked = check(profile.scrub); !checked) return checked.error();
+  std::optional<PageKind> pool_pages;
+  if (profile.group.is_set()) {
+    if (auto found = find_group(profile.group, profile.customer); !found) return found.error();
+  }
+  if (profile.pool.is_set()) {
+    auto pool = find_pool(profile.pool);
+    if (!pool) return pool.error();
+    if ((*pool)->customer != profile.customer) {
+      return errors::foreign("pool", profile.pool.value(), profile.customer);
+    }
+    pool_pages = (*pool)->placement.pages;
+  }
+  auto placement = complete(profile.placement, pool_pages);
+  if (!placement) return placement.error();
+  if (unadopted_.contains(profile.vm)) {
+    return Error{HostErrc::WrongState,
+                 fmt::format("VM {} held memory before the crash: adopt it, or terminate it", profile.vm.value())};
+  }
+  VmProfile completed = profile;
+  completed.placement = *placement;
+  return completed;
+}
+
+void Tenants::add_vm(const VmProfile& profile) {
+  if (profile.pool.is_set()) ++pools_.at(profile.pool).vms;
+  if (profile.group.is_set()) ++groups_.at(profile.group).vms;
+  vms_.emplace(profile.vm, Vm{profile});
+}
+
+void Tenants::end_vm(VmId vm) {
+  const VmProfile& profile = vms_.at(vm).profile;
+  if (profile.pool.is_set()) --pools_.at(profile.pool).vms;
+  if (profile.group.is_set()) --groups_.at(profile.group).vms;
+  vms_.erase(vm);
+  ended_vms_.insert(vm);
+}
+
+Result<const Tenants::Vm*> Tenants::begin_reboot(VmId vm) {
+  auto found = find_vm(vm);
+  if (!found) return found.error();
+  if ((*found)->phase != VmPhase::Running || (*found)->claims > 0) {
+    return Error{HostErrc::WrongState, fmt::format("VM {} {}: wait for that first", vm.value(),
+                                                   (*found)->claims > 0 ? "has a claim pending" : "reboots already")};
+  }
+  (*found)->phase = VmPhase::Rebooting;
+  return *found;
+}
+
+Result<const Tenants::Vm*> Tenants::change_settings(VmId vm, const RecycleSettings& settings) {
+  auto found = find_vm_without_claims(vm);
+  if (!found) return found.error();
+  (*found)->profile.allowed = settings;
+  return *found;
+}
+
+Result<const Tenants::Vm*> Tenants::switch_recycling(VmId vm, bool on) {
+  auto found = find_vm_without_claims(vm);
+  if (!found) return found.error();
+  (*found)->recycles = on;
+  return *found;
+}
+
+Result<void> Tenants::change_scrub_settings(VmId vm, const ScrubSettings& settings) {
+  if (auto checked = check(settings); !checked) return checked;
+  auto found = find_vm_without_claims(vm);
+  if (!found) return found.error();
+  (*found)->profile.scrub = settings;
+  return {};
+}
+
+Result<void> Tenants::change_placement(VmId vm, const Placement& placement) {
+  auto found = find_vm_without_claims(vm);
+  if (!found) return found.error();
+  auto completed = complete(placement, (*found)->profile.placement.pages);
+  if (!completed) return completed.error();
+  (*found)->profile.placement = *completed;
+  return {};
+}
+
+Result<Tenants::Pool*> Tenants::find_pool(DedicatedPoolId pool) {
+  const auto found = pools_.find(pool);
+  if (found == pools_.end()) return errors::unknown("pool", pool.value());
+  if (!found->second.ready) {
+    return Error{HostErrc::WrongState, fmt::format("pool {} is being filled: wait for its handler", pool.value())};
+  }
+  return &found->second;
+}
+
+Result<Tenants::Pool*> Tenants::find_idle_pool(DedicatedPoolId pool) {
+  auto found = find_pool(pool);
+  if (!found || ((*found)->vms == 0 && (*found)->claims == 0)) return found;
+  return Error{HostErrc::WrongState, fmt::format("pool {} has {} VMs and {} pending claims: end them first",
+                                                 pool.value(), (*found)->vms, (*found)->claims)};
+}
+
+Result<void> Tenants::check_new_pool(DedicatedPoolId pool) const {
+  if (!pool.is_set()) return errors::unset("pool");
+  if (pools_.contains(pool) || ended_pools_.contains(pool)) return errors::used_before("pool", pool.value());
+  return {};
+}
+
+void Tenants::end_pool(DedicatedPoolId pool) {
+  pools_.erase(pool);
+  ended_pools_.insert(pool);
+}
+
+Result<Placement> Tenants::complete(Placement placement, std::optional<PageKind> pages) const {
+  if (pages && placement.pages && *placement.pages != *pages) {
+    return Error{
+        HostErrc::InvalidArgument,
+        fmt::format("pages of {} bytes were asked for where they have {} bytes: leave them out, or choose those",
+                    page_length(*placement.pages).value(), page_length(*pages).value())};
+  }
+  if (pages) placement.pages = pages;
+  if (!placement.pages) {
+    const auto smallest = [](const Zone& one, const Zone& other) { return one.pages < other.pages; };
+    placement.pages = std::min_element(zones_.begin(), zones_.end(), smallest)->pages;
+  }
+  const auto fits = [&](const Zone& zone) {
+    return zone.pages == placement.pages && (!placement.node || zone.node == *placement.node);
+  };
+  if (std::any_of(zones_.begin(), zones_.end(), fits)) return placement;
+  std::string there;
+  for (const Zone& zone : zones_) {
+    there += fmt::format("{}node {} with pages of {} bytes", there.empty() ? "" : ", ", zone.node,
+                         page_length(zone.pages).value());
+  }
+  return Error{HostErrc::InvalidArgument, fmt::format("memory {}with pages of {} bytes: the host has {}",
+                                                      placement.node ? fmt::format("of node {} ", *placement.node) : "",
+                                                      page_length(*placement.pages).value(), there)};
+}
+
+Claim Tenants::claim_for(const Vm& vm, ClaimKind kind, ByteCount length) const {
+  Claim claim;
+  claim.kind = kind;
+  claim.vm = vm.profile.vm;
+  claim.pool = vm.profile.pool;
+  claim.customer = vm.profile.customer;
+  set_groups(claim);
+  claim.allowed = vm.profile.allowed;
+  claim.allowed.enabled = claim.allowed.enabled && vm.recycles;
+  claim.scrub = vm.profile.scrub;
+  claim.placement = vm.profile.placement;
+  claim.length = length;
+  return claim;
+}
+
+Claim Tenants::claim_for(DedicatedPoolId pool, ByteCount length) const {
+  const Pool& facts = pools_.at(pool);
+  Claim claim;
+  claim.kind = ClaimKind::Pool;
+  claim.pool = pool;
+  claim.customer = facts.customer;
+  claim.placement = facts.placement;
+  claim.length = length;
+  return claim;
+}
+
+void Tenants::claim_started(const Claim& claim) {
+  if (claim.vm.is_set()) ++vms_.at(claim.vm).claims;
+  if (claim.kind == ClaimKind::Pool) ++pools_.at(claim.pool).claims;
+}
+
+void Tenants::claim_notified(const Claim& claim) {
+  if (claim.vm.is_set()) --vms_.at(claim.vm).claims;
+  if (claim.kind == ClaimKind::Pool && pools_.contains(claim.pool)) --pools_.at(claim.pool).claims;
+}
+
+}  // namespace sluice::inline manager
