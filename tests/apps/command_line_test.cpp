@@ -195,6 +195,7 @@ TEST_F(CommandLine, ShowsABarOnATerminal) {
   const pid_t child = ::forkpty(&terminal, nullptr, nullptr, nullptr);
   ASSERT_GE(child, 0);
   if (child == 0) {
+    ::alarm(test::kLongestProgram);
     ::execl(SLUICE_PROGRAM, "sluice", "replay", "--trace", trace_.c_str(), "--memory-scale", "8192", "--pool", "256MiB",
             "--engine", "rtl", nullptr);
     ::_exit(99);
@@ -348,6 +349,7 @@ TEST_F(CommandLine, InterruptEndsWithExitCode130AndNoReport) {
   const pid_t child = ::fork();
   ASSERT_GE(child, 0);
   if (child == 0) {
+    ::alarm(test::kLongestProgram);
     const std::string errors = (folder_ / "errors").string();
     if (std::freopen(errors.c_str(), "w", stderr) == nullptr) ::_exit(99);
     ::execl(SLUICE_PROGRAM, "sluice", "replay", "--trace", trace_.c_str(), "--memory-scale", "65536", "--pool",

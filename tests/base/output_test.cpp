@@ -5,11 +5,13 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <array>
 #include <fstream>
 #include <sstream>
 
+#include "support/patience.hpp"
 #include "support/temporary_folder.hpp"
 
 namespace sluice {
@@ -81,6 +83,7 @@ TEST_F(Output, ThatFailsSaysWhereAndWhyAndKeepsWhatWasThere) {
   ASSERT_TRUE(write_whole_file(path("a"), "old"));
   const pid_t child = ::fork();
   if (child == 0) {  // a limit of the process, which must not end it by a signal
+    ::alarm(test::kPatience.count());
     prepare_process();
     const rlimit limit{4096, 4096};
     ::setrlimit(RLIMIT_FSIZE, &limit);
@@ -97,6 +100,7 @@ TEST_F(Output, ThatFailsSaysWhereAndWhyAndKeepsWhatWasThere) {
 TEST(PrepareProcess, OpensTheStandardDescriptorsThatWereClosed) {
   const pid_t child = ::fork();
   if (child == 0) {
+    ::alarm(test::kPatience.count());
     for (int fd = 0; fd < 3; ++fd) ::close(fd);
     prepare_process();
     const int next = ::open("/dev/null", O_RDONLY | O_CLOEXEC);

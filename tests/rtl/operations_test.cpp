@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "raw_engine.hpp"
+#include "support/patience.hpp"
 
 namespace sluice::test {
 namespace {
@@ -102,7 +103,9 @@ TEST(ScrubFillVerify, NoticesMemoryThatDoesNotKeepWhatWasWritten) {
   engine.start();
   engine.submit(engine.job(ring::kOpFillVerify, 0, 64 << 10, 0));
   // The writes are done, the reads have begun.
-  while (engine.engine_counter(ring::kRegWriteBeats) < 1024) engine.device().run_cycles(1);
+  ASSERT_TRUE(test::steps_until(
+      100'000, [&] { engine.device().run_cycles(1); },
+      [&] { return engine.engine_counter(ring::kRegWriteBeats) >= 1024; }));
   engine.data().all()[33'333] = std::byte{1};
   const auto completion = engine.collect();
   EXPECT_EQ(completion.outcome, ring::kOutcomeFailed);

@@ -14,9 +14,14 @@ struct Outcome {
   std::string output;  ///< of both streams
 };
 
-/// Runs a command line of the shell to its end.
+inline constexpr unsigned kLongestProgram = 120;  ///< Seconds; whatever runs longer hangs.
+
+/// Runs a command line of the shell to its end, or ends it after kLongestProgram: the exit code is 124 then.
 inline Outcome run_program(const std::string& command_line) {
-  std::FILE* const pipe = ::popen((command_line + " 2>&1").c_str(), "r");
+  std::string quoted;
+  for (const char letter : command_line) quoted += letter == '\'' ? "'\\''" : std::string(1, letter);
+  const std::string limited = "timeout -k 5 " + std::to_string(kLongestProgram) + " sh -c '" + quoted + "' 2>&1";
+  std::FILE* const pipe = ::popen(limited.c_str(), "r");
   Outcome outcome;
   std::array<char, 4096> buffer;
   while (const std::size_t got = std::fread(buffer.data(), 1, buffer.size(), pipe)) {

@@ -86,6 +86,14 @@ double bubble_free(const std::string& build, std::uint64_t length, std::uint32_t
   return static_cast<double>(result.data_beats) / static_cast<double>(result.data_beats + result.w_idle);
 }
 
+template <class Condition>
+void run_until(RawEngine& engine, Condition condition) {
+  for (int cycle = 0; !condition(engine.device().data_bus()); ++cycle) {
+    if (cycle == 10'000'000) throw std::runtime_error("the engine has stopped");
+    engine.device().run_cycles(1);
+  }
+}
+
 double random_ready(const std::string& build, double probability) {
   SimOptions options = options_for(build, 1);
   options.timing.ready_probability = probability;
@@ -93,9 +101,9 @@ double random_ready(const std::string& build, double probability) {
   engine.start();
   engine.device().run_cycles(300);
   engine.submit(engine.fill(0, 2 << 20, 0));
-  while (engine.device().data_bus().first_w == 0) engine.device().run_cycles(1);
+  run_until(engine, [](const BusTrace& bus) { return bus.first_w != 0; });
   const BusTrace before = engine.device().data_bus();
-  while (engine.device().data_bus().w_beats < (2U << 20) / kBusBytes) engine.device().run_cycles(1);
+  run_until(engine, [](const BusTrace& bus) { return bus.w_beats >= (2U << 20) / kBusBytes; });
   const BusTrace& after = engine.device().data_bus();
   return static_cast<double>(after.w_beats - before.w_beats) / static_cast<double>(after.w_ready - before.w_ready);
 }

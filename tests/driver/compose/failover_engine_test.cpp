@@ -10,6 +10,7 @@
 #include "sluice/cpu/cpu_engine.hpp"
 #include "support/faulty_engine.hpp"
 #include "support/memory.hpp"
+#include "support/patience.hpp"
 
 namespace sluice {
 namespace {
@@ -49,8 +50,7 @@ class FailoverTest : public ::testing::Test {
     std::vector<Completion> results(last);
     std::vector<int> seen(last);
     std::size_t done = 0;
-    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
-    const auto in_time = [&] { return std::chrono::steady_clock::now() < deadline; };
+    test::Patience patience;
     const auto collect = [&] {
       std::array<Completion, 8> some;
       const std::size_t got = engine.poll(some);
@@ -58,10 +58,11 @@ class FailoverTest : public ::testing::Test {
         results.at(completion.cookie) = completion;
         ++seen.at(completion.cookie);
         ++done;
+        patience.renew();
       }
       if (got == 0) std::this_thread::yield();
     };
-    for (std::size_t page = first; page < last && in_time();) {
+    for (std::size_t page = first; page < last && !patience.over();) {
       const ScrubJob job{memory_.part(page * 4096, 4096), 0, Urgency::Background, page};
       JobId id;
       if (engine.submit({&job, 1}, {&id, 1})) {
@@ -70,7 +71,7 @@ class FailoverTest : public ::testing::Test {
         collect();
       }
     }
-    while (done < last - first && in_time()) collect();
+    while (done < last - first && !patience.over()) collect();
     for (std::size_t page = first; page < last; ++page) EXPECT_EQ(seen[page], 1) << "page " << page;
     return results;
   }

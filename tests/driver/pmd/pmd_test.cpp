@@ -15,6 +15,7 @@
 #include "sluice/dmadev/rte_device.hpp"
 #include "support/dpdk_test.hpp"
 #include "support/memory.hpp"
+#include "support/patience.hpp"
 
 namespace sluice {
 namespace {
@@ -108,12 +109,12 @@ class PmdDevice : public ::testing::TestWithParam<std::string> {
   /// Statuses of the next `count` operations.
   [[nodiscard]] std::vector<enum rte_dma_status_code> wait(std::size_t count) const {
     std::vector<enum rte_dma_status_code> all;
-    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
-    while (all.size() < count && std::chrono::steady_clock::now() < deadline) {
+    for (test::Patience patience; all.size() < count && !patience.over();) {
       std::array<enum rte_dma_status_code, 16> some{};
       std::uint16_t last = 0;
       const std::uint16_t got = ::rte_dma_completed_status(id_, 0, some.size(), &last, some.data());
       all.insert(all.end(), some.begin(), some.begin() + got);
+      if (got > 0) patience.renew();
     }
     EXPECT_EQ(all.size(), count);
     return all;

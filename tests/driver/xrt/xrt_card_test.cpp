@@ -16,6 +16,7 @@
 #include "sluice/ring/ring_engine.hpp"
 #include "sluice/xrt/xrt_emulation.hpp"
 #include "support/memory.hpp"
+#include "support/patience.hpp"
 #include "support/program.hpp"
 
 namespace sluice {
@@ -54,15 +55,16 @@ class XrtCardTest : public ::testing::Test {
 
   void kill_device() {
     ::kill(emulation_->process(), SIGKILL);
-    while (emulation_->alive()) std::this_thread::yield();
+    EXPECT_TRUE(test::comes_true([&] { return !emulation_->alive(); }));
   }
 
   static std::vector<Completion> collect(Engine& engine, std::size_t count) {
     std::vector<Completion> all;
-    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
-    while (all.size() < count && std::chrono::steady_clock::now() < deadline) {
+    for (test::Patience patience; all.size() < count && !patience.over();) {
       Completion one;
-      if (engine.poll({&one, 1}) == 1) all.push_back(one);
+      if (engine.poll({&one, 1}) == 0) continue;
+      all.push_back(one);
+      patience.renew();
     }
     EXPECT_EQ(all.size(), count);
     return all;

@@ -21,6 +21,7 @@
 
 #include "sluice/cpu/cpu_engine.hpp"
 #include "support/manager_fixture.hpp"
+#include "support/patience.hpp"
 
 namespace sluice::test {
 namespace {
@@ -53,7 +54,7 @@ TEST_F(AsyncMemoryManagerTest, CallbackIsCalledLaterWithTheGrant) {
     EXPECT_EQ(grant.ranges.size(), 1U);
   });
   EXPECT_FALSE(called);
-  io_.run();
+  io_.run_for(kPatience);
   EXPECT_TRUE(called);
 }
 
@@ -66,7 +67,8 @@ TEST_F(AsyncMemoryManagerTest, WakesUpForScheduledScrubs) {
   io_.run_for(std::chrono::milliseconds(2));
   EXPECT_EQ(manager_.extents().bytes(ExtentState::Dirty), length(64));
   engine_.set_time(std::chrono::milliseconds(6));
-  while (manager_.jobs_in_flight() == 0) io_.run_one();
+  const Patience patience;
+  while (manager_.jobs_in_flight() == 0 && !patience.over()) io_.run_one_for(std::chrono::milliseconds(1));
   EXPECT_EQ(manager_.extents().bytes(ExtentState::Scrubbing), length(64));
 }
 
@@ -85,7 +87,7 @@ TEST_F(AsyncMemoryManagerTest, CoroutineAwaitsGrantRebootAndPool) {
         finished = true;
       },
       asio::detached);
-  io_.run();
+  io_.run_for(kPatience);
   EXPECT_TRUE(finished);
 }
 
@@ -96,8 +98,9 @@ TEST_F(AsyncMemoryManagerTest, DeferredAndFutureTokensWork) {
   bool called = false;
   std::move(operation)([&](boost::system::error_code code, const Grant&) { called = !code; });
   std::future<Grant> future = async_.async_allocate(kA, length(2), asio::use_future);
-  io_.run();
+  io_.run_for(kPatience);
   EXPECT_TRUE(called);
+  ASSERT_EQ(future.wait_for(kPatience), std::future_status::ready);
   EXPECT_EQ(future.get().ranges.size(), 1U);
 }
 
@@ -108,7 +111,7 @@ TEST_F(AsyncMemoryManagerTest, ErrorsComeThroughTheHandlerNotFromInside) {
     EXPECT_EQ(code, HostErrc::UnknownId);
   });
   EXPECT_FALSE(called);
-  io_.run();
+  io_.run_for(kPatience);
   EXPECT_TRUE(called);
 }
 
@@ -158,8 +161,10 @@ TEST_F(AsyncMemoryManagerTest, HandlersRunOnTheirOwnExecutor) {
   async_.async_allocate(kA, length(1), asio::bind_executor(pool, [&](boost::system::error_code, const Grant&) {
                           where.set_value(std::this_thread::get_id());
                         }));
-  io_.run();
-  EXPECT_TRUE(where.get_future().get() != std::this_thread::get_id());
+  io_.run_for(kPatience);
+  auto there = where.get_future();
+  ASSERT_EQ(there.wait_for(kPatience), std::future_status::ready);
+  EXPECT_TRUE(there.get() != std::this_thread::get_id());
   pool.join();
 }
 
@@ -359,7 +364,7 @@ TEST(AsyncMemoryManagerWithCpu, ManyVmsComeAndGo) {
         },
         asio::detached);
   }
-  io.run();
+  io.run_for(kPatience);
   EXPECT_EQ(finished, 8);
 }
 

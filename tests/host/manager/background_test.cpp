@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // How much is scrubbed in the background and how fast, and that nobody waits for ever.
 #include "support/manager_fixture.hpp"
+#include "support/patience.hpp"
 
 namespace sluice::test {
 namespace {
@@ -25,7 +26,7 @@ class Background : public ::testing::Test {
   }
   /// Lets happen what can happen at this time.
   void settle() {
-    while (manager_->has_work()) {
+    for (const Patience patience; manager_->has_work() && !patience.over();) {
       manager_->poll();
       engine_.end_all();
     }

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include "support/manager_fixture.hpp"
+#include "support/patience.hpp"
 
 namespace sluice::test {
 namespace {
@@ -37,7 +38,7 @@ class Placements : public ::testing::Test {
   Placements() { settle(); }
 
   void settle() {
-    while (manager_.has_work()) {
+    for (const Patience patience; manager_.has_work() && !patience.over();) {
       manager_.poll();
       engine_.end_all();
     }
@@ -141,7 +142,7 @@ TEST_F(Placements, HugePagesAreReleasedWhole) {
 TEST_F(Placements, BackgroundJobsDoNotCutAHugePage) {
   const auto made = *MemoryManager::create(host_, engine_, {.background_job_length = ByteCount(4096)});
   MemoryManager& manager = *made;
-  while (manager.has_work()) {
+  for (const Patience patience; manager.has_work() && !patience.over();) {
     manager.poll();
     engine_.end_all();
   }

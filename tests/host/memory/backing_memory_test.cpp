@@ -13,6 +13,7 @@
 #include "sluice/cpu/cpu_engine.hpp"
 #include "sluice/memory/extent_table.hpp"
 #include "support/manager_fixture.hpp"
+#include "support/patience.hpp"
 #include "support/temporary_folder.hpp"
 
 namespace sluice::test {
@@ -31,11 +32,11 @@ TEST(FileMemory, HandsOutTheSameMemoryByDescriptor) {
   std::optional<Result<Grant>> result;
   ASSERT_TRUE(
       manager.allocate(VmId(1), ByteCount(5 << 19), [&](Result<Grant> grant) { result.emplace(std::move(grant)); }));
-  while (!result) {
+  for (const Patience patience; !result && !patience.over();) {
     manager.poll();
     engine.end_all();
   }
-  ASSERT_TRUE(*result);
+  ASSERT_TRUE(result && *result);
   ASSERT_GE((*result)->ranges.size(), 3U) << "a range lies in one brick";
   for (const GrantedRange& range : (*result)->ranges) {
     // As a hypervisor would: map the descriptor, and see what is written here.
@@ -106,7 +107,7 @@ TEST(FileMemory, ThatVanishesIsQuarantined) {
   const auto made = *MemoryManager::create(**memory, **engine, {.background_job_length = ByteCount(1 << 18)});
   MemoryManager& manager = *made;
   ASSERT_EQ(::ftruncate((*memory)->bricks()[1].fd, 1 << 19), 0);
-  while (manager.has_work()) manager.poll();
+  for (const Patience patience; manager.has_work() && !patience.over();) manager.poll();
   EXPECT_EQ(manager.extents().bytes(ExtentState::Quarantined), ByteCount(1 << 19));
   EXPECT_EQ(manager.extents().bytes(ExtentState::Clean), ByteCount(3 << 19));
   EXPECT_FALSE(manager.fault());

@@ -12,6 +12,7 @@
 #include <random>
 
 #include "support/manager_fixture.hpp"
+#include "support/patience.hpp"
 #include "support/temporary_folder.hpp"
 
 namespace sluice::test {
@@ -262,7 +263,10 @@ class Crash : public ::testing::Test {
   /// A life in a process of its own.
   [[nodiscard]] pid_t begin(const Life::Options& options) {
     const pid_t child = ::fork();
-    if (child == 0) Life(path_, *memory_, *holders_, options).run();
+    if (child == 0) {
+      ::alarm(kPatience.count());
+      Life(path_, *memory_, *holders_, options).run();
+    }
     return child;
   }
   /// How it ended: killed, or by itself.

@@ -12,6 +12,7 @@
 #include "host/memory/ledgers.hpp"
 #include "sluice/memory/extent_table.hpp"
 #include "support/manager_fixture.hpp"
+#include "support/patience.hpp"
 #include "support/temporary_folder.hpp"
 
 namespace sluice::test {
@@ -257,7 +258,7 @@ TEST_F(Ledgers, ThatCannotGrowRefuseWhatNeedsMoreExtents) {
   const auto ledger = open();
   ManualEngine engine;
   auto manager = MemoryManager::recover(*memory_, engine, *ledger).value();
-  while (manager->has_work()) {
+  for (const Patience patience; manager->has_work() && !patience.over();) {
     manager->poll();
     engine.end_all();
   }
@@ -282,7 +283,7 @@ TEST_F(Ledgers, ThatCannotGrowRefuseWhatNeedsMoreExtents) {
   ASSERT_FALSE(claim);
   EXPECT_EQ(claim.error().code, HostErrc::NoResources);
   EXPECT_TRUE(manager->terminate(VmId(1))) << "this needs no room";
-  while (manager->has_work()) {
+  for (const Patience patience; manager->has_work() && !patience.over();) {
     manager->poll();
     engine.end_all();
   }

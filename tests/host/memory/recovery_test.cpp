@@ -3,6 +3,7 @@
 #include "host/memory/ledgers.hpp"
 #include "sluice/memory/extent_table.hpp"
 #include "support/manager_fixture.hpp"
+#include "support/patience.hpp"
 
 namespace sluice::test {
 namespace {
@@ -26,7 +27,7 @@ class Recovery : public Ledgers {
     std::filesystem::rename(path_ + ".kept", path_);
   }
   void settle() {
-    while (manager_->has_work()) {
+    for (const Patience patience; manager_->has_work() && !patience.over();) {
       manager_->poll();
       engine_->end_all();
     }

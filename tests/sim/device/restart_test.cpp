@@ -5,6 +5,7 @@
 #include "sluice/device/simulated_device.hpp"
 #include "sluice/ring/ring_engine.hpp"
 #include "support/memory.hpp"
+#include "support/patience.hpp"
 
 namespace sluice::inline device {
 namespace {
@@ -50,7 +51,7 @@ TEST(Restart, FindsAnEngineThatWritesNothingAnyMore) {
     JobId id;
     ASSERT_TRUE(engine->submit({&job, 1}, {&id, 1}));
     std::array<Completion, 1> completion;
-    while (engine->poll(completion) == 0) {
+    for (const test::Patience patience; engine->poll(completion) == 0 && !patience.over();) {
     }
     EXPECT_EQ(completion[0].outcome, Outcome::Zeroed);
     EXPECT_EQ(test::first_not(new_memory.all(), std::byte{0}), std::nullopt);

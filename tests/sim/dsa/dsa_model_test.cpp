@@ -14,6 +14,7 @@
 #include "support/dpdk_test.hpp"
 #include "support/dsa_folder.hpp"
 #include "support/memory.hpp"
+#include "support/patience.hpp"
 
 namespace sluice {
 namespace {
@@ -50,12 +51,7 @@ class DsaEngine : public ::testing::Test {
     JobId id;
     Completion completion;
     EXPECT_TRUE(engine.submit({&job, 1}, {&id, 1}));
-    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
-    while (engine.poll({&completion, 1}) == 0) {
-      if (std::chrono::steady_clock::now() > deadline) {
-        ADD_FAILURE() << "no completion came";
-        break;
-      }
+    for (const test::Patience patience; engine.poll({&completion, 1}) == 0 && !patience.over();) {
     }
     return completion;
   }
