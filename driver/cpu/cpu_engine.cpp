@@ -108,7 +108,7 @@ Error CpuEngine::Workers::foreign() const {
   return {DriverErrc::EngineFailed,
           fmt::format("this engine and its workers belong to process {}: a child may only exec or exit; make an engine "
                       "of its own after fork()",
-                      process_)};
+                      process_.id())};
 }
 
 std::optional<Error> CpuEngine::Workers::fault() const {

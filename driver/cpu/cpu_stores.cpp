@@ -99,10 +99,13 @@ __attribute__((target("avx512f"))) std::size_t equal_lines_avx512(MemorySpan lin
   return lines.size();
 }
 
-/// Intel SDM, CPUID leaf 7: ECX bit 28.
+/// Intel SDM, CPUID leaf 7: ECX bit 28. Asked once: in a virtual machine the instruction takes microseconds.
 bool has_movdir64b() {
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (c & (1U << 28)) != 0;
+  static const bool has = [] {
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (c & (1U << 28)) != 0;
+  }();
+  return has;
 }
 
 }  // namespace

@@ -28,7 +28,6 @@ CpuEngine::Workers::Workers(const CpuOptions& options, CpuHooks hooks, Windows w
                     options.threads},
       hooks_(std::move(hooks)),
       store_(options.store.value_or(best_store())),
-      process_(::getpid()),
       slots_(options.max_jobs),
       urgent_(options.max_jobs),
       background_(options.max_jobs),

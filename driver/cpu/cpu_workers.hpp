@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <unistd.h>
-
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
@@ -12,6 +10,7 @@
 #include "completion_signal.hpp"
 #include "cpu_hooks.hpp"
 #include "hand_over.hpp"
+#include "own_process.hpp"
 #include "pulse.hpp"
 #include "rate_limit.hpp"
 #include "sluice/cpu/cpu_engine.hpp"
@@ -43,7 +42,7 @@ class CpuEngine::Workers {
   [[nodiscard]] std::uint64_t progress() const;
   [[nodiscard]] bool reaches(MemorySpan memory) const { return windows_.find(memory).has_value(); }
   /// A process made by fork() has neither the workers nor a way to know in what state they left the locks.
-  [[nodiscard]] bool in_another_process() const { return ::getpid() != process_; }
+  [[nodiscard]] bool in_another_process() const { return !process_.is_this(); }
 
  private:
   struct alignas(32) Work {
@@ -121,7 +120,7 @@ class CpuEngine::Workers {
   EngineCapabilities capabilities_;
   CpuHooks hooks_;
   StoreKind store_;
-  pid_t process_;
+  OwnProcess process_;
 
   mutable std::mutex callers_;
   JobSlots slots_;
