@@ -80,9 +80,7 @@ Result<std::size_t> CheckedEngine::submit(std::span<const ScrubJob> jobs, std::s
   if (auto room = check_room(jobs, ids); !room) return room.error();
   if (given_up_) return *given_up_;
   const std::size_t count = std::min<std::size_t>(jobs.size(), slots_.free_count());
-  if (count == 0) {
-    return Error{DriverErrc::Busy, fmt::format("all {} jobs are in use: collect completions first", slots_.capacity())};
-  }
+  if (count == 0) return all_in_use(slots_.capacity());
   given_.assign(jobs.begin(), jobs.begin() + static_cast<std::ptrdiff_t>(count));
   for (std::size_t index = 0; index < count; ++index) {
     ids[index] = slots_.take(jobs[index]);

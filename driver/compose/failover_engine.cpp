@@ -115,8 +115,7 @@ Result<std::size_t> FailoverEngine::submit(std::span<const ScrubJob> jobs, std::
     const std::size_t count = std::min<std::size_t>(jobs.size(), slots_->free_count());
     if (count == 0) {
       notify();
-      return Error{DriverErrc::Busy,
-                   fmt::format("all {} jobs are in use: collect completions first", slots_->capacity())};
+      return all_in_use(slots_->capacity());
     }
     given_.assign(jobs.begin(), jobs.begin() + static_cast<std::ptrdiff_t>(count));
     names_.resize(count);

@@ -103,37 +103,13 @@ bool JobSplitter::reaches(MemorySpan memory) const {
   return !memory.empty();
 }
 
-Result<void> JobSplitter::check(std::span<const ScrubJob> jobs) const {
-  for (std::size_t index = 0; index < jobs.size(); ++index) {
-    const MemorySpan memory = jobs[index].memory;
-    if (memory.empty() || length_of(memory) > kLongestJob) {
-      return Error{DriverErrc::InvalidArgument, fmt::format("job {} has a length of {} bytes: give 1 to {} bytes",
-                                                            index, memory.size(), kLongestJob.value())};
-    }
-    if (jobs[index].operation != Operation::Fill && !engine_->capabilities().verifies) {
-      return Error{DriverErrc::InvalidArgument,
-                   fmt::format("job {} is to verify, which {} cannot: give it to another engine, cpu for example",
-                               index, engine_->capabilities().name)};
-    }
-    if (!reaches(memory)) {
-      return Error{DriverErrc::OutsideWindow,
-                   fmt::format("job {} at [{}, +{} bytes) lies outside the engine's windows: create the engine with "
-                               "windows that hold it",
-                               index, static_cast<const void*>(memory.data()), memory.size())};
-    }
-  }
-  return {};
-}
-
 Result<std::size_t> JobSplitter::submit(std::span<const ScrubJob> jobs, std::span<JobId> ids) {
   if (auto failed = fault()) return *failed;
   if (auto room = check_room(jobs, ids); !room) return room.error();
-  if (auto checked = check(jobs); !checked) return checked.error();
+  if (auto checked = check_jobs(jobs, engine_->capabilities(), kLongestJob); !checked) return checked.error();
+  if (auto reached = check_reach(jobs, *this); !reached) return reached.error();
   const std::size_t count = std::min<std::size_t>(jobs.size(), slots_->free_count());
-  if (count == 0) {
-    return Error{DriverErrc::Busy,
-                 fmt::format("all {} jobs are in use: collect completions first", slots_->capacity())};
-  }
+  if (count == 0) return all_in_use(slots_->capacity());
   for (std::size_t index = 0; index < count; ++index) {
     ids[index] = slots_->take(jobs[index]);
     progress_[ids[index].slot] = {.prefix = kNowhere, .queued = true};

@@ -52,7 +52,11 @@ bool OffloadEngine::offloads(ByteCount length) const {
 
 /// A run of jobs that go the same way at a time; a side that takes less than all ends it.
 Result<std::size_t> OffloadEngine::submit(std::span<const ScrubJob> jobs, std::span<JobId> ids) {
+  if (auto failed = fault()) return *failed;
   if (auto room = check_room(jobs, ids); !room) return room.error();
+  // All of them first: one side must not have begun when the other refuses its part.
+  if (auto checked = check_jobs(jobs, capabilities_, capabilities_.max_job_length); !checked) return checked.error();
+  if (auto reached = check_reach(jobs, *this); !reached) return reached.error();
   std::size_t accepted = 0;
   while (accepted < jobs.size()) {
     const bool before = offloads_;

@@ -13,14 +13,12 @@ namespace sluice::inline cpu {
 
 Result<std::size_t> CpuEngine::Workers::submit(std::span<const ScrubJob> jobs, std::span<JobId> ids) {
   if (auto room = check_room(jobs, ids); !room) return room.error();
-  if (auto checked = windows_.check(jobs, capabilities_.max_job_length); !checked) return checked.error();
+  if (auto checked = windows_.check(jobs, capabilities_); !checked) return checked.error();
   if (in_another_process()) return foreign();
   std::unique_lock locked(callers_);
   if (fault_) return *fault_;
   std::size_t count = std::min<std::size_t>(jobs.size(), slots_.free_count());
-  if (count == 0) {
-    return Error{DriverErrc::Busy, fmt::format("all {} jobs are in use: collect completions first", slots_.capacity())};
-  }
+  if (count == 0) return all_in_use(slots_.capacity());
   const auto now = Pulse::Clock::now();
   std::unique_lock helping(helping_, std::defer_lock);
   const std::size_t here = count_done_here(jobs.first(count), now);

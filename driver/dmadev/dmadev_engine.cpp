@@ -136,18 +136,9 @@ std::chrono::nanoseconds DmadevEngine::now() const { return device_->now(); }
 Result<std::size_t> DmadevEngine::submit(std::span<const ScrubJob> jobs, std::span<JobId> ids) {
   if (fault_) return *fault_;
   if (auto room = check_room(jobs, ids); !room) return room.error();
-  for (std::size_t index = 0; index < jobs.size(); ++index) {
-    if (jobs[index].operation == Operation::Fill) continue;
-    return Error{DriverErrc::InvalidArgument,
-                 fmt::format("job {} is to verify, which {} cannot: give it to another engine, cpu for example", index,
-                             capabilities_.name)};
-  }
-  if (auto checked = windows_->check(jobs, capabilities_.max_job_length); !checked) return checked.error();
+  if (auto checked = windows_->check(jobs, capabilities_); !checked) return checked.error();
   const std::size_t count = std::min<std::size_t>(jobs.size(), slots_->free_count());
-  if (count == 0) {
-    return Error{DriverErrc::Busy,
-                 fmt::format("all {} jobs are in use: collect completions first", slots_->capacity())};
-  }
+  if (count == 0) return all_in_use(slots_->capacity());
   for (std::size_t index = 0; index < count; ++index) {
     ids[index] = slots_->take(jobs[index]);
     progress_[ids[index].slot] = {};

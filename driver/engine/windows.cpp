@@ -12,6 +12,12 @@ std::string describe(MemorySpan memory) {
   return fmt::format("[{}, +{} bytes)", static_cast<const void*>(memory.data()), memory.size());
 }
 
+Error outside(std::size_t job, MemorySpan memory) {
+  return {DriverErrc::OutsideWindow,
+          fmt::format("job {} at {} lies outside the engine's windows: create the engine with windows that hold it",
+                      job, describe(memory))};
+}
+
 }  // namespace
 
 Result<void> check_room(std::span<const ScrubJob> jobs, std::span<const JobId> ids) {
@@ -19,6 +25,33 @@ Result<void> check_room(std::span<const ScrubJob> jobs, std::span<const JobId> i
   return Error{DriverErrc::InvalidArgument,
                fmt::format("{} jobs with room for {} names: give at least one job, and room for all their names",
                            jobs.size(), ids.size())};
+}
+
+Result<void> check_jobs(std::span<const ScrubJob> jobs, const EngineCapabilities& engine, ByteCount longest) {
+  for (std::size_t index = 0; index < jobs.size(); ++index) {
+    const MemorySpan memory = jobs[index].memory;
+    if (memory.empty() || length_of(memory) > longest) {
+      return Error{DriverErrc::InvalidArgument, fmt::format("job {} has a length of {} bytes: give 1 to {} bytes",
+                                                            index, memory.size(), longest.value())};
+    }
+    if (jobs[index].operation != Operation::Fill && !engine.verifies) {
+      return Error{DriverErrc::InvalidArgument,
+                   fmt::format("job {} is to verify, which {} cannot: give it to another engine, cpu for example",
+                               index, engine.name)};
+    }
+  }
+  return {};
+}
+
+Result<void> check_reach(std::span<const ScrubJob> jobs, const Engine& engine) {
+  for (std::size_t index = 0; index < jobs.size(); ++index) {
+    if (!engine.reaches(jobs[index].memory)) return outside(index, jobs[index].memory);
+  }
+  return {};
+}
+
+Error all_in_use(std::size_t jobs) {
+  return {DriverErrc::Busy, fmt::format("all {} jobs are in use: collect completions first", jobs)};
 }
 
 Result<void> Windows::add(MemorySpan memory, Iova iova) {
@@ -53,21 +86,13 @@ std::optional<Iova> Windows::find(MemorySpan memory) const {
   return window->iova + ByteCount(static_cast<std::size_t>(memory.data() - window->memory.data()));
 }
 
-Result<void> Windows::check(std::span<const ScrubJob> jobs, ByteCount max_length) const {
+Result<void> Windows::check(std::span<const ScrubJob> jobs, const EngineCapabilities& engine) const {
+  if (auto checked = check_jobs(jobs, engine, engine.max_job_length); !checked) return checked;
   const Window* window = nullptr;  // of the job before, most often of this one too
   for (std::size_t index = 0; index < jobs.size(); ++index) {
     const MemorySpan memory = jobs[index].memory;
-    if (memory.empty() || length_of(memory) > max_length) {
-      return Error{DriverErrc::InvalidArgument, fmt::format("job {} has a length of {} bytes: give 1 to {} bytes",
-                                                            index, memory.size(), max_length.value())};
-    }
     if (window == nullptr || !window->holds(memory)) window = holder(memory);
-    if (window == nullptr) {
-      return Error{DriverErrc::OutsideWindow,
-                   fmt::format("job {} at {} lies outside the engine's windows: create the engine with a window that "
-                               "holds it",
-                               index, describe(memory))};
-    }
+    if (window == nullptr) return outside(index, memory);
   }
   return {};
 }

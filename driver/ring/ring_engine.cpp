@@ -207,12 +207,9 @@ std::size_t RingEngine::queue_for(Urgency urgency) const {
 Result<std::size_t> RingEngine::submit(std::span<const ScrubJob> jobs, std::span<JobId> ids) {
   if (fault_) return *fault_;
   if (auto room = check_room(jobs, ids); !room) return room.error();
-  if (auto checked = windows_->check(jobs, capabilities_.max_job_length); !checked) return checked.error();
+  if (auto checked = windows_->check(jobs, capabilities_); !checked) return checked.error();
   const std::size_t count = std::min<std::size_t>(jobs.size(), slots_->free_count());
-  if (count == 0) {
-    return Error{DriverErrc::Busy,
-                 fmt::format("all {} ring entries are in use: collect completions first", slots_->capacity())};
-  }
+  if (count == 0) return all_in_use(slots_->capacity());
   if (slots_->held_count() == 0) {
     last_progress_ = transport_->now();
     next_look_ = last_progress_ + options_.stall_timeout / 4;

@@ -175,6 +175,30 @@ TEST_F(OffloadScript, ASideThatStopsIsGivenUpThoughTheOtherMakesProgress) {
   EXPECT_FALSE(both_->fault());
 }
 
+TEST_F(OffloadScript, ABatchWithAJobThatIsRefusedBeginsOnNeitherSide) {
+  for (ScriptedEngine*& side : sides_) {
+    side = new ScriptedEngine;
+    side->windows = {memory_.part(0, 64 << 10)};
+  }
+  sides_[0]->offers.verifies = false;
+  const ScrubJob wrong[] = {{memory_.part(0, 0)},
+                            {memory_.part(48 << 10, 32 << 10)},
+                            {memory_.part(0, 32 << 10), 0, Urgency::Background, 0, Operation::Verify}};
+  const DriverErrc codes[] = {DriverErrc::InvalidArgument, DriverErrc::OutsideWindow, DriverErrc::InvalidArgument};
+  both_ = *OffloadEngine::create(std::unique_ptr<Engine>(sides_[0]), std::unique_ptr<Engine>(sides_[1]), kLengths);
+  for (std::size_t which = 0; which < std::size(wrong); ++which) {
+    for (const std::size_t length : {4096U, 32'768U}) {
+      const ScrubJob jobs[] = {{memory_.part(0, length)}, wrong[which]};
+      std::array<JobId, 2> ids;
+      const auto refused = both_->submit(jobs, ids);
+      ASSERT_FALSE(refused);
+      EXPECT_EQ(refused.error().code, codes[which]);
+      EXPECT_NE(refused.error().message.find("job 1"), std::string::npos) << refused.error().message;
+      EXPECT_TRUE(sides_[0]->running.empty() && sides_[1]->running.empty());
+    }
+  }
+}
+
 TEST_F(OffloadScript, WithoutADescriptorOfBothItHasNone) {
   auto* polled = new ScriptedEngine;
   polled->has_descriptor = false;

@@ -79,7 +79,6 @@ class JobSplitter final : public Engine {
   };
 
   JobSplitter(std::unique_ptr<CheckedEngine> engine, const SplitterOptions& options);
-  [[nodiscard]] Result<void> check(std::span<const ScrubJob> jobs) const;
   [[nodiscard]] std::size_t reached(MemorySpan memory) const;
   [[nodiscard]] std::size_t piece_length(const ScrubJob& job, std::size_t offset) const;
   void give();

@@ -12,6 +12,17 @@ namespace sluice::inline engine {
 /// What every submit() asks of its arguments. Errors: InvalidArgument.
 [[nodiscard]] Result<void> check_room(std::span<const ScrubJob> jobs, std::span<const JobId> ids);
 
+/// That an engine can do such jobs of up to `longest` bytes, wherever their memory is. Errors: InvalidArgument; they
+/// name the job.
+[[nodiscard]] Result<void> check_jobs(std::span<const ScrubJob> jobs, const EngineCapabilities& engine,
+                                      ByteCount longest);
+
+/// That an engine made of others reaches the memory of such jobs. Errors: OutsideWindow; they name the job.
+[[nodiscard]] Result<void> check_reach(std::span<const ScrubJob> jobs, const Engine& engine);
+
+/// What submit() answers when so many jobs are in flight and there is room for no more.
+[[nodiscard]] Error all_in_use(std::size_t jobs);
+
 /// The memory that an engine may write, with the device's address of each piece.
 class Windows {
  public:
@@ -21,8 +32,9 @@ class Windows {
   /// The device's address of `memory`, which must lie in one window.
   [[nodiscard]] std::optional<Iova> find(MemorySpan memory) const;
 
-  /// Errors: InvalidArgument (empty, longer than max_length), OutsideWindow; they name the job.
-  [[nodiscard]] Result<void> check(std::span<const ScrubJob> jobs, ByteCount max_length) const;
+  /// As check_jobs() for the engine's longest job, and that each lies in a window. Errors: InvalidArgument,
+  /// OutsideWindow; they name the job.
+  [[nodiscard]] Result<void> check(std::span<const ScrubJob> jobs, const EngineCapabilities& engine) const;
 
  private:
   struct Window {
