@@ -6,7 +6,12 @@
 namespace sluice::inline workload {
 
 PacedEngine::PacedEngine(Engine& engine, double bytes_per_second)
-    : engine_(engine), bytes_per_second_(bytes_per_second), follows_(events_.follow(engine.completion_fd())) {}
+    : engine_(engine),
+      capabilities_(engine.capabilities()),
+      bytes_per_second_(bytes_per_second),
+      follows_(events_.follow(engine.completion_fd())) {
+  capabilities_.concurrent_calls = false;
+}
 
 void PacedEngine::set_time(std::chrono::nanoseconds time) {
   time_ = std::max(time_, time);

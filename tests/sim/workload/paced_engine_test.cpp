@@ -83,6 +83,33 @@ TEST_F(PacedEngineTest, CancelInTimeCountsWhateverTheRealEngineHadDone) {
   EXPECT_EQ(paced_.cancel(id), CancelResult::AlreadyFinished);
 }
 
+TEST_F(PacedEngineTest, IdleTimeIsNotSavedUpAndAJobAfterItTakesAsLongAsEver) {
+  const std::chrono::nanoseconds idles[] = {0h, 1h, 10'000h};
+  for (const std::chrono::nanoseconds idle : idles) {
+    const std::chrono::nanoseconds start = paced_.time() + idle;
+    paced_.set_time(start);
+    EXPECT_EQ(done(), Cookies{});
+    submit(4, Urgency::Background, 1);
+    submit(2, Urgency::Background, 2);
+    submit(1, Urgency::Urgent, 3);
+    engine_.end_all();
+    paced_.set_time(start + 1s - 1ns);
+    EXPECT_EQ(done(), Cookies{});
+    paced_.set_time(start + 4s - 1ns);
+    EXPECT_EQ(done(), Cookies{3});
+    paced_.set_time(start + 6s - 1ns);
+    EXPECT_EQ(done(), Cookies{1});
+    paced_.set_time(start + 6s);
+    EXPECT_EQ(done(), Cookies{2});
+  }
+}
+
+TEST_F(PacedEngineTest, IsForOneThreadWhateverTheEngineBehindItIs) {
+  test::ScriptedEngine engine;
+  engine.offers.concurrent_calls = true;
+  EXPECT_FALSE(PacedEngine(engine, 1024.0).capabilities().concurrent_calls);
+}
+
 TEST(PacedEngineDescriptor, IsReadableWhileACompletionIsDueByTheTracesClock) {
   test::ScriptedEngine engine;
   PacedEngine paced(engine, 1024.0);

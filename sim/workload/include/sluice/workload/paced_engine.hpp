@@ -15,7 +15,8 @@ namespace sluice::inline workload {
 /// can be cancelled. So a replay takes the same decisions whatever the speed of the engine behind it. Background jobs
 /// are done one after the other, urgent ones at once beside them.
 ///
-/// A job that is cancelled before that time counts as Cancelled, with the bytes that were really written.
+/// A job that is cancelled before that time counts as Cancelled, with the bytes that were really written. One thread at
+/// a time.
 class PacedEngine final : public Engine {
  public:
   PacedEngine(Engine& engine, double bytes_per_second);
@@ -26,7 +27,7 @@ class PacedEngine final : public Engine {
   /// When the next job is done; nullopt: none is in flight.
   [[nodiscard]] std::optional<std::chrono::nanoseconds> next_due() const;
 
-  [[nodiscard]] const EngineCapabilities& capabilities() const noexcept override { return engine_.capabilities(); }
+  [[nodiscard]] const EngineCapabilities& capabilities() const noexcept override { return capabilities_; }
   [[nodiscard]] Result<std::size_t> submit(std::span<const ScrubJob> jobs, std::span<JobId> ids) override;
   CancelResult cancel(JobId id) override;
   std::size_t poll(std::span<Completion> out) override;
@@ -50,6 +51,7 @@ class PacedEngine final : public Engine {
   void collect();
 
   Engine& engine_;
+  EngineCapabilities capabilities_;
   double bytes_per_second_;
   std::chrono::nanoseconds time_{0};
   std::chrono::nanoseconds background_free_{0};
