@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "wrapped_engine.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 
 namespace sluice::c {
+namespace {
+
+JobId name_of(std::uint64_t number) {
+  return {static_cast<std::uint32_t>(number), static_cast<std::uint32_t>(number >> 32)};
+}
+
+}  // namespace
 
 WrappedEngine::WrappedEngine(const sluice_engine_operations& operations, void* context)
     : operations_(operations),
@@ -15,19 +20,9 @@ WrappedEngine::WrappedEngine(const sluice_engine_operations& operations, void* c
   operations_.name = nullptr;  // the caller's
 }
 
-void WrappedEngine::give_up(std::string why) const {
-  if (given_up_.empty()) given_up_ = fmt::format("engine {} was given up: {}", capabilities_.name, why);
-}
-
-/// What a function of the caller's throws ends the engine.
-template <class Call>
-auto WrappedEngine::call(const char* function, Call operation) const -> decltype(operation()) {
-  try {
-    return operation();
-  } catch (...) {
-    give_up(fmt::format("its {} threw an exception", function));
-    return decltype(operation())();
-  }
+std::vector<WrappedEngine::Running>::iterator WrappedEngine::find(std::uint64_t number) {
+  return std::find_if(running_.begin(), running_.end(),
+                      [&](const Running& running) { return running.number == number; });
 }
 
 Result<std::size_t> WrappedEngine::submit(std::span<const ScrubJob> jobs, std::span<JobId> ids) {
@@ -43,86 +38,50 @@ Result<std::size_t> WrappedEngine::submit(std::span<const ScrubJob> jobs, std::s
     given.push_back(
         {job.memory.data(), job.memory.size(), job.pattern, job.urgency == Urgency::Urgent ? 1 : 0, ++next_});
   }
-  const std::size_t taken = call("submit", [&] { return operations_.submit(context_, given.data(), given.size()); });
-  if (taken > count) {
-    // Whatever it has taken, it may write: none of this memory is handed out again.
-    give_up(fmt::format("it took {} jobs of {}", taken, count));
-  }
-  const std::size_t accepted = given_up_.empty() ? taken : count;
-  for (std::size_t index = 0; index < accepted; ++index) {
-    running_.push_back({given[index].number, jobs[index].cookie, given[index].length});
+  const std::size_t taken = operations_.submit(context_, given.data(), given.size());
+  for (std::size_t index = 0; index < std::min(taken, count); ++index) {
+    running_.push_back({given[index].number, jobs[index].cookie});
     ids[index] = name_of(given[index].number);
   }
-  if (accepted == 0) return Error{DriverErrc::Busy, "the engine is busy"};
-  return accepted;
+  if (taken == 0) return Error{DriverErrc::Busy, "the engine is busy"};
+  return taken;
 }
 
 CancelResult WrappedEngine::cancel(JobId id) {
   const std::uint64_t number = static_cast<std::uint64_t>(id.generation) << 32 | id.slot;
-  const bool runs =
-      std::any_of(running_.begin(), running_.end(), [&](const Running& running) { return running.number == number; });
-  if (!runs) return number <= next_ && id.generation != 0 ? CancelResult::AlreadyFinished : CancelResult::UnknownJob;
-  if (given_up_.empty()) {
-    call("cancel", [&] {
-      operations_.cancel(context_, number);
-      return 0;
-    });
+  if (find(number) == running_.end()) {
+    return number <= next_ && id.generation != 0 ? CancelResult::AlreadyFinished : CancelResult::UnknownJob;
   }
+  operations_.cancel(context_, number);
   return CancelResult::Requested;
 }
 
 std::size_t WrappedEngine::poll(std::span<Completion> out) {
-  std::size_t known = 0;
-  if (given_up_.empty()) {
-    std::vector<sluice_completion> completions(out.size());
-    const std::size_t count =
-        call("poll", [&] { return operations_.poll(context_, completions.data(), completions.size()); });
-    if (count > completions.size()) give_up(fmt::format("it wrote {} completions where {} fit", count, out.size()));
-    for (std::size_t index = 0; index < count && given_up_.empty(); ++index) {
-      if (take(completions[index], out[known])) ++known;
-    }
-  }
-  while (!given_up_.empty() && known < out.size() && !running_.empty()) {
-    const Running& job = running_.back();
-    out[known++] = {name_of(job.number), job.cookie, Outcome::Failed, FailureCause::EngineFault, ByteCount(0)};
-    running_.pop_back();
-    ++ended_;
-  }
-  return known;
+  std::vector<sluice_completion> completions(out.size());
+  const std::size_t count = operations_.poll(context_, completions.data(), completions.size());
+  for (std::size_t index = 0; index < std::min(count, out.size()); ++index) out[index] = take(completions[index]);
+  return count;
 }
 
-/// False: it cannot be true.
-bool WrappedEngine::take(const sluice_completion& completion, Completion& out) {
-  const auto job = std::find_if(running_.begin(), running_.end(),
-                                [&](const Running& running) { return running.number == completion.number; });
-  if (job == running_.end()) {
-    give_up(fmt::format("it completed job {}, which it does not have", completion.number));
-    return false;
+/// A job that it does not have, and an outcome that there is not, stay what they are: names of nothing.
+Completion WrappedEngine::take(const sluice_completion& completion) {
+  Completion taken{name_of(completion.number), ~0ULL, Outcome(0), FailureCause::None, ByteCount(completion.bytes), {}};
+  if (completion.outcome >= SLUICE_ZEROED && completion.outcome <= SLUICE_FAILED) {
+    taken.outcome = static_cast<Outcome>(completion.outcome);
   }
-  if (completion.outcome < SLUICE_ZEROED || completion.outcome > SLUICE_FAILED) {
-    give_up(fmt::format("it ended a job with outcome {}", completion.outcome));
-    return false;
+  if (completion.outcome == SLUICE_FAILED) taken.cause = FailureCause::EngineFault;
+  if (const auto job = find(completion.number); job != running_.end()) {
+    taken.cookie = job->cookie;
+    running_.erase(job);
+    ++ended_;
   }
-  if (completion.bytes > job->length || (completion.outcome == SLUICE_ZEROED && completion.bytes != job->length)) {
-    give_up(fmt::format("it ended a job of {} bytes with outcome {} and {} bytes", job->length, completion.outcome,
-                        completion.bytes));
-    return false;
-  }
-  const bool failed = completion.outcome == SLUICE_FAILED;
-  out = {name_of(job->number), job->cookie, static_cast<Outcome>(completion.outcome),
-         failed ? FailureCause::EngineFault : FailureCause::None, ByteCount(completion.bytes)};
-  running_.erase(job);
-  ++ended_;
-  return true;
+  return taken;
 }
 
 std::optional<Error> WrappedEngine::fault() const {
-  if (given_up_.empty() && operations_.fault != nullptr) {
-    const char* const why = call("fault", [&] { return operations_.fault(context_); });
-    if (why != nullptr) return Error{DriverErrc::EngineFailed, why};
-  }
-  if (given_up_.empty()) return std::nullopt;
-  return Error{DriverErrc::EngineFailed, given_up_};
+  const char* const why = operations_.fault == nullptr ? nullptr : operations_.fault(context_);
+  if (why == nullptr) return std::nullopt;
+  return Error{DriverErrc::EngineFailed, why};
 }
 
 }  // namespace sluice::c

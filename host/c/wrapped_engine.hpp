@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <string>
 #include <vector>
 
 #include "sluice/engine/engine.hpp"
@@ -9,8 +8,8 @@
 
 namespace sluice::c {
 
-/// An engine that the caller of the C interface owns. It is trusted with the memory and with nothing else: an answer
-/// that cannot be true ends it. All its jobs fail then, their memory is quarantined, and fault() says what it said.
+/// An engine that the caller of the C interface owns. Believes what it says and lets through what it throws: it is
+/// given to managers alone, whose JobSplitter keeps its longest job, and gives up one whose answers cannot be true.
 class WrappedEngine final : public Engine {
  public:
   WrappedEngine(const sluice_engine_operations& operations, void* context);
@@ -30,15 +29,9 @@ class WrappedEngine final : public Engine {
   struct Running {
     std::uint64_t number;
     std::uint64_t cookie;
-    std::uint64_t length;
   };
-  static JobId name_of(std::uint64_t number) {
-    return {static_cast<std::uint32_t>(number), static_cast<std::uint32_t>(number >> 32)};
-  }
-  template <class Call>
-  auto call(const char* function, Call operation) const -> decltype(operation());
-  void give_up(std::string why) const;
-  [[nodiscard]] bool take(const sluice_completion& completion, Completion& out);
+  [[nodiscard]] std::vector<Running>::iterator find(std::uint64_t number);
+  [[nodiscard]] Completion take(const sluice_completion& completion);
 
   sluice_engine_operations operations_;
   void* context_;
@@ -46,7 +39,6 @@ class WrappedEngine final : public Engine {
   std::vector<Running> running_;
   std::uint64_t next_ = 1ULL << 32;  ///< A generation is never 0.
   std::uint64_t ended_ = 0;
-  mutable std::string given_up_;  ///< Why; fault(), which may throw too, sets it as well.
 };
 
 }  // namespace sluice::c
