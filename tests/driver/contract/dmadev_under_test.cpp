@@ -7,6 +7,7 @@
 #include "sluice/dmadev/dmadev_engine.hpp"
 #include "sluice/dmadev/rte_device.hpp"
 #include "support/dsa_folder.hpp"
+#include "support/patience.hpp"
 
 namespace sluice::test {
 namespace {
@@ -63,7 +64,8 @@ class Gate final : public DmaDevice {
     if (!taken) throw std::runtime_error("an idle device took nothing");
     device_->doorbell();
     DmaStatus status{};
-    while (device_->completed({&status, 1}) == 0) {
+    if (!comes_true([&] { return device_->completed({&status, 1}) == 1; })) {
+      throw std::runtime_error("a device does not end an operation");
     }
     return status;
   }

@@ -10,26 +10,15 @@
 
 #include "engines.hpp"
 #include "support/memory.hpp"
+#include "support/patience.hpp"
 
 namespace sluice::test {
 
 inline constexpr std::byte kUntouched{0xA5};
 inline constexpr std::uint64_t kPattern = 0x0123456789ABCDEF;
 inline constexpr std::size_t kMemory = 8 << 20;
-inline constexpr auto kPatience = std::chrono::seconds(60);
-
-/// A limit for a loop that waits: over after a minute, and then the test has failed.
-class Patience {
- public:
-  [[nodiscard]] bool over() const {
-    if (std::chrono::steady_clock::now() < deadline_) return false;
-    ADD_FAILURE() << "what is waited for does not come";
-    return true;
-  }
-
- private:
-  std::chrono::steady_clock::time_point deadline_ = std::chrono::steady_clock::now() + kPatience;
-};
+/// From one completion to the next: a simulated engine on a busy machine needs some seconds for megabytes.
+inline constexpr std::chrono::seconds kLongestJob{20};
 
 class EngineContract : public ::testing::TestWithParam<EngineKind> {
  protected:
@@ -66,13 +55,19 @@ class EngineContract : public ::testing::TestWithParam<EngineKind> {
     return id;
   }
 
+  /// Those that the engine takes.
+  static std::vector<Operation> operations(const Engine& engine) {
+    if (!engine.capabilities().verifies) return {Operation::Fill};
+    return {Operation::Fill, Operation::Verify, Operation::FillVerify};
+  }
+
   /// Polls until `count` completions are there.
   static std::vector<Completion> collect(Engine& engine, std::size_t count) {
     std::vector<Completion> collected;
     std::array<Completion, 16> some;
-    const Patience patience;
-    while (collected.size() < count && !patience.over()) {
+    for (Patience patience(kLongestJob); collected.size() < count && !patience.over();) {
       const std::size_t got = engine.poll(some);
+      if (got > 0) patience.renew();
       collected.insert(collected.end(), some.begin(), some.begin() + static_cast<std::ptrdiff_t>(got));
       if (got == 0) std::this_thread::yield();
     }

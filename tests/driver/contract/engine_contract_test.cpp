@@ -167,7 +167,7 @@ TEST_P(EngineContract, MemoryIsNeverTouchedAfterItsCancelledCompletion) {
   under_test_->open_gate();
   bool cancelled = false;
   std::array<Completion, 1> one;
-  const Patience patience;
+  const Patience patience(kLongestJob);
   for (int completions = 0; completions < 2 && !patience.over();) {
     if (engine->poll(one) == 0) {
       std::this_thread::yield();
@@ -203,7 +203,7 @@ TEST_P(EngineContract, EveryJobOfARandomMixCompletesOnceWithAnExactPrefix) {
     std::array<Completion, 8> some;
     std::size_t next = 0;
     std::size_t done = 0;
-    const Patience patience;
+    Patience patience(kLongestJob);
     while (done < kJobs && !patience.over()) {
       if (next < kJobs && random() % 2 == 0) {
         std::vector<JobId> ids(std::min<std::size_t>(1 + random() % 6, kJobs - next));
@@ -221,6 +221,7 @@ TEST_P(EngineContract, EveryJobOfARandomMixCompletesOnceWithAnExactPrefix) {
         ASSERT_LT(completion.cookie, kJobs);
         ASSERT_FALSE(results[completion.cookie]) << "job " << completion.cookie << " completed twice";
         results[completion.cookie] = completion;
+        patience.renew();
         ++done;
       }
     }
@@ -248,7 +249,7 @@ TEST_P(EngineContract, TakesManyMoreJobsThanItsRingHas) {
   std::array<Completion, 32> completions;
   std::uint64_t submitted = 0;
   std::uint64_t zeroed = 0;
-  const Patience patience;
+  Patience patience(kLongestJob);
   while (zeroed < kJobs && !patience.over()) {
     const std::size_t wanted = std::min<std::uint64_t>(jobs.size(), kJobs - submitted);
     for (std::size_t index = 0; index < wanted; ++index) {
@@ -259,6 +260,7 @@ TEST_P(EngineContract, TakesManyMoreJobsThanItsRingHas) {
     }
     const std::size_t got = engine->poll(completions);
     for (std::size_t index = 0; index < got; ++index) ASSERT_EQ(completions[index].outcome, Outcome::Zeroed);
+    if (got > 0) patience.renew();
     zeroed += got;
   }
   expect_no_more(*engine);
@@ -335,7 +337,7 @@ TEST_P(EngineContract, ManyThreadsLoseNothing) {
   };
   constexpr std::size_t kThreads = 4;
   constexpr std::size_t kEach = 100;
-  const Patience patience;
+  const Patience patience(2 * kLongestJob);
   std::vector<std::jthread> submitters;
   for (std::size_t thread = 0; thread < kThreads; ++thread) {
     submitters.emplace_back([&, thread] {

@@ -8,13 +8,16 @@
 #include "dmadev_under_test.hpp"
 #endif
 #include "cpu_hooks.hpp"
+#include "sluice/compose/auto_factory.hpp"
 #include "sluice/compose/failover_engine.hpp"
 #include "sluice/compose/job_splitter.hpp"
 #include "sluice/compose/offload_engine.hpp"
 #include "sluice/cpu/cpu_engine.hpp"
 #include "sluice/device/simulated_device.hpp"
 #include "sluice/ring/ring_engine.hpp"
+#include "sluice/workload/paced_engine.hpp"
 #include "support/faulty_engine.hpp"
+#include "support/patience.hpp"
 #include "support/wave.hpp"
 
 namespace sluice::test {
@@ -36,7 +39,7 @@ class CpuUnderTest final : public EngineUnderTest {
     hooks.fill = [this, bad = wish.bad_range, kind = store_.value_or(best_store())](MemorySpan memory,
                                                                                     std::uint64_t pattern) {
       const std::uint64_t mine = started_.fetch_add(1);
-      while (mine >= allowed_.load()) std::this_thread::yield();
+      hold_until([&] { return mine < allowed_.load(); });
       if (memory.data() < bad.data() + bad.size() && bad.data() < memory.data() + memory.size()) return false;
       fill_nontemporal(kind, memory, pattern);
       finished_.fetch_add(1);
@@ -50,10 +53,8 @@ class CpuUnderTest final : public EngineUnderTest {
   void let_work(Engine& /*engine*/) override {
     const std::uint64_t before = finished_;
     allowed_ = started_ + 2;
-    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
-    while (finished_ == before || started_ <= allowed_) {
-      if (std::chrono::steady_clock::now() > deadline) throw std::runtime_error("no worker came to the gate");
-      std::this_thread::yield();
+    if (!comes_true([&] { return finished_ != before && started_ > allowed_; })) {
+      throw std::runtime_error("no worker came to the gate");
     }
   }
   void open_gate() override { allowed_ = kEverything; }
@@ -144,6 +145,66 @@ EngineKind offloaded(const std::string& name, const EngineKind& inner, bool to_e
   return kind;
 }
 
+/// The kind of engine that "auto" is to put beside the CPU: one that there is already.
+class GivenFactory final : public EngineFactory {
+ public:
+  explicit GivenFactory(std::unique_ptr<Engine> engine) : engine_(std::move(engine)) {}
+  [[nodiscard]] std::string kind() const override { return "given"; }
+  [[nodiscard]] std::vector<EngineOffer> offers() override { return {{"given", "an engine", "", {}}}; }
+  [[nodiscard]] std::vector<EngineOptionHelp> options() override { return {}; }
+  [[nodiscard]] Result<std::unique_ptr<Engine>> create(const EngineName& /*name*/,
+                                                       std::span<const MemorySpan> /*windows*/) override {
+    return std::move(engine_);
+  }
+
+ private:
+  std::unique_ptr<Engine> engine_;
+};
+
+/// As "auto" makes it of two engines; jobs of more than one byte go to the one that is wrapped.
+EngineKind automatic(const std::string& name, const EngineKind& inner) {
+  const auto wrap = [](std::unique_ptr<Engine> engine, const EngineWish& wish) {
+    EngineRegistry registry;
+    registry.add(make_cpu_factory());
+    registry.add(std::make_unique<GivenFactory>(std::move(engine)));
+    const auto factory = make_auto_factory(std::move(registry), {});
+    const auto both = value_or_throw(EngineName::parse("auto:engine=given,above=1B"));
+    return value_or_throw(factory->create(both, {&wish.window, 1}));
+  };
+  EngineKind kind = wrapped(name, inner, wrap);
+  kind.goes_on = true;
+  return kind;
+}
+
+/// An engine on the clock of a trace, in which each look takes as long as any job.
+class OnATracesClock final : public Engine {
+ public:
+  explicit OnATracesClock(std::unique_ptr<Engine> engine) : engine_(std::move(engine)), paced_(*engine_, 1e9) {}
+
+  [[nodiscard]] const EngineCapabilities& capabilities() const noexcept override { return paced_.capabilities(); }
+  [[nodiscard]] Result<std::size_t> submit(std::span<const ScrubJob> jobs, std::span<JobId> ids) override {
+    return paced_.submit(jobs, ids);
+  }
+  CancelResult cancel(JobId id) override { return paced_.cancel(id); }
+  std::size_t poll(std::span<Completion> out) override {
+    paced_.set_time(paced_.time() + std::chrono::seconds(1));
+    return paced_.poll(out);
+  }
+  [[nodiscard]] std::uint64_t progress() override { return paced_.progress(); }
+  [[nodiscard]] bool reaches(MemorySpan memory) const override { return paced_.reaches(memory); }
+  [[nodiscard]] int completion_fd() const noexcept override { return paced_.completion_fd(); }
+  [[nodiscard]] std::optional<Error> fault() const override { return paced_.fault(); }
+  [[nodiscard]] std::chrono::nanoseconds now() const override { return paced_.now(); }
+
+ private:
+  std::unique_ptr<Engine> engine_;
+  PacedEngine paced_;
+};
+
+std::unique_ptr<Engine> paced(std::unique_ptr<Engine> engine, const EngineWish& /*wish*/) {
+  return std::make_unique<OnATracesClock>(std::move(engine));
+}
+
 /// In pieces that are short enough for the suite's jobs to have several.
 std::unique_ptr<Engine> split(std::unique_ptr<Engine> engine, const EngineWish& /*wish*/) {
   return value_or_throw(JobSplitter::create(std::move(engine), {ByteCount(256 << 10), std::chrono::seconds(120)}));
@@ -186,8 +247,12 @@ std::vector<EngineKind> all_engines() {
       offloaded("OffloadRing512", ring("", "512", rough), true),
       wrapped("FailoverRing512", ring("", "512", rough), alone_in_failover),
       wrapped("SplitterCpu", cpu("", 1, {}), split),
+      wrapped("SplitterRing512", ring("", "512", rough), split),
       split_at_once("SplitterCpuThreeThreads", cpu("", 3, {})),
       wrapped("SplitterFailoverCpu", wrapped("", cpu("", 1, {}), alone_in_failover), split),
+      wrapped("SplitterOffloadCpu", offloaded("", cpu("", 1, {}), true), split),
+      automatic("AutoCpu", cpu("", 1, {})),
+      wrapped("PacedCpu", cpu("", 1, {}), paced),
   };
   for (const StoreKind kind : kStoreKinds) {
     if (has_store(kind)) kinds.push_back(cpu("Cpu_" + to_string(kind), 1, kind));

@@ -13,34 +13,34 @@ class LimitsContract : public EngineContract {
   static void sleep_until_readable(const Engine& engine) {
     if (engine.completion_fd() < 0) return;
     pollfd asked{engine.completion_fd(), POLLIN, 0};
-    ASSERT_EQ(::poll(&asked, 1, static_cast<int>(std::chrono::milliseconds(kPatience).count())), 1)
+    ASSERT_EQ(::poll(&asked, 1, static_cast<int>(std::chrono::milliseconds(kLongestJob).count())), 1)
         << "completions remain, and nobody is woken up";
   }
   static bool readable_at_once(const Engine& engine) {
     pollfd asked{engine.completion_fd(), POLLIN, 0};
     return engine.completion_fd() < 0 || ::poll(&asked, 1, 0) == 1;
   }
-  std::vector<JobId> submit_pages(Engine& engine, std::size_t count, Urgency urgency) {
-    std::vector<JobId> ids;
+  void submit_pages(Engine& engine, std::size_t count, Urgency urgency, Operation operation = Operation::Fill) {
     for (std::size_t page = 0; page < count; ++page) {
-      ids.push_back(submit_one(engine, {memory_.part(page * 4096, 4096), 0, urgency, page}));
+      submit_one(engine, {memory_.part(page * 4096, 4096), 0, urgency, page, operation});
     }
-    return ids;
   }
 };
 
 TEST_P(LimitsContract, WhoeverSleepsOnTheDescriptorCollectsEachCompletionOneByOne) {
   auto engine = make();
   EXPECT_TRUE(engine->completion_fd() == -1 || engine->completion_fd() > 2);
-  for (const Urgency urgency : {Urgency::Background, Urgency::Urgent}) {
-    for (const std::size_t jobs : {1U, 3U, 20U}) {
-      submit_pages(*engine, jobs, urgency);
-      const Patience patience;
-      for (std::size_t collected = 0; collected < jobs && !patience.over();) {
-        sleep_until_readable(*engine);
-        if (HasFatalFailure()) return;
-        Completion one;
-        collected += engine->poll({&one, 1});
+  for (const Operation operation : operations(*engine)) {
+    for (const Urgency urgency : {Urgency::Background, Urgency::Urgent}) {
+      for (const std::size_t jobs : {1U, 3U, 20U}) {
+        submit_pages(*engine, jobs, urgency, operation);
+        const Patience patience(2 * kLongestJob);
+        for (std::size_t collected = 0; collected < jobs && !patience.over();) {
+          sleep_until_readable(*engine);
+          if (HasFatalFailure()) return;
+          Completion one;
+          collected += engine->poll({&one, 1});
+        }
       }
     }
   }
@@ -53,7 +53,7 @@ TEST_P(LimitsContract, WhenManyFailAtOnceTheDescriptorIsReadableUntilTheLastIsCo
   for (std::size_t index = 0; index < kJobs; ++index) submit_one(*engine, {memory_.part(index << 19, 1 << 19)});
   std::size_t collected = 0;
   bool failed = false;
-  const Patience patience;
+  const Patience patience(2 * kLongestJob);
   while (collected < kJobs && !patience.over()) {
     ASSERT_TRUE(!failed || readable_at_once(*engine)) << kJobs - collected << " remain";
     Completion one;
@@ -103,11 +103,12 @@ TEST_P(LimitsContract, ReachesWhatItTakesAndNothingElse) {
 TEST_P(LimitsContract, ProgressGrowsWithTheWorkAndAnIdleEngineIsHealthyBeforeAndAfter) {
   auto engine = make();
   std::array<Completion, 4> some;
-  for (int round = 0; round < 3; ++round) {
+  for (const Operation operation : operations(*engine)) {
     for (int attempt = 0; attempt < 200; ++attempt) ASSERT_EQ(engine->poll(some), 0U);
     EXPECT_FALSE(engine->fault());
     const std::uint64_t before = engine->progress();
-    submit_one(*engine, {memory_.part(0, 1 << 20)});
+    // The first fills, so the second finds what it expects.
+    submit_one(*engine, {memory_.part(0, 1 << 20), 0, Urgency::Background, 0, operation});
     EXPECT_EQ(collect(*engine, 1).at(0).outcome, Outcome::Zeroed);
     EXPECT_GT(engine->progress(), before);
   }

@@ -106,6 +106,61 @@ TEST_P(VerifyContract, CancelOfAVerifyEndsItOnceAndNoFurtherThanItCame) {
   expect_no_more(*engine);
 }
 
+TEST_P(VerifyContract, AnErrorOfTheMemoryEndsAFillThatIsVerifiedAndTheNextJobRuns) {
+  const MemorySpan bad = memory_.part((1 << 20) + 300'000, 64);
+  auto engine = make({.bad_range = bad});
+  if (!engine->capabilities().verifies) return;
+  const MemorySpan target = memory_.part(1 << 20, 1 << 20);
+  const auto failed = run(*engine, job(target, Operation::FillVerify));
+  ASSERT_TRUE(failed);
+  EXPECT_EQ(failed->outcome, Outcome::Failed);
+  EXPECT_EQ(failed->cause, FailureCause::SlaveError);
+  EXPECT_LE(failed->bytes_zeroed, ByteCount(300'000));
+  EXPECT_EQ(first_not_pattern(target.first(failed->bytes_zeroed.value()), kPattern), std::nullopt);
+  EXPECT_EQ(first_not(bad, kUntouched), std::nullopt);
+  const auto next = run(*engine, job(memory_.part(0, 4096), Operation::FillVerify));
+  ASSERT_TRUE(next);
+  EXPECT_EQ(next->outcome, Outcome::Zeroed);
+  EXPECT_FALSE(engine->fault());
+}
+
+TEST_P(VerifyContract, AMixOfOperationsAndUrgenciesEndsEachJobAsItsMemorySays) {
+  auto engine = make({.max_jobs = 16});
+  if (!engine->capabilities().verifies) return;
+  constexpr std::size_t kJobs = 96;
+  constexpr std::size_t kShare = 20'000;
+  std::vector<ScrubJob> jobs;
+  for (std::size_t index = 0; index < kJobs; ++index) {
+    const Operation operation = operations(*engine).at(index % 3);
+    jobs.push_back({memory_.part(index * kShare + index, 1 + index * 200), kPattern + index,
+                    index % 4 == 0 ? Urgency::Urgent : Urgency::Background, index, operation});
+    // Of the verifies every other one is of what another has written.
+    const std::uint64_t there = index % 2 == 0 ? kPattern + index : 0;
+    for (std::byte& byte : jobs.back().memory) byte = pattern_byte(there, &byte);
+  }
+  std::vector<JobId> ids(jobs.size());
+  std::size_t next = 0;
+  std::size_t done = 0;
+  for (Patience patience(kLongestJob); done < kJobs && !patience.over();) {
+    if (next < kJobs) {
+      if (const auto accepted = engine->submit(std::span(jobs).subspan(next), ids)) next += *accepted;
+    }
+    Completion one;
+    if (engine->poll({&one, 1}) == 0) continue;
+    patience.renew();
+    ++done;
+    const ScrubJob& job = jobs.at(one.cookie);
+    const bool equal = job.operation != Operation::Verify || one.cookie % 2 == 0;
+    const std::size_t prefix = first_not_pattern(job.memory, job.pattern).value_or(job.memory.size());
+    EXPECT_EQ(one.outcome, equal ? Outcome::Zeroed : Outcome::Failed) << one.cookie;
+    EXPECT_EQ(one.cause, equal ? FailureCause::None : FailureCause::Mismatch);
+    EXPECT_EQ(one.bytes_zeroed, ByteCount(prefix));
+    EXPECT_EQ(equal, prefix == job.memory.size());
+  }
+  EXPECT_EQ(done, kJobs);
+  expect_no_more(*engine);
+}
+
 INSTANTIATE_TEST_SUITE_P(All, VerifyContract, ::testing::ValuesIn(all_engines()),
                          [](const auto& kind) { return kind.param.name; });
 

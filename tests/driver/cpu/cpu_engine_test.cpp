@@ -189,15 +189,24 @@ TEST_P(CpuEngineOperations, StartsASecondJobBesideALongOneThatRuns) {
 
 TEST_P(CpuEngineOperations, FencesBeforeItPublishes) {
   std::atomic<int> fences{0};
+  std::atomic<std::size_t> seen_early{0};
+  std::atomic<CpuEngine*> engine{nullptr};
   CpuHooks hooks = gate_.hooks();
-  hooks.fence = [&] { ++fences; };
+  hooks.fence = [&] {
+    Completion early;
+    seen_early += engine.load()->poll({&early, 1});
+    ++fences;
+  };
   gate_.open();
   engine_ = make_engine(memory_.all(), {}, hooks);
+  engine = engine_.get();
   for (int round = 1; round <= 20; ++round) {
     const ScrubJob next = job(memory_.part(0, 64 << 10));
     submit_all(*engine_, {&next, 1});
-    collect(*engine_, 1);
-    EXPECT_EQ(fences, round) << "one for each publication, before it";
+    Completion completion;
+    ASSERT_TRUE(comes_true([&] { return engine_->poll({&completion, 1}) + seen_early > 0; }));
+    ASSERT_EQ(seen_early, 0U) << "before the fence";
+    EXPECT_EQ(fences, round) << "one for each publication";
   }
 }
 

@@ -11,28 +11,9 @@
 #include "cpu_hooks.hpp"
 #include "sluice/cpu/cpu_engine.hpp"
 #include "support/memory.hpp"
+#include "support/patience.hpp"
 
 namespace sluice::test {
-
-/// Longer than anything takes that works.
-inline constexpr std::chrono::seconds kPatience{10};
-
-/// Returns whether it came true; a test that waits for what never comes fails and does not hang.
-template <class Condition>
-bool comes_true(Condition condition) {
-  const auto end = std::chrono::steady_clock::now() + kPatience;
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > end) return false;
-    std::this_thread::yield();
-  }
-  return true;
-}
-
-/// A worker at a gate: does not wait for ever either.
-template <class Condition>
-void hold_until(Condition condition) {
-  if (!comes_true(condition)) ADD_FAILURE() << "nobody opened the gate";
-}
 
 inline std::unique_ptr<CpuEngine> make_engine(MemorySpan window, const CpuOptions& options = {},
                                               const CpuHooks& hooks = {}) {

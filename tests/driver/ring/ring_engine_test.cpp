@@ -5,62 +5,14 @@
 #include <gtest/gtest.h>
 
 #include <array>
-#include <cstring>
-#include <functional>
-#include <map>
 
-#include "support/memory.hpp"
+#include "scripted_transport.hpp"
 
 namespace sluice {
 namespace {
 
 using test::Memory;
-
-/// Registers that remember what was written, and rings in ordinary memory.
-class ScriptedTransport final : public Transport {
- public:
-  struct Script {
-    std::map<std::uint32_t, std::uint32_t> registers = {
-        {ring::kRegId, ring::kId}, {ring::kRegVersion, ring::kVersion}, {ring::kRegCapabilities, 0x00080106}};
-    std::vector<std::unique_ptr<Memory>> rings;
-    std::chrono::nanoseconds time{0};
-    std::function<void(Script&)> on_advance = [](Script& /*script*/) {};
-    bool forgets_writes = false;
-    bool never_rests = false;
-
-    void post(std::uint32_t index, std::uint16_t slot, std::uint32_t generation, std::uint8_t outcome,
-              std::uint8_t cause, std::uint64_t bytes) {
-      ring::CompletionEntry entry;
-      entry.low = bytes | static_cast<std::uint64_t>(slot) << 48;
-      entry.high =
-          generation | static_cast<std::uint64_t>(outcome) << 32 | static_cast<std::uint64_t>(cause) << 40 | 1ULL << 63;
-      std::memcpy(rings.at(1)->all().data() + index * sizeof entry, &entry, sizeof entry);
-    }
-  };
-
-  explicit ScriptedTransport(Script& script) : script_(script) {}
-
-  std::uint32_t read_register(std::uint32_t offset) override { return script_.registers[offset]; }
-  void write_register(std::uint32_t offset, std::uint32_t value) override {
-    if (script_.forgets_writes) return;
-    script_.registers[offset] = value;
-    // A reset is over at once, and says so.
-    if (offset == ring::kRegCtrl && !script_.never_rests) script_.registers[offset] &= ~ring::kEngineCtrlReset;
-  }
-  Result<DmaBuffer> allocate_ring(ByteCount length) override {
-    script_.rings.push_back(std::make_unique<Memory>((length.value() + 4095) / 4096 * 4096));
-    return DmaBuffer{script_.rings.back()->all().first(length.value()), Iova(script_.rings.size() << 20)};
-  }
-  Result<Iova> map(MemorySpan memory) override { return Iova(reinterpret_cast<std::uintptr_t>(memory.data())); }
-  void advance() override {
-    script_.time += std::chrono::milliseconds(1);
-    script_.on_advance(script_);
-  }
-  [[nodiscard]] std::chrono::nanoseconds now() const override { return script_.time; }
-
- private:
-  Script& script_;
-};
+using test::ScriptedTransport;
 
 class RingEngineOnScript : public ::testing::Test {
  protected:
@@ -70,8 +22,8 @@ class RingEngineOnScript : public ::testing::Test {
   }
 
   /// Submits one job of 4 KiB and polls until it completes.
-  Completion run_one(RingEngine& engine) {
-    const ScrubJob job{memory_.part(0, 4096), 0, Urgency::Background, 42};
+  Completion run_one(RingEngine& engine, Operation operation = Operation::Fill) {
+    const ScrubJob job{memory_.part(0, 4096), 0, Urgency::Background, 42, operation};
     JobId id;
     EXPECT_TRUE(engine.submit({&job, 1}, {&id, 1}));
     EXPECT_EQ(id, (JobId{0, 1}));
@@ -111,20 +63,41 @@ TEST_F(RingEngineOnScript, TakesAGoodCompletion) {
 }
 
 TEST_F(RingEngineOnScript, WritesTheDescriptorThatTheFormatSays) {
-  auto engine = create({.ring_entries = 8, .stall_timeout = std::chrono::milliseconds(4)});
-  ASSERT_TRUE(engine);
-  const ScrubJob job{memory_.part(100, 77), 0xABCD, Urgency::Background, 1};
-  JobId id;
-  ASSERT_TRUE((*engine)->submit({&job, 1}, {&id, 1}));
-  ring::Descriptor descriptor;
-  std::memcpy(&descriptor, script_.rings.at(0)->all().data(), sizeof descriptor);
-  EXPECT_EQ(descriptor.address, reinterpret_cast<std::uintptr_t>(job.memory.data()));
-  EXPECT_EQ(descriptor.length_bytes, 77U);
-  EXPECT_EQ(descriptor.pattern, 0xABCDU);
-  EXPECT_EQ(descriptor.operation, ring::kOpFill);
-  EXPECT_EQ(descriptor.slot, id.slot);
-  EXPECT_EQ(descriptor.generation, id.generation);
-  EXPECT_EQ(script_.registers[ring::kQueueBase + ring::kQueueSqTail], 1U);
+  const std::pair<Operation, std::uint8_t> operations[] = {{Operation::Fill, ring::kOpFill},
+                                                           {Operation::Verify, ring::kOpVerify},
+                                                           {Operation::FillVerify, ring::kOpFillVerify}};
+  for (const auto& [operation, code] : operations) {
+    script_.rings.clear();
+    auto engine = create({.ring_entries = 8, .stall_timeout = std::chrono::milliseconds(4)});
+    ASSERT_TRUE(engine);
+    const ScrubJob job{memory_.part(100, 77), 0xABCD, Urgency::Background, 1, operation};
+    JobId id;
+    ASSERT_TRUE((*engine)->submit({&job, 1}, {&id, 1}));
+    ring::Descriptor descriptor;
+    std::memcpy(&descriptor, script_.rings.at(0)->all().data(), sizeof descriptor);
+    EXPECT_EQ(descriptor.address, reinterpret_cast<std::uintptr_t>(job.memory.data()));
+    EXPECT_EQ(descriptor.length_bytes, 77U);
+    EXPECT_EQ(descriptor.pattern, 0xABCDU);
+    EXPECT_EQ(descriptor.operation, code);
+    EXPECT_EQ(descriptor.slot, id.slot);
+    EXPECT_EQ(descriptor.generation, id.generation);
+    EXPECT_EQ(script_.registers[ring::kQueueBase + ring::kQueueSqTail], 1U);
+  }
+}
+
+TEST_F(RingEngineOnScript, AMismatchIsTheEndOfAVerifyAndOfNothingElse) {
+  script_.on_advance = [](auto& device) { device.post(0, 0, 1, ring::kOutcomeFailed, ring::kCauseMismatch, 99); };
+  for (const Operation operation : {Operation::Fill, Operation::Verify, Operation::FillVerify}) {
+    script_.rings.clear();
+    auto engine = create();
+    ASSERT_TRUE(engine);
+    const Completion completion = run_one(**engine, operation);
+    EXPECT_EQ(completion.outcome, Outcome::Failed);
+    const bool fill = operation == Operation::Fill;
+    EXPECT_EQ(completion.cause, fill ? FailureCause::EngineFault : FailureCause::Mismatch);
+    EXPECT_EQ(completion.bytes_zeroed, ByteCount(fill ? 0 : 99));
+    EXPECT_EQ((*engine)->fault().has_value(), fill);
+  }
 }
 
 TEST_F(RingEngineOnScript, CompletionOfAnUnknownSlotIsAFault) {
@@ -200,6 +173,68 @@ TEST_F(RingEngineOnScript, SilenceFailsJobsWhileBeatsKeepThemAlive) {
   EXPECT_EQ(completion.cause, FailureCause::Timeout);
   EXPECT_GE(calls, 100);
   EXPECT_LE(calls, 120);
+}
+
+TEST_F(RingEngineOnScript, AJobAfterALongIdleHasAllOfItsTime) {
+  script_.time = std::chrono::hours(1000);
+  auto engine = create({.ring_entries = 8, .stall_timeout = std::chrono::milliseconds(12)});
+  ASSERT_TRUE(engine);
+  std::array<Completion, 1> completion;
+  for (int again = 0; again < 2; ++again) {
+    for (int look = 0; look < 100; ++look) {
+      script_.time += std::chrono::hours(1);
+      EXPECT_EQ((*engine)->poll(completion), 0U);
+    }
+    EXPECT_FALSE((*engine)->fault());
+    const ScrubJob job{memory_.part(0, 4096)};
+    JobId id;
+    ASSERT_TRUE((*engine)->submit({&job, 1}, {&id, 1}));
+    int milliseconds = 0;
+    script_.on_advance = [&](auto& device) {
+      if (++milliseconds == 11 && again == 0) device.post(0, 0, 1, ring::kOutcomeZeroed, 0, 4096);
+    };
+    while ((*engine)->poll(completion) == 0 && milliseconds < 100) {
+    }
+    EXPECT_EQ(completion[0].outcome, again == 0 ? Outcome::Zeroed : Outcome::Failed);
+    EXPECT_GE(milliseconds, again == 0 ? 11 : 12);
+    EXPECT_LE(milliseconds, 15) << "and no more";
+  }
+  EXPECT_EQ(completion[0].cause, FailureCause::Timeout);
+}
+
+TEST_F(RingEngineOnScript, ProgressGoesOnWhereItsLowerWordGoesRound) {
+  auto engine = create();
+  ASSERT_TRUE(engine);
+  script_.registers[ring::kRegWriteBeats] = 0xFFFFFFFF;
+  script_.registers[ring::kRegReadBeats] = 0xFFFFFFFF;
+  const std::uint64_t before = (*engine)->progress();
+  script_.registers[ring::kRegWriteBeats] = 0;
+  script_.registers[ring::kRegWriteBeats + 4] = 1;
+  EXPECT_EQ((*engine)->progress(), before + 1);
+  script_.registers[ring::kRegReadBeats] = 0;
+  script_.registers[ring::kRegReadBeats + 4] = 1;
+  EXPECT_EQ((*engine)->progress(), before + 2);
+}
+
+TEST_F(RingEngineOnScript, AnUrgentCompletionIsCollectedFirst) {
+  script_.registers[ring::kRegCapabilities] = 0x00080206;  // two queues
+  auto engine = create();
+  ASSERT_TRUE(engine);
+  const ScrubJob jobs[] = {{memory_.part(0, 4096), 0, Urgency::Background},
+                           {memory_.part(4096, 4096), 0, Urgency::Urgent}};
+  std::array<JobId, 2> ids;
+  ASSERT_TRUE((*engine)->submit(jobs, ids));
+  script_.post(0, 0, 1, ring::kOutcomeZeroed, 0, 4096);
+  std::swap(script_.rings.at(1), script_.rings.at(3));  // the other queue's completions
+  script_.post(0, 1, 1, ring::kOutcomeZeroed, 0, 4096);
+  std::swap(script_.rings.at(1), script_.rings.at(3));
+  Completion one;
+  for (const std::size_t job : {1, 0}) {
+    ASSERT_EQ((*engine)->poll({&one, 1}), 1U);
+    EXPECT_EQ(one.id, ids.at(job));
+  }
+  EXPECT_EQ(script_.registers[ring::kQueueBase + ring::kQueueSqTail], 1U);
+  EXPECT_EQ(script_.registers[ring::kQueueBase + ring::kQueueStride + ring::kQueueSqTail], 1U);
 }
 
 TEST_F(RingEngineOnScript, RefusesADeviceThatIsNotOurs) {
