@@ -5,6 +5,9 @@
 #include <gtest/gtest.h>
 
 #include <clocale>
+#include <cmath>
+
+#include "sluice/base/saturating.hpp"
 
 namespace sluice {
 namespace {
@@ -49,6 +52,16 @@ TEST(InQuotes, EscapesAndShortens) {
   EXPECT_EQ(in_quotes("a b"), "'a b'");
   EXPECT_EQ(in_quotes("\xef\xbb\xbf\x1b[2J\n"), "'\\xEF\\xBB\\xBF\\x1B[2J\\x0A'");
   EXPECT_EQ(in_quotes(std::string(70, 'x')), "'" + std::string(60, 'x') + "'... (70 bytes)");
+}
+
+TEST(Saturating, TimesEndAtTheLastOne) {
+  using std::chrono::nanoseconds;
+  EXPECT_EQ(add_saturating(nanoseconds(1), nanoseconds(2)), nanoseconds(3));
+  EXPECT_EQ(add_saturating(nanoseconds::max(), nanoseconds(1)), nanoseconds::max());
+  EXPECT_EQ(add_saturating(nanoseconds::max() - nanoseconds(1), nanoseconds(1)), nanoseconds::max());
+  EXPECT_EQ(nanoseconds_of(1.5), nanoseconds(1'500'000'000));
+  EXPECT_EQ(nanoseconds_of(1e10), nanoseconds::max());
+  EXPECT_EQ(nanoseconds_of(HUGE_VAL), nanoseconds::max());
 }
 
 }  // namespace
