@@ -95,8 +95,9 @@ class Server {
 
   /// A line from whoever started us. At the end of the input nobody needs the device any more.
   void obey() {
+    constexpr std::size_t kLongestLine = 200;
     std::string line;
-    for (char letter = 0; ::read(STDIN_FILENO, &letter, 1) == 1;) {
+    for (char letter = 0; line.size() <= kLongestLine && ::read(STDIN_FILENO, &letter, 1) == 1;) {
       if (letter == '\n') {
         std::cout << (obey(line) ? "ok" : "what?") << std::endl;
         return;
@@ -119,17 +120,18 @@ class Server {
       if (!(words >> text)) return std::nullopt;
       return parse_integer<std::uint64_t>(text);
     };
+    constexpr Limits kCycles{0, 1'000'000'000};  // minutes
     const std::optional<std::uint64_t> number = next_number();
     if (!number) return false;
-    if (word == "run") {
+    if (word == "run" && kCycles.hold(*number)) {
       work(*number);
-    } else if (word == "bus-hang-after") {
+    } else if (word == "bus-hang-after" && limits::kBusBursts.hold(*number)) {
       BusFaults faults;
       faults.hang_after_bursts = *number;
       device_.set_faults(faults);
     } else if (word == "slave-errors") {
       const std::optional<std::uint64_t> end = next_number();
-      if (!end) return false;
+      if (!end || *end < *number) return false;
       memory_.set_bad({*number, *end});
     } else {
       return false;
@@ -231,6 +233,12 @@ int serve(SimOptions& options, bool control) {
   if (id == nullptr || user == nullptr) {
     return refuse("USER and EMULATION_SOCKETID name XRT's sockets: set both, the same for the program that uses XRT");
   }
+  const std::string folder = fmt::format("/tmp/{}/", user);
+  const std::string calls_name = folder + id;
+  const std::string host_name = folder + "D2X_unix_sock_" + id;
+  for (const std::string& name : {calls_name, host_name}) {
+    if (auto fits = EmulationSocket::check(name); !fits) return refuse(fits.error().message);
+  }
   HostOverSocket memory;
   options.remote_memory = &memory;
   auto device = SimulatedDevice::create(options);
@@ -239,10 +247,9 @@ int serve(SimOptions& options, bool control) {
   if (control) {
     if (auto written = write_standard_output("ready\n"); !written) return refuse(written.error().message);
   }
-  const std::string folder = fmt::format("/tmp/{}/", user);
-  auto calls = EmulationSocket::connect(folder + id);
+  auto calls = EmulationSocket::connect(calls_name);
   if (!calls) return refuse(calls.error().message);
-  auto host = EmulationSocket::connect(folder + "D2X_unix_sock_" + id);
+  auto host = EmulationSocket::connect(host_name);
   if (!host) return refuse(host.error().message);
   memory.connect(*host);
   Server(**device, *calls, *host, memory, control).run();

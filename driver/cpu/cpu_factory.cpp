@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "sluice/base/parse.hpp"
 #include "sluice/cpu/cpu_engine.hpp"
 #include "sluice/engine/engine_registry.hpp"
 
@@ -54,9 +55,9 @@ class CpuFactory final : public EngineFactory {
   [[nodiscard]] Result<std::unique_ptr<Engine>> create(const EngineName& name,
                                                        std::span<const MemorySpan> windows) override {
     if (!name.device.empty()) {
-      return Error{
-          DriverErrc::InvalidArgument,
-          fmt::format("engine '{}': cpu has no device '{}'; give options as KEY=VALUE", name.text, name.device)};
+      return Error{DriverErrc::InvalidArgument,
+                   fmt::format("engine {}: cpu has no device {}; give options as KEY=VALUE", in_quotes(name.text),
+                               in_quotes(name.device))};
     }
     CpuOptions options;
     if (auto read = option_set(options).read(name); !read) return read.error();

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "sluice/base/parse.hpp"
 #include "sluice/dmadev/dmadev_engine.hpp"
 #include "sluice/dmadev/rte_device.hpp"
 #include "sluice/engine/engine_plugin.hpp"
@@ -91,8 +92,8 @@ class DmadevFactory final : public EngineFactory {
                                                        std::span<const MemorySpan> windows) override {
     if (name.device.empty()) {
       return Error{DriverErrc::InvalidArgument,
-                   fmt::format("engine '{}': it names no device; give dmadev:DEVICE, for example dmadev:dma_skeleton",
-                               name.text)};
+                   fmt::format("engine {}: it names no device; give dmadev:DEVICE, for example dmadev:dma_skeleton",
+                               in_quotes(name.text))};
     }
     Options options;
     if (auto read = option_set(options).read(name); !read) return read.error();

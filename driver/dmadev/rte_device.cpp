@@ -21,6 +21,7 @@
 #include <thread>
 
 #include "sluice/base/enforce.hpp"
+#include "sluice/base/parse.hpp"
 #include "sluice/dmadev/physical_pages.hpp"
 
 namespace sluice::inline dmadev {
@@ -254,32 +255,31 @@ Result<std::unique_ptr<DmaDevice>> open_rte_device(const std::string& name, cons
   // all may write.
   if (!options.driver.empty() && ::dlopen(options.driver.c_str(), RTLD_NOW) == nullptr) {
     return Error{DriverErrc::DeviceMissing,
-                 fmt::format("the driver of DMA device '{}' cannot be loaded: {}; build it, or name "
+                 fmt::format("the driver of DMA device {} cannot be loaded: {}; build it, or name "
                              "another with driver=",
-                             name, ::dlerror())};
+                             in_quotes(name), ::dlerror())};
   }
   if (auto started = start_eal(options.eal); !started) return started.error();
   const int found = find_or_make(name, options.arguments);
   if (found < 0) {
-    return Error{
-        DriverErrc::DeviceMissing,
-        fmt::format("DPDK has no DMA device '{}': `sluice engines` lists those that it finds; a virtual one is "
-                    "named after its driver, like dma_skeleton",
-                    name)};
+    return Error{DriverErrc::DeviceMissing,
+                 fmt::format("DPDK has no DMA device {}: `sluice engines` lists those that it finds; a virtual one is "
+                             "named after its driver, like dma_skeleton",
+                             in_quotes(name))};
   }
   const auto id = static_cast<std::int16_t>(found);
   const auto refuse = [&](const char* what, int error) {
-    return Error{DriverErrc::DeviceMissing,
-                 fmt::format("DMA device '{}' cannot be {}: {}; is it in use?", name, what, ::rte_strerror(-error))};
+    return Error{DriverErrc::DeviceMissing, fmt::format("DMA device {} cannot be {}: {}; is it in use?",
+                                                        in_quotes(name), what, ::rte_strerror(-error))};
   };
   rte_dma_info info{};
   if (const int error = ::rte_dma_info_get(id, &info); error != 0) return refuse("asked what it can", error);
   if (!virtual_addresses(info) && (options.page < ByteCount(kPage) || !std::has_single_bit(options.page.value()))) {
     return Error{
         DriverErrc::InvalidArgument,
-        fmt::format("DMA device '{}' works with physical addresses, and pages of {} bytes are none: give page=2MiB "
+        fmt::format("DMA device {} works with physical addresses, and pages of {} bytes are none: give page=2MiB "
                     "or page=1GiB, as the pool has them",
-                    name, options.page.value())};
+                    in_quotes(name), options.page.value())};
   }
   rte_dma_conf configuration{};
   configuration.nb_vchans = 1;

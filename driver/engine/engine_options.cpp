@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "sluice/base/parse.hpp"
+#include "sluice/base/printable.hpp"
 
 namespace sluice::inline engine {
 namespace {
@@ -159,7 +160,7 @@ Result<void> EngineOptionSet::read(const EngineName& name) const {
       for (const Option& known : options_) keys.push_back(known.help.key);
       return Error{DriverErrc::InvalidArgument,
                    fmt::format("engine {}: {} is no option of {}; there are: {}", in_quotes(name.text), in_quotes(key),
-                               name.kind, fmt::join(keys, ", "))};
+                               printable(name.kind), fmt::join(keys, ", "))};
     }
     if (!option->set(value)) {
       return Error{DriverErrc::InvalidArgument,

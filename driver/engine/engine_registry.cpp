@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "sluice/base/parse.hpp"
 #include "sluice/engine/engine_plugin.hpp"
 
 namespace sluice::inline engine {
@@ -81,8 +82,9 @@ Result<EngineFactory*> EngineRegistry::factory_of(const EngineName& name) const 
     if (factory->kind() == name.kind) return factory.get();
     kinds.push_back(factory->kind());
   }
-  return Error{DriverErrc::InvalidArgument, fmt::format("engine '{}': there is no kind '{}'; there are: {}", name.text,
-                                                        name.kind, fmt::join(kinds, ", "))};
+  return Error{DriverErrc::InvalidArgument,
+               fmt::format("engine {}: there is no kind {}; there are: {}", in_quotes(name.text), in_quotes(name.kind),
+                           fmt::join(kinds, ", "))};
 }
 
 Result<MemorySpan> EngineRegistry::allocate(const EngineName& name, ByteCount length) const {

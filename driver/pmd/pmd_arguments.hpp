@@ -7,6 +7,7 @@
 #include <string_view>
 #include <utility>
 
+#include "sluice/base/parse.hpp"
 #include "sluice/engine/engine_options.hpp"
 
 namespace sluice::inline pmd {
@@ -27,7 +28,7 @@ struct Arguments {
       const std::string_view item = text.substr(0, text.find(','));
       if (item != "strict=0" && item != "strict=1") {
         return Error{DriverErrc::InvalidArgument,
-                     fmt::format("'{}' is not understood: give strict=0 or strict=1, then engine=NAME", item)};
+                     fmt::format("{} is not understood: give strict=0 or strict=1, then engine=NAME", in_quotes(item))};
       }
       arguments.strict = item == "strict=1";
       text.remove_prefix(std::min(text.size(), item.size() + 1));

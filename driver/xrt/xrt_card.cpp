@@ -16,6 +16,8 @@
 #include <optional>
 #include <thread>
 
+#include "sluice/base/descriptor.hpp"
+
 namespace sluice::inline xrt {
 namespace {
 
@@ -35,7 +37,7 @@ class StandardOutputAside {
   explicit StandardOutputAside(bool wanted) {
     if (!wanted) return;
     std::fflush(stdout);
-    output_ = ::dup(STDOUT_FILENO);
+    output_ = above_standard(::dup(STDOUT_FILENO));
     ::dup2(STDERR_FILENO, STDOUT_FILENO);
   }
   StandardOutputAside(const StandardOutputAside&) = delete;
@@ -83,7 +85,7 @@ class Interrupts {
  private:
   static constexpr std::chrono::milliseconds kLook{100};
   ::xrt::ip::interrupt notify_;
-  int fd_ = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  int fd_ = above_standard(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
   std::atomic<bool> stop_{false};
   std::thread waiter_;
 };

@@ -22,6 +22,8 @@
 #include <string_view>
 #include <thread>
 
+#include "sluice/base/descriptor.hpp"
+
 namespace sluice::inline xrt {
 namespace {
 
@@ -34,6 +36,7 @@ struct Pipe {
   std::array<int, 2> ends{-1, -1};  // read, write
   Pipe() {
     if (::pipe2(ends.data(), O_CLOEXEC) != 0) ends = {-1, -1};
+    for (int& end : ends) end = above_standard(end);
   }
   Pipe(const Pipe&) = delete;
   Pipe& operator=(const Pipe&) = delete;
@@ -192,8 +195,9 @@ XrtEmulation::~XrtEmulation() {
 
 bool XrtEmulation::alive() {
   siginfo_t ended{};
-  const int asked = ::waitid(P_PID, static_cast<id_t>(process_), &ended, WEXITED | WNOHANG | WNOWAIT);
+  const int asked = ::waitid(P_PID, static_cast<id_t>(process_), &ended, WEXITED | WSTOPPED | WNOHANG | WNOWAIT);
   if (asked == 0 && ended.si_pid == 0) return true;
+  if (asked == 0 && ended.si_code == CLD_STOPPED) ::kill(process_, SIGKILL);  // XRT would wait for its answer for ever
   if (!buried_) bury();
   buried_ = true;
   return false;
@@ -224,9 +228,7 @@ void XrtEmulation::bury() {
 void XrtEmulation::command(const std::string& line) {
   const std::string whole = line + "\n";
   if (::write(commands_, whole.data(), whole.size()) < 0) return;  // it has died
-  char letter = 0;
-  while (::read(answers_, &letter, 1) == 1 && letter != '\n') {
-  }
+  static_cast<void>(hear(answers_, true));
 }
 
 }  // namespace sluice::inline xrt

@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <sstream>
 
+#include "sluice/base/parse.hpp"
+#include "sluice/base/printable.hpp"
 #include "sluice/engine/engine_plugin.hpp"
 #include "sluice/ring/ring_engine.hpp"
 #include "sluice/xrt/xrt_card.hpp"
@@ -112,16 +114,16 @@ class XrtFactory final : public EngineFactory {
   Result<XrtCard*> card_of(const EngineName& name, Options& options) {
     if (!name.device.empty()) {
       return Error{DriverErrc::InvalidArgument,
-                   fmt::format("engine '{}': give device={} with XRT's number of the card, or emulate=yes", name.text,
-                               name.device)};
+                   fmt::format("engine {}: give device={} with XRT's number of the card, or emulate=yes",
+                               in_quotes(name.text), printable(name.device))};
     }
     if (auto read = option_set(options).read(name); !read) return read.error();
     if (const auto open = cards_.find(name.text); open != cards_.end()) return open->second.get();
     if (options.emulate) {
       if (emulation_) {
-        return Error{
-            DriverErrc::InvalidArgument,
-            fmt::format("engine '{}': one emulation runs already, and XRT can have one in a process", name.text)};
+        return Error{DriverErrc::InvalidArgument,
+                     fmt::format("engine {}: one emulation runs already, and XRT can have one in a process",
+                                 in_quotes(name.text))};
       }
       auto started = XrtEmulation::start(options.emulation);
       if (!started) return started.error();
@@ -129,9 +131,9 @@ class XrtFactory final : public EngineFactory {
       options.card.xclbin = emulation_->xclbin();
       options.card.alive = [this] { return emulation_->alive(); };
     } else if (options.card.xclbin.empty()) {
-      return Error{
-          DriverErrc::InvalidArgument,
-          fmt::format("engine '{}': give xclbin=FILE with the engine for the card, or emulate=yes", name.text)};
+      return Error{DriverErrc::InvalidArgument,
+                   fmt::format("engine {}: give xclbin=FILE with the engine for the card, or emulate=yes",
+                               in_quotes(name.text))};
     }
     auto card = XrtCard::open(options.card);
     if (!card) {

@@ -5,6 +5,7 @@
 
 #include <bit>
 
+#include "sluice/base/parse.hpp"
 #include "sluice/device/simulated_device.hpp"
 #include "sluice/ring/ring_engine.hpp"
 
@@ -78,8 +79,9 @@ class RtlFactory final : public EngineFactory {
   [[nodiscard]] Result<std::unique_ptr<Engine>> create(const EngineName& name,
                                                        std::span<const MemorySpan> windows) override {
     if (!name.device.empty()) {
-      return Error{DriverErrc::InvalidArgument, fmt::format("engine '{}': rtl has no device '{}'; give build={}",
-                                                            name.text, name.device, name.device)};
+      return Error{DriverErrc::InvalidArgument,
+                   fmt::format("engine {}: rtl has no device {}; give build={}", in_quotes(name.text),
+                               in_quotes(name.device), in_quotes(name.device))};
     }
     Options options;
     if (auto read = option_set(options).read(name); !read) return read.error();

@@ -12,6 +12,8 @@
 #include <thread>
 #include <utility>
 
+#include "sluice/base/parse.hpp"
+
 namespace sluice::xrt_device {
 namespace {
 
@@ -54,14 +56,18 @@ bool write_all(int fd, std::span<const char> from) {
 
 }  // namespace
 
+Result<void> EmulationSocket::check(const std::string& path) {
+  constexpr std::size_t kLongest = sizeof(sockaddr_un::sun_path) - 1;
+  if (path.size() <= kLongest) return {};
+  return Error{DriverErrc::InvalidArgument,
+               fmt::format("the socket name {} is longer than {} bytes: set a shorter USER or EMULATION_SOCKETID",
+                           in_quotes(path), kLongest)};
+}
+
 Result<EmulationSocket> EmulationSocket::connect(const std::string& path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof address.sun_path) {
-    return Error{DriverErrc::InvalidArgument,
-                 fmt::format("the socket name {} is longer than {} bytes: set a shorter USER or EMULATION_SOCKETID",
-                             path, sizeof address.sun_path - 1)};
-  }
+  if (auto fits = check(path); !fits) return fits.error();
   path.copy(address.sun_path, path.size());
   EmulationSocket socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   const auto deadline = std::chrono::steady_clock::now() + kPatience;
@@ -70,7 +76,7 @@ Result<EmulationSocket> EmulationSocket::connect(const std::string& path) {
       return Error{DriverErrc::DeviceMissing,
                    fmt::format("nobody listens at {}: {}; start the program that uses XRT, with the same USER and "
                                "EMULATION_SOCKETID",
-                               path, std::strerror(errno))};
+                               in_quotes(path, 200), std::strerror(errno))};
     }
     std::this_thread::sleep_for(kPause);
   }

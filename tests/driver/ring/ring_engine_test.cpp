@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <stdexcept>
 
 #include "scripted_transport.hpp"
 
@@ -98,6 +99,18 @@ TEST_F(RingEngineOnScript, AMismatchIsTheEndOfAVerifyAndOfNothingElse) {
     EXPECT_EQ(completion.bytes_zeroed, ByteCount(fill ? 0 : 99));
     EXPECT_EQ((*engine)->fault().has_value(), fill);
   }
+}
+
+TEST_F(RingEngineOnScript, CanBeDestroyedWhenItsDeviceThrows) {
+  auto engine = create();
+  ASSERT_TRUE(engine);
+  const ScrubJob job{memory_.part(0, 4096), 0, Urgency::Background, 1};
+  JobId id;
+  ASSERT_TRUE((*engine)->submit({&job, 1}, {&id, 1}));
+  script_.on_advance = [](auto& /*device*/) { throw std::runtime_error("a rule of the bus was broken"); };
+  std::array<Completion, 4> completions;
+  EXPECT_THROW((*engine)->poll(completions), std::runtime_error);
+  engine->reset();
 }
 
 TEST_F(RingEngineOnScript, CompletionOfAnUnknownSlotIsAFault) {

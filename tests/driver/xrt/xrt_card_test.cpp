@@ -4,6 +4,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/wait.h>
 
 #include <csignal>
 #include <filesystem>
@@ -94,6 +95,23 @@ TEST_F(XrtCardTest, DeathOfTheDeviceFailsEverythingInFlightWithNoByte) {
   EXPECT_EQ(card_->allocate(ByteCount(4096)).error().code, DriverErrc::NoResources);
 }
 
+TEST_F(XrtCardTest, ADeviceThatIsStoppedCountsAsDead) {
+  emulation_->command("hold");
+  auto engine = make(memory_);
+  ASSERT_TRUE(engine) << engine.error().message;
+  const ScrubJob job{memory_};
+  JobId id;
+  ASSERT_TRUE((*engine)->submit({&job, 1}, {&id, 1}));
+  ::kill(emulation_->process(), SIGSTOP);
+  siginfo_t stopped{};
+  ::waitid(P_PID, static_cast<id_t>(emulation_->process()), &stopped, WSTOPPED | WNOWAIT);
+  const Completion completion = collect(**engine, 1).at(0);
+  EXPECT_EQ(completion.outcome, Outcome::Failed);
+  EXPECT_EQ(completion.cause, FailureCause::EngineFault);
+  ASSERT_TRUE((*engine)->fault());
+  EXPECT_THAT((*engine)->fault()->message, HasSubstr("the device is gone"));
+}
+
 TEST_F(XrtCardTest, AfterTheDeathOfTheDeviceTheCpuScrubsTheSameMemory) {
   const auto on_card = [this] { return make(memory_); };
   const auto on_cpu = [this]() -> Result<std::unique_ptr<Engine>> {
@@ -165,6 +183,11 @@ TEST(XrtDeviceProgram, RefusesWhatItCannotDoAndSaysWhy) {
   test::Outcome outcome = test::run_program("env -u EMULATION_SOCKETID " + program + " serve");
   EXPECT_EQ(outcome.exit_code, 1);
   EXPECT_THAT(outcome.output, HasSubstr("EMULATION_SOCKETID"));
+  outcome =
+      test::run_program("env EMULATION_SOCKETID=1 USER=" + std::string(100, 'u') + " " + program + " serve --control");
+  EXPECT_EQ(outcome.exit_code, 1);
+  EXPECT_THAT(outcome.output, HasSubstr("is longer than 107 bytes"));
+  EXPECT_THAT(outcome.output, ::testing::Not(HasSubstr("ready")));
   outcome = test::run_program(program + " prepare " + folder + " --library /no/such/library.so");
   EXPECT_EQ(outcome.exit_code, 1);
   EXPECT_THAT(outcome.output, HasSubstr("/no/such/library.so"));

@@ -94,6 +94,7 @@ class RingEngine final : public Engine {
   void quarantine(Queue& queue);
   [[nodiscard]] bool watch();
   void fail(FailureCause cause, const std::string& why);
+  void come_to_rest();
 
   std::unique_ptr<Transport> transport_;
   RingOptions options_;

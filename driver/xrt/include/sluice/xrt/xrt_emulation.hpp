@@ -20,8 +20,8 @@ struct XrtEmulationOptions {
 /// XRT's hardware emulation with our device process. Sets the environment that XRT reads when it is first used: there
 /// is one in a process at a time, and XRT must not have been used before for a card. One thread at a time.
 ///
-/// A device process may die. XRT does not notice: it waits for ever for an answer. Who asks alive() before each use of
-/// XRT is safe from that but for a death in the middle of a use.
+/// A device process may die, or be stopped by a signal. XRT does not notice: it waits for ever for an answer. Who asks
+/// alive() before each use of XRT is safe from that but for a death in the middle of a use.
 class XrtEmulation {
  public:
   /// Errors: DeviceMissing, NoResources.
@@ -32,12 +32,13 @@ class XrtEmulation {
   ~XrtEmulation();
 
   [[nodiscard]] std::string xclbin() const { return folder_ / "scrub.xclbin"; }
-  /// When the process has died, somebody else answers what XRT still asks it at the end of this process.
+  /// One that is stopped is killed. When the process has died, somebody else answers what XRT still asks it at the end
+  /// of this process.
   [[nodiscard]] bool alive();
   [[nodiscard]] pid_t process() const { return process_; }
 
   /// "hold": from now on cycles pass only in accesses to registers. "run N": N cycles. "free": as before.
-  /// Returns when it is done.
+  /// Returns when it is done, or after some seconds.
   void command(const std::string& line);
 
  private:

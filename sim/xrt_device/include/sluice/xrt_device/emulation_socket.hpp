@@ -28,6 +28,8 @@ enum class Call : std::uint32_t {
 /// thread at a time.
 class EmulationSocket {
  public:
+  /// Whether a socket can have such a name. Errors: InvalidArgument.
+  [[nodiscard]] static Result<void> check(const std::string& path);
   /// Tries for ten seconds. Errors: DeviceMissing.
   [[nodiscard]] static Result<EmulationSocket> connect(const std::string& path);
   EmulationSocket(EmulationSocket&& other) noexcept;
