@@ -3,13 +3,14 @@
 #include "sluice/policy/policy.hpp"
 
 #include <fmt/format.h>
-#include <toml++/toml.h>
 
 #include <boost/json.hpp>
 #include <charconv>
 
 #include "policy_fields.hpp"
 #include "sluice/base/json.hpp"
+#include "sluice/base/printable.hpp"
+#include "sluice/base/toml.hpp"
 
 namespace sluice::inline policy {
 namespace {
@@ -100,9 +101,9 @@ class PolicyReader {
   static Result<std::string> text_of(const FieldFacts& facts, const json::value& value) {
     const auto wrong = [&](const std::string& want) {
       constexpr std::size_t kShort = 60;
-      std::string given = json::serialize(value);
-      if (given.size() > kShort) given = in_quotes(given, kShort);
-      return invalid(fmt::format("policy field '{}' is {}: give {}", facts.name, given, want));
+      const std::string given = json::serialize(value);
+      return invalid(fmt::format("policy field '{}' is {}{}: give {}", facts.name, printable(given, kShort),
+                                 given.size() > kShort ? "..." : "", want));
     };
     switch (facts.kind) {
       case FieldKind::Switch:
@@ -187,11 +188,10 @@ Result<Policy> Policy::from_toml(std::string_view text) {
   if (auto flat = check_flat_toml(text); !flat) return flat.error();
   try {
     json::object document;
-    for (const auto& [key, node] : toml::parse(text)) document[key.str()] = from_toml_node(node);
+    for (const auto& [key, node] : parse_toml(text)) document[key.str()] = from_toml_node(node);
     return PolicyReader().read(document);
-  } catch (const toml::parse_error& error) {
-    return invalid(fmt::format("policy is no TOML, at line {} column {}: {}", error.source().begin.line,
-                               error.source().begin.column, in_quotes(error.description(), 200)));
+  } catch (const TomlError& error) {
+    return invalid(fmt::format("policy is no TOML, at line {}: {}", error.line(), error.what()));
   }
 }
 

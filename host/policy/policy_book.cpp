@@ -35,7 +35,7 @@ Result<void> check(PolicyTarget target) {
 }
 
 Error unknown_template(const std::string& name) {
-  return {HostErrc::UnknownId, fmt::format("policy template '{}' does not exist: create it first", name)};
+  return {HostErrc::UnknownId, fmt::format("policy template {} does not exist: create it first", in_quotes(name))};
 }
 
 /// By precedence.
@@ -99,7 +99,7 @@ Result<void> PolicyBook::create_template(const std::string& name, const Policy& 
   if (name.empty()) return Error{HostErrc::InvalidArgument, "a policy template needs a name: give one"};
   if (templates_.emplace(name, policy).second) return {};
   return Error{HostErrc::InvalidArgument,
-               fmt::format("policy template '{}' exists: change it, or choose another name", name)};
+               fmt::format("policy template {} exists: change it, or choose another name", in_quotes(name))};
 }
 
 Result<void> PolicyBook::change_template(const std::string& name, const Policy& policy) {
@@ -119,8 +119,8 @@ Result<void> PolicyBook::remove_template(const std::string& name) {
   if (!templates_.contains(name)) return unknown_template(name);
   for (const auto& [target, attached] : attached_) {
     if (attached.template_name != name) continue;
-    return Error{HostErrc::WrongState,
-                 fmt::format("policy template '{}' is attached to {}: detach it first", name, describe(target))};
+    return Error{HostErrc::WrongState, fmt::format("policy template {} is attached to {}: detach it first",
+                                                   in_quotes(name), describe(target))};
   }
   templates_.erase(name);
   return {};
@@ -175,7 +175,7 @@ EffectivePolicy PolicyBook::effective(const PolicySubject& subject) const {
       if (value) why.value = *value;
       why.from = describe(target);
       if (!attached->second.template_name.empty()) {
-        why.from += fmt::format(", template '{}'", attached->second.template_name);
+        why.from += fmt::format(", template {}", in_quotes(attached->second.template_name));
       }
       break;
     }

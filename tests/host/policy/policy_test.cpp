@@ -89,6 +89,20 @@ TEST(Policy, RefusesWhatNestsBeforeAParserDescendsIntoIt) {
   EXPECT_FALSE(Policy::from_json(std::string(60'000, '[')));
 }
 
+TEST(Policy, ShowsNoOrdersToATerminalAndReadsNoLettersThatTheParserDoesNot) {
+  for (const std::string& message : {complaint("{\"\\u001b[2J\": 1}"), complaint("{\"fill\": \"\xC3\xA9\x7F\"}"),
+                                     Policy::from_toml("fill = '\x7F'\n").error().message}) {
+    EXPECT_TRUE(std::all_of(message.begin(), message.end(), [](char letter) { return letter >= ' ' && letter <= '~'; }))
+        << message;
+  }
+  const auto refused = Policy::from_toml("enable = true\na\xCB\xA4 = 1\n");
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().message, HasSubstr("at line 2: a control character, or a letter beyond ASCII"));
+  EXPECT_TRUE(
+      Policy::from_toml("\xEF\xBB\xBF"
+                        "enable = true # \xCB\xA4\n"));
+}
+
 TEST(Policy, RefusesAKeyThatStandsTwiceHoweverItIsWritten) {
   for (const char* text : {R"({"enable": false, "enable": true})", R"({"enable": false, "\u0065nable" : true})"}) {
     const auto refused = Policy::from_json(text);
