@@ -8,6 +8,7 @@
 #include <map>
 #include <string_view>
 
+#include "line_reader.hpp"
 #include "sluice/base/limits.hpp"
 #include "sluice/base/parse.hpp"
 #include "sluice/workload/random.hpp"
@@ -26,12 +27,6 @@ struct Interval {
   std::int64_t end_s = 0;
 };
 
-Error bad(const std::string& file, std::size_t line, std::size_t column, std::string_view value,
-          std::string_view expected) {
-  return {HostErrc::InvalidArgument,
-          fmt::format("{}:{}:{}: {}: expected {}; nothing was run", file, line, column, in_quotes(value), expected)};
-}
-
 /// Of the trace: any number of days that the rest can count in nanoseconds.
 std::optional<std::int64_t> parse_seconds(std::string_view text) {
   const auto seconds = parse_integer<std::uint64_t>(text);
@@ -49,7 +44,9 @@ class AzureReader {
     if (auto done = read_intervals(); !done) return done.error();
     if (auto done = read_arrivals(); !done) return done.error();
     Trace trace;
-    trace.events = populate(arrivals_, end_ms_, options_.population);
+    auto events = populate(arrivals_, end_ms_, options_.population);
+    if (!events) return events.error();
+    trace.events = std::move(*events);
     trace.source = fmt::format("Azure VM trace 2017 (CC BY 4.0), {} VMs", arrivals_.size());
     trace.taken = "arrivals in bins of 300 s, batches, memory sizes, lifetime bins";
     trace.drawn = "the instants inside a bin, " + describe(options_.population);
@@ -57,87 +54,116 @@ class AzureReader {
   }
 
  private:
-  std::string path(const char* file) const { return (folder_ / file).string(); }
+  /// A file of the folder, line by line.
+  class File {
+   public:
+    explicit File(std::string path) : path_(std::move(path)), in_(path_), lines_(in_, kLongestLine) {}
 
-  Result<std::ifstream> open(const char* file) const {
-    std::ifstream in(path(file));
-    if (!in) {
-      return Error{HostErrc::InvalidArgument,
-                   fmt::format("cannot read {}: give the folder that holds {}, {}, {} and {}", path(file), kArrivals,
-                               kLifetimes, kFlavours, kIntervals)};
+    /// Whether there is another line. Errors: it is too long, or cannot be read.
+    Result<bool> next() {
+      const LineReader::Got got = in_.is_open() ? lines_.next() : LineReader::Got::Failed;
+      if (got == LineReader::Got::Failed) {
+        return Error{HostErrc::InvalidArgument,
+                     fmt::format("cannot read {}: give the folder that holds {}, {}, {} and {}", path_, kArrivals,
+                                 kLifetimes, kFlavours, kIntervals)};
+      }
+      if (got == LineReader::Got::TooLong)
+        return bad(1, line(), fmt::format("a line of at most {} bytes", kLongestLine));
+      return got == LineReader::Got::Line;
     }
-    return in;
-  }
+    [[nodiscard]] std::string_view line() const { return lines_.line(); }
+    [[nodiscard]] Error bad(std::size_t column, std::string_view value, std::string_view expected) const {
+      return {HostErrc::InvalidArgument,
+              fmt::format("{}:{}:{}: {}: expected {}; nothing was run", path_,
+                          std::max<std::size_t>(lines_.number(), 1), column, in_quotes(value), expected)};
+    }
+
+   private:
+    static constexpr std::size_t kLongestLine = 1 << 20;  // some thousand times the longest of the public trace
+    std::string path_;
+    std::ifstream in_;
+    LineReader lines_;
+  };
+
+  [[nodiscard]] File open(const char* file) const { return File((folder_ / file).string()); }
 
   /// "cores,memory_GB letter"
   Result<void> read_flavours() {
-    auto in = open(kFlavours);
-    if (!in) return in.error();
-    std::string text;
-    for (std::size_t line = 1; std::getline(*in, text); ++line) {
+    File file = open(kFlavours);
+    Result<bool> more = false;
+    while ((more = file.next()) && *more) {
+      const std::string_view text = file.line();
       const std::size_t comma = text.find(',');
       const std::size_t space = text.find(' ');
-      const bool shaped = comma != std::string::npos && text.size() >= 2 && space == text.size() - 2 && comma < space;
-      const auto gigabytes =
-          shaped ? parse_real(std::string_view(text).substr(comma + 1, space - comma - 1)) : std::nullopt;
+      const bool shaped =
+          comma != std::string_view::npos && text.size() >= 2 && space == text.size() - 2 && comma < space;
+      const auto gigabytes = shaped ? parse_real(text.substr(comma + 1, space - comma - 1)) : std::nullopt;
       constexpr double kMostGigabytes = 1024.0 * 1024.0;
-      if (!gigabytes || *gigabytes <= 0.0 || *gigabytes > kMostGigabytes)
-        return bad(path(kFlavours), line, 1, text, "cores,memory_GB letter");
-      flavours_[text.back()] = ByteCount(static_cast<std::uint64_t>(*gigabytes * 1024.0 * 1024.0) << 10);
+      if (!gigabytes || *gigabytes <= 0.0 || *gigabytes > kMostGigabytes) {
+        return file.bad(1, text, "cores,memory_GB letter");
+      }
+      const auto kibibytes = static_cast<std::uint64_t>(*gigabytes * 1024.0 * 1024.0);
+      if (!flavours_.emplace(text.back(), ByteCount(std::max<std::uint64_t>(kibibytes, 1) << 10)).second) {
+        return file.bad(space + 2, text.substr(space + 1), "a letter that no flavour before it has");
+      }
     }
-    return {};
+    return more ? Result<void>() : more.error();
   }
 
   /// "seconds bin": from so many seconds on, a lifetime falls into this bin.
   Result<void> read_intervals() {
-    auto in = open(kIntervals);
-    if (!in) return in.error();
-    std::string text;
-    for (std::size_t line = 1; std::getline(*in, text); ++line) {
+    File file = open(kIntervals);
+    Result<bool> more = false;
+    while ((more = file.next()) && *more) {
+      const std::string_view text = file.line();
       const std::size_t space = text.find(' ');
-      const auto seconds = parse_seconds(std::string_view(text).substr(0, space));
-      const auto bin = space == std::string::npos
-                           ? std::nullopt
-                           : parse_integer<std::uint32_t>(std::string_view(text).substr(space + 1));
-      if (!seconds || !bin) return bad(path(kIntervals), line, 1, text, "seconds bin");
-      auto [interval, is_new] = intervals_.try_emplace(*bin, Interval{*seconds, *seconds});
-      interval->second.end_s = *seconds + kBinMs / 1000;
+      const auto seconds = parse_seconds(text.substr(0, space));
+      const auto bin =
+          space == std::string_view::npos ? std::nullopt : parse_integer<std::uint32_t>(text.substr(space + 1));
+      if (!seconds || !bin) return file.bad(1, text, "seconds bin");
+      Interval& interval = intervals_.try_emplace(*bin, Interval{*seconds, *seconds}).first->second;
+      interval.begin_s = std::min(interval.begin_s, *seconds);
+      interval.end_s = std::max(interval.end_s, *seconds + kBinMs / 1000);
     }
-    return {};
+    return more ? Result<void>() : more.error();
   }
 
   Result<void> read_arrivals() {
-    auto arrivals = open(kArrivals);
-    if (!arrivals) return arrivals.error();
-    auto lifetimes = open(kLifetimes);
-    if (!lifetimes) return lifetimes.error();
-    std::string text;
-    std::string lives;
+    File arrivals = open(kArrivals);
+    File lifetimes = open(kLifetimes);
     std::optional<std::int64_t> first_s;
-    for (std::size_t line = 1; std::getline(*arrivals, text) && !full(); ++line) {
-      if (!std::getline(*lifetimes, lives)) {
-        return bad(path(kLifetimes), line, 1, "", fmt::format("as many lines as {}", kArrivals));
-      }
+    std::int64_t last_s = 0;
+    Result<bool> more = false;
+    while (!full() && (more = arrivals.next()) && *more) {
+      const auto lives = lifetimes.next();
+      if (!lives) return lives.error();
+      if (!*lives) return lifetimes.bad(1, "", fmt::format("as many lines as {}", kArrivals));
+      const std::string_view text = arrivals.line();
       const std::size_t space = text.find(' ');
-      const auto seconds = parse_seconds(std::string_view(text).substr(0, space));
-      if (!seconds || lives.substr(0, lives.find(' ')) != text.substr(0, space)) {
-        return bad(path(kArrivals), line, 1, text.substr(0, space),
-                   fmt::format("a start time in seconds, the same in {}", kLifetimes));
+      const std::string_view start = text.substr(0, space);
+      const auto seconds = parse_seconds(start);
+      if (!seconds || *seconds < last_s || lifetimes.line().substr(0, lifetimes.line().find(' ')) != start) {
+        return arrivals.bad(1, start,
+                            fmt::format("a start time in seconds, of at least {}, the same in {}", last_s, kLifetimes));
       }
+      last_s = *seconds;
       if (!first_s) first_s = *seconds;
-      if (space == std::string::npos) continue;  // nobody came
-      if (auto done = read_bin(text, lives, space + 1, line, (*seconds - *first_s) * 1000); !done) return done.error();
-      end_ms_ = (*seconds - *first_s) * 1000 + kBinMs;
+      if (space == std::string_view::npos) continue;  // nobody came
+      const std::int64_t bin_ms = (*seconds - *first_s) * 1000;
+      if (auto done = read_bin(arrivals, lifetimes, space + 1, bin_ms); !done) return done.error();
+      end_ms_ = bin_ms + kBinMs;
     }
-    if (arrivals_.empty()) return bad(path(kArrivals), 1, 1, "", "at least one VM");
+    if (!more) return more.error();
+    if (arrivals_.empty()) return arrivals.bad(1, "", "at least one VM");
     return {};
   }
 
   [[nodiscard]] bool full() const { return options_.max_vms && arrivals_.size() >= *options_.max_vms; }
 
   /// "a,b,|,c,|" beside "U1,C3,|,U2,|". Batches of one line are spread over its bin in the order of the line.
-  Result<void> read_bin(std::string_view text, std::string_view lives, std::size_t begin, std::size_t line,
-                        std::int64_t bin_ms) {
+  Result<void> read_bin(const File& arrivals, const File& lifetimes, std::size_t begin, std::int64_t bin_ms) {
+    const std::string_view text = arrivals.line();
+    const std::string_view lives = lifetimes.line();
     const std::size_t first = arrivals_.size();
     std::size_t at = begin;
     std::size_t lives_at = lives.find(' ') + 1;
@@ -152,12 +178,12 @@ class AzureReader {
       } else if (!flavour.empty()) {
         const auto known = flavour.size() == 1 ? flavours_.find(flavour.front()) : flavours_.end();
         if (known == flavours_.end()) {
-          return bad(path(kArrivals), line, at + 1, flavour, fmt::format("a flavour of {} or |", kFlavours));
+          return arrivals.bad(at + 1, flavour, fmt::format("a flavour of {} or |", kFlavours));
         }
         const auto lifetime = draw_lifetime(life);
         if (!lifetime) {
-          return bad(path(kLifetimes), line, lives_at + 1, life,
-                     fmt::format("U or C and a bin of {}, or | where {} has it", kIntervals, kArrivals));
+          return lifetimes.bad(lives_at + 1, life,
+                               fmt::format("U or C and a bin of {}, or | where {} has it", kIntervals, kArrivals));
         }
         arrivals_.push_back({0, batch_, known->second, *lifetime});
       }

@@ -3,6 +3,8 @@
 
 #include <array>
 
+#include "sluice/base/saturating.hpp"
+
 namespace sluice::inline workload {
 
 PacedEngine::PacedEngine(Engine& engine, double bytes_per_second)
@@ -31,10 +33,10 @@ Result<std::size_t> PacedEngine::submit(std::span<const ScrubJob> jobs, std::spa
   for (std::size_t index = 0; index < *accepted; ++index) {
     const ScrubJob& job = jobs[index];
     const double seconds = static_cast<double>(job.memory.size()) / bytes_per_second_;
-    const std::chrono::nanoseconds length(static_cast<std::int64_t>(seconds * 1e9));
-    std::chrono::nanoseconds due = time_ + length;
+    const std::chrono::nanoseconds length = nanoseconds_of(seconds);
+    std::chrono::nanoseconds due = add_saturating(time_, length);
     if (job.urgency == Urgency::Background) {
-      background_free_ = std::max(time_, background_free_) + length;
+      background_free_ = add_saturating(std::max(time_, background_free_), length);
       due = background_free_;
     }
     jobs_[ids[index]] = {due, next_order_, false, std::nullopt};

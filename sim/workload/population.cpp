@@ -13,6 +13,7 @@ namespace sluice::inline workload {
 namespace {
 
 constexpr double kMsPerDay = 86'400'000.0;
+constexpr std::uint64_t kMostEvents = 100'000'000;  // some gigabytes
 
 class Population {
  public:
@@ -135,10 +136,30 @@ class Population {
   std::uint64_t pools_ = 0;
 };
 
+/// About how many events that makes: as many as are drawn on average.
+double expected_events(const std::vector<Arrival>& arrivals, std::int64_t end_ms, const PopulationOptions& options) {
+  const double each_day = options.reboots_per_day + 2.0 * options.balloons_per_day + options.group_changes_per_day;
+  double events = 0.0;
+  for (const Arrival& arrival : arrivals) {
+    const std::int64_t rest_ms = end_ms - arrival.time_ms;
+    const auto lived = static_cast<double>(std::min(arrival.lifetime_ms.value_or(rest_ms), rest_ms));
+    events += 2.0 + std::max(lived, 0.0) / kMsPerDay * each_day;
+  }
+  return events;
+}
+
 }  // namespace
 
-std::vector<TraceEvent> populate(const std::vector<Arrival>& arrivals, std::int64_t end_ms,
-                                 const PopulationOptions& options) {
+Result<std::vector<TraceEvent>> populate(const std::vector<Arrival>& arrivals, std::int64_t end_ms,
+                                         const PopulationOptions& options) {
+  const double events = expected_events(arrivals, end_ms, options);
+  if (events > static_cast<double>(kMostEvents)) {
+    return Error{
+        HostErrc::InvalidArgument,
+        fmt::format("a trace of about {:.3g} events: at most {} are drawn; ask for fewer VMs or hours, or fewer "
+                    "reboots, balloons and changes of group a day",
+                    events, kMostEvents)};
+  }
   return Population(end_ms, options).make(arrivals);
 }
 

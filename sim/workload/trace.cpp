@@ -8,6 +8,11 @@
 #include "sluice/base/limits.hpp"
 
 namespace sluice::inline workload {
+namespace {
+
+constexpr std::uint64_t kMostInUse = 1ULL << 62;  // bytes of a trace at one time: sums do not wrap
+
+}  // namespace
 
 ByteCount scaled(ByteCount bytes, std::uint64_t memory_scale, ByteCount page) {
   const std::uint64_t unit = page.value() * memory_scale;
@@ -36,6 +41,13 @@ std::string_view to_string(TraceEventKind kind) {
       return "terminate";
   }
   return "unknown";
+}
+
+std::optional<TraceProblem> TraceChecker::check_sum(std::uint64_t before, std::uint64_t after) const {
+  const std::uint64_t more = in_pool(std::max(before, after)) - in_pool(before);
+  if (more <= kMostInUse - in_use_) return std::nullopt;
+  return TraceProblem{"bytes", fmt::format("a size that leaves all VMs and pools together, of {} bytes, at most {}",
+                                           in_use_, kMostInUse)};
 }
 
 void TraceChecker::move(std::uint64_t bytes) { moved_ = std::min<std::uint64_t>(moved_ + bytes, ~0ULL >> 2); }
@@ -114,6 +126,7 @@ std::optional<TraceProblem> TraceChecker::add_pool_event(const TraceEvent& event
     if (found != pools_.end()) return TraceProblem{"pool", "a new pool id: ids are never used again"};
     if (!event.customer.is_set()) return TraceProblem{"customer", "a customer id from 1"};
     if (event.bytes == ByteCount(0)) return TraceProblem{"bytes", "a size above 0"};
+    if (auto problem = check_sum(0, event.bytes.value())) return problem;
     Pool& pool = pools_[event.pool];
     pool.customer = event.customer;
     resize_pool(pool, event.bytes.value());
@@ -163,6 +176,7 @@ std::optional<TraceProblem> TraceChecker::add_create(const TraceEvent& event) {
                                               event.customer.value(), pool->second.customer.value())};
     }
   }
+  if (auto problem = check_sum(0, event.bytes.value())) return problem;
   if (auto problem = check_group(event.group, event.customer)) return problem;
   if (event.pool.is_set()) ++pools_[event.pool].vms;
   Vm& vm = vms_[event.vm];
@@ -182,6 +196,7 @@ std::optional<TraceProblem> TraceChecker::add_vm_event(const TraceEvent& event) 
         return TraceProblem{"bytes", fmt::format("a size above 0 that leaves the VM, of {} bytes now, at most {}",
                                                  vm.bytes, limits::kTraceBytes.max)};
       }
+      if (auto problem = check_sum(vm.bytes, vm.bytes + event.bytes.value())) return problem;
       resize_vm(vm, vm.bytes + event.bytes.value());
       return std::nullopt;
     case TraceEventKind::BalloonDown:
@@ -192,6 +207,7 @@ std::optional<TraceProblem> TraceChecker::add_vm_event(const TraceEvent& event) 
       return std::nullopt;
     case TraceEventKind::Reboot:
       if (event.bytes == ByteCount(0)) return TraceProblem{"bytes", "the VM's size after the reboot, above 0"};
+      if (auto problem = check_sum(vm.bytes, event.bytes.value())) return problem;
       resize_vm(vm, event.bytes.value());
       return std::nullopt;
     case TraceEventKind::ChangeGroup:

@@ -8,8 +8,10 @@
 #include <fstream>
 #include <istream>
 
+#include "line_reader.hpp"
 #include "sluice/base/limits.hpp"
 #include "sluice/base/parse.hpp"
+#include "sluice/base/printable.hpp"
 #include "sluice/workload/trace.hpp"
 
 namespace sluice::inline workload {
@@ -115,20 +117,22 @@ Result<Trace> read_csv(std::istream& in, const std::string& name) {
   trace.source = name;
   trace.taken = "everything";
   TraceChecker checker;
-  std::array<char, 4096> buffer{};  // no line of a trace comes near it
-  std::size_t line = 0;
-  while (in.getline(buffer.data(), buffer.size()) || in.gcount() > 0) {
-    ++line;
-    std::string_view text(buffer.data(),
-                          std::min<std::size_t>(static_cast<std::size_t>(in.gcount()), buffer.size() - 1));
-    if (in.fail()) return bad_line(name, line, {text, 1}, fmt::format("a line of at most {} bytes", buffer.size() - 2));
-    if (!in.eof()) text.remove_suffix(1);  // the end of the line, which counts
-    if (!text.empty() && text.back() == '\r') text.remove_suffix(1);
+  constexpr std::size_t kLongestLine = 4094;  // no line of a trace comes near it
+  LineReader lines(in, kLongestLine);
+  LineReader::Got got{};
+  while ((got = lines.next()) == LineReader::Got::Line) {
+    const std::string_view text = lines.line();
+    const std::size_t line = lines.number();
     if (line == 1) {
       if (text != kHeader) return bad_line(name, line, {text, 1}, fmt::format("the header {}", kHeader));
       continue;
     }
-    if (text.starts_with(kDrawnRemark)) trace.drawn = text.substr(kDrawnRemark.size());
+    if (text.starts_with(kDrawnRemark)) {
+      trace.drawn = text.substr(kDrawnRemark.size());
+      if (printable(trace.drawn, kLongestLine) != trace.drawn) {  // it is printed again
+        return bad_line(name, line, {text, 1}, "letters of ASCII in what was drawn");
+      }
+    }
     if (text.empty() || text.front() == '#') continue;
     const auto fields = cut(text);
     if (!fields) return bad_line(name, line, {text, 1}, fmt::format("{} fields: {}", kColumns.size(), kHeader));
@@ -140,8 +144,12 @@ Result<Trace> read_csv(std::istream& in, const std::string& name) {
     }
     trace.events.push_back(*event);
   }
-  if (in.bad()) {
-    return Error{HostErrc::NoResources, fmt::format("{}: reading failed after line {}; nothing was run", name, line)};
+  if (got == LineReader::Got::TooLong) {
+    return bad_line(name, lines.number(), {lines.line(), 1}, fmt::format("a line of at most {} bytes", kLongestLine));
+  }
+  if (got == LineReader::Got::Failed) {
+    return Error{HostErrc::NoResources,
+                 fmt::format("{}: reading failed after line {}; nothing was run", name, lines.number())};
   }
   if (trace.events.empty()) {
     return Error{HostErrc::InvalidArgument,

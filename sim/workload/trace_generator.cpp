@@ -59,7 +59,9 @@ Result<Trace> generate_trace(const GeneratorOptions& options) {
     }
   }
   Trace trace;
-  trace.events = populate(arrivals, static_cast<std::int64_t>(end_ms), options.population);
+  auto events = populate(arrivals, static_cast<std::int64_t>(end_ms), options.population);
+  if (!events) return events.error();
+  trace.events = std::move(*events);
   trace.source = fmt::format("generated, {} VMs in {} hours", options.vms, options.hours);
   trace.taken = "nothing: sizes, lifetimes and batches are drawn in the shape of published data";
   trace.drawn = "sizes, lifetimes and batches, " + describe(options.population);

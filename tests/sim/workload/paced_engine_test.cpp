@@ -51,6 +51,22 @@ TEST_F(PacedEngineTest, ShowsACompletionWhenTheTracesClockSaysSo) {
   EXPECT_EQ(paced_.next_due(), std::nullopt);
 }
 
+TEST_F(PacedEngineTest, TimesThatTheClockCannotHoldAreItsLast) {
+  PacedEngine slow(engine_, 1e-6);  // 4 KiB need more than a century
+  slow.set_time(std::chrono::nanoseconds::max() - 1ns);
+  for (const Urgency urgency : {Urgency::Urgent, Urgency::Background, Urgency::Background}) {
+    const ScrubJob job{memory_.part(0, 1 << 20), 0, urgency, 1};
+    JobId id;
+    ASSERT_TRUE(slow.submit({&job, 1}, {&id, 1}));
+    EXPECT_EQ(slow.next_due(), std::chrono::nanoseconds::max());
+  }
+  engine_.end_all();
+  std::array<Completion, 8> some;
+  EXPECT_EQ(slow.poll(some), 0U);
+  slow.set_time(std::chrono::nanoseconds::max());
+  EXPECT_EQ(slow.poll(some), 3U);
+}
+
 TEST_F(PacedEngineTest, WaitsForTheRealEngineWhenThatIsSlower) {
   submit(4, Urgency::Background, 1);
   paced_.set_time(10s);

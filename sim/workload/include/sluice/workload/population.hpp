@@ -30,9 +30,10 @@ struct PopulationOptions {
   double group_changes_per_day = 0.02;  ///< Of each VM in a group: it leaves it.
 };
 
-/// Gives arrivals (in the order of their times) customers, groups, pools, reboots and balloons: a whole trace.
-[[nodiscard]] std::vector<TraceEvent> populate(const std::vector<Arrival>& arrivals, std::int64_t end_ms,
-                                               const PopulationOptions& options);
+/// Gives arrivals (in the order of their times) customers, groups, pools, reboots and balloons: a whole trace. Errors:
+/// InvalidArgument when that would be more events than memory holds.
+[[nodiscard]] Result<std::vector<TraceEvent>> populate(const std::vector<Arrival>& arrivals, std::int64_t end_ms,
+                                                       const PopulationOptions& options);
 
 /// The rates, for the report.
 [[nodiscard]] std::string describe(const PopulationOptions& options);

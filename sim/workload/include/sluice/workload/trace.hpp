@@ -109,6 +109,8 @@ class TraceChecker {
   [[nodiscard]] std::uint64_t in_pool(std::uint64_t bytes) const {
     return scaled(ByteCount(bytes), memory_scale_, page_).value();
   }
+  /// Sums must not wrap.
+  [[nodiscard]] std::optional<TraceProblem> check_sum(std::uint64_t before, std::uint64_t after) const;
   void move(std::uint64_t bytes);
 
   std::uint64_t memory_scale_;
