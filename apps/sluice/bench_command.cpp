@@ -155,6 +155,9 @@ int BenchCommand::measure() {
     arena = bench::Arena::create(effort.arena, bench::Pages::Small);
   }
   if (!arena) return refuse(arena.error(), kExitEngine);
+  if (wants("trace")) {
+    if (auto fits = bench::fit_trace(*trace, **arena); !fits) return refuse(fits.error(), kExitBadInput);
+  }
   const EngineRegistry registry = make_engine_registry();
   bench::Bench bench{effort, registry, {}, std::move(*trace), **arena, {}};
   bench.results.facts = bench::machine_facts();

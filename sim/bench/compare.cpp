@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "sluice/base/printable.hpp"
 #include "sluice/bench/statistics.hpp"
 
 namespace sluice::bench {
@@ -39,11 +40,13 @@ Comparison compare(const Results& before, const Results& after) {
       }
       const bool better = (times->median > 1.0) == chart.more_is_better;
       ++(better ? result.better : result.worse);
-      lines += fmt::format("  {:<14} {:<34} {:>9} -> {:>9}  times {} ({} to {})  {}\n", figure.at, figure.series,
-                           digits(estimate(old->samples).median), digits(estimate(figure.samples).median),
-                           digits(times->median), digits(times->low), digits(times->high), better ? "better" : "worse");
+      lines += fmt::format("  {:<14} {:<34} {:>9} -> {:>9}  times {} ({} to {})  {}\n", printable(figure.at),
+                           printable(figure.series), digits(estimate(old->samples).median),
+                           digits(estimate(figure.samples).median), digits(times->median), digits(times->low),
+                           digits(times->high), better ? "better" : "worse");
     }
-    if (!lines.empty()) result.text += fmt::format("{} ({})\n{}", chart.title, chart.unit, lines);
+    if (!lines.empty())
+      result.text += fmt::format("{} ({})\n{}", printable(chart.title, 200), printable(chart.unit), lines);
   }
   for (const Chart& chart : before.charts) {
     const Chart* const new_chart = after.find(chart.id);
@@ -53,7 +56,7 @@ Comparison compare(const Results& before, const Results& after) {
   }
   const auto fact = [](const Results& results, const std::string& name) {
     for (const Fact& each : results.facts) {
-      if (each.name == name) return each.value;
+      if (each.name == name) return printable(each.value, 200);
     }
     return std::string("unknown");
   };

@@ -7,8 +7,10 @@
 #include <array>
 #include <boost/json.hpp>
 #include <cmath>
+#include <set>
 
 #include "sluice/base/json.hpp"
+#include "sluice/base/printable.hpp"
 #include "sluice/bench/statistics.hpp"
 
 namespace sluice::bench {
@@ -18,6 +20,9 @@ namespace json = boost::json;
 
 /// Grows with every change that a reader would notice.
 constexpr std::int64_t kFormat = 1;
+/// Of a file: each figure is looked for among all of its chart.
+constexpr std::size_t kMostFigures = 5000;
+constexpr std::size_t kMostCharts = 100;
 constexpr std::array<std::string_view, 3> kScales = {"linear", "logarithmic", "categories"};
 
 json::array numbers(const std::vector<double>& values) { return json::array(values.begin(), values.end()); }
@@ -73,11 +78,17 @@ std::vector<std::string> texts(const json::value& array) {
   return strings;
 }
 
+/// Of a size that sums and ratios of such numbers can have too.
+double number_of(const json::value& value) {
+  constexpr double kLargest = 1e100;
+  const auto number = value.to_number<double>();
+  if (number == 0.0 || (std::abs(number) <= kLargest && std::abs(number) >= 1.0 / kLargest)) return number;
+  throw std::runtime_error(fmt::format("a figure of {} is too large or too small for a measurement", number));
+}
+
 Figure read_figure(const json::value& value) {
-  Figure figure{text_of(value, "series"), text_of(value, "at"), value.at("x").to_number<double>(), {}, false, false};
-  for (const json::value& sample : value.at("samples").as_array()) {
-    figure.samples.push_back(sample.to_number<double>());
-  }
+  Figure figure{text_of(value, "series"), text_of(value, "at"), number_of(value.at("x")), {}, false, false};
+  for (const json::value& sample : value.at("samples").as_array()) figure.samples.push_back(number_of(sample));
   if (figure.samples.empty()) throw std::runtime_error("a figure has no samples");
   figure.exact = value.at("exact").as_bool();
   figure.projected = value.at("projected").as_bool();
@@ -99,10 +110,21 @@ Chart read_chart(const json::value& value) {
   chart.more_is_better = value.at("more_is_better").as_bool();
   chart.baseline = text_of(value, "baseline");
   for (const json::value& mark : value.at("marks").as_array()) {
-    chart.marks.push_back({text_of(mark, "label"), mark.at("value").to_number<double>()});
+    chart.marks.push_back({text_of(mark, "label"), number_of(mark.at("value"))});
   }
   chart.notes = texts(value.at("notes"));
-  for (const json::value& figure : value.at("figures").as_array()) chart.figures.push_back(read_figure(figure));
+  const json::array& figures = value.at("figures").as_array();
+  if (figures.size() > kMostFigures) {
+    throw std::runtime_error(
+        fmt::format("a chart has {} figures, and at most {} are read", figures.size(), kMostFigures));
+  }
+  std::set<std::pair<std::string, std::string>> known;
+  for (const json::value& each : figures) {
+    const Figure& figure = chart.figures.emplace_back(read_figure(each));
+    if (known.emplace(figure.series, figure.at).second) continue;
+    throw std::runtime_error(
+        fmt::format("a chart has the figure of {} at {} twice", in_quotes(figure.series), in_quotes(figure.at)));
+  }
   return chart;
 }
 
@@ -194,7 +216,16 @@ Result<Results> results_from_json(const std::string& text, const std::string& na
       results.facts.push_back({std::string(fact.key()), std::string(fact.value().as_string())});
     }
     results.answers = texts(document.at("answers"));
-    for (const json::value& chart : document.at("charts").as_array()) results.charts.push_back(read_chart(chart));
+    for (const json::value& each : document.at("charts").as_array()) {
+      Chart chart = read_chart(each);
+      if (results.find(chart.id) != nullptr) {
+        throw std::runtime_error(fmt::format("it has the chart {} twice", in_quotes(chart.id)));
+      }
+      if (results.charts.size() == kMostCharts) {
+        throw std::runtime_error(fmt::format("it has more than {} charts", kMostCharts));
+      }
+      results.charts.push_back(std::move(chart));
+    }
     for (const json::value& each : document.at("advice").as_array()) {
       results.advice.push_back({text_of(each, "engine"),
                                 ByteCount(each.at("cpu_below_bytes").to_number<std::uint64_t>()),
@@ -203,9 +234,9 @@ Result<Results> results_from_json(const std::string& text, const std::string& na
     }
     return results;
   } catch (const std::exception& error) {
-    return Error{
-        HostErrc::InvalidArgument,
-        fmt::format("{} is no result of `sluice bench`: {}; give a file that --json has written", name, error.what())};
+    return Error{HostErrc::InvalidArgument,
+                 fmt::format("{} is no result of `sluice bench`: {}; give a file that --json has written",
+                             in_quotes(name, 200), printable(error.what(), 300))};
   }
 }
 

@@ -8,6 +8,7 @@
 #include <memory>
 #include <stdexcept>
 
+#include "sluice/base/limits.hpp"
 #include "sluice/bench/bench.hpp"
 #include "sluice/bench/statistics.hpp"
 #include "sluice/cpu/cpu_engine.hpp"
@@ -116,6 +117,28 @@ void replay(Bench& bench, const Charts& charts, std::size_t number, std::uint64_
 
 }  // namespace
 
+Result<TraceFit> fit_trace(const Trace& trace, const Arena& arena) {
+  const auto refuse = [&trace](const std::string& why) {
+    return Error{HostErrc::InvalidArgument, fmt::format("{}: {}", trace.source, why)};
+  };
+  const double room = std::min(static_cast<double>(arena.all().size()) / 2.0, 512.0 * 1024.0 * 1024.0);
+  for (std::uint64_t scale = 1; limits::kMemoryScale.hold(scale); scale *= 2) {
+    TraceChecker checker(scale);
+    for (const TraceEvent& event : trace.events) {
+      if (const auto problem = checker.add(event)) {
+        return refuse(fmt::format("an event at {} ms has a bad {}: expected {}", event.time_ms, problem->column,
+                                  problem->expected));
+      }
+    }
+    if (checker.vm_count() == 0) return refuse("it has no VM, so there is nothing to compare: give a trace with some");
+    if (static_cast<double>(checker.peak().value()) * kRoom < room) return TraceFit{scale, checker.peak()};
+  }
+  return refuse(
+      fmt::format("it has more VMs at once than fit into {:.0f} MiB with a page each: give a shorter one, or a "
+                  "lower --max-vms",
+                  room / 1024.0 / 1024.0));
+}
+
 void plan_trace(Bench& bench, Plan& plan) {
   const auto chart = [&](const char* id, const char* title, const char* x_label, const char* y_label,
                          const char* unit) {
@@ -133,21 +156,7 @@ void plan_trace(Bench& bench, Plan& plan) {
   charts.levels->more_is_better = true;
   charts.levels->baseline.clear();
   charts.waits->baseline.clear();
-  // Sizes are divided so that the pool fits beside the arena.
-  const std::uint64_t room = std::min<std::uint64_t>(bench.arena.all().size() / 2, 512ULL << 20);
-  std::uint64_t scale = 1;
-  ByteCount peak;
-  for (;; scale *= 2) {
-    TraceChecker checker(scale);
-    for (const TraceEvent& event : bench.trace.events) {
-      if (const auto problem = checker.add(event)) {
-        throw std::runtime_error(
-            fmt::format("{}: a bad {}: expected {}", bench.trace.source, problem->column, problem->expected));
-      }
-    }
-    peak = checker.peak();
-    if (static_cast<double>(peak.value()) * kRoom < static_cast<double>(room)) break;
-  }
+  const auto [scale, peak] = fit_trace(bench.trace, bench.arena).value();
   const auto pages = static_cast<std::uint64_t>(static_cast<double>(peak.value()) * kRoom / 4096.0);
   const ByteCount pool((pages + 1) * 4096);
   charts.scrubbed->notes = {
@@ -163,7 +172,7 @@ void plan_trace(Bench& bench, Plan& plan) {
   charts.cpu->notes = {"What is scrubbed, times the CPU engine's cost for a GiB in jobs of 2 MiB, as measured above."};
   charts.waits->notes = {"By the trace's clock; what the books cost is not in it."};
   for (std::size_t policy = 0; policy < kPolicies.size(); ++policy) {
-    plan.emplace_back([&bench, charts, policy, scale, pool] { replay(bench, charts, policy, scale, pool); });
+    plan.emplace_back([&bench, charts, policy, scale = scale, pool] { replay(bench, charts, policy, scale, pool); });
   }
 }
 

@@ -2,7 +2,7 @@
 // What `sluice bench` makes of its samples: intervals, ratios, the model of an offload, comparisons, documents.
 #include "sluice/bench/bench.hpp"
 
-#include <gtest/gtest.h>
+#include <gmock/gmock.h>
 
 #include <algorithm>
 #include <atomic>
@@ -197,6 +197,31 @@ TEST(BenchResults, RefuseWhatIsNoDocumentOfTheirs) {
   }
 }
 
+TEST(BenchResults, RefuseWhatStandsTwiceAndFiguresThatNothingCanBeDoneWith) {
+  const auto refused = [](auto change) {
+    Results results = some_results(9.0, 0.02);
+    change(results);
+    const auto read = results_from_json(boost::json::serialize(to_json(results)), "bad.json");
+    return read ? std::string("none") : read.error().message;
+  };
+  using ::testing::HasSubstr;
+  EXPECT_EQ(refused([](Results& /*good*/) {}), "none");
+  EXPECT_THAT(refused([](Results& bad) { bad.charts.push_back(bad.charts[0]); }),
+              HasSubstr("chart 'throughput' twice"));
+  EXPECT_THAT(refused([](Results& bad) { bad.charts[0].figures.push_back(bad.charts[0].figures[0]); }),
+              HasSubstr("the figure of 'memset' at '2 MiB' twice"));
+  for (const double figure : {1e101, 1e-101, -1e308}) {
+    EXPECT_THAT(refused([&](Results& bad) { bad.charts[0].figures[0].samples[0] = figure; }),
+                HasSubstr("too large or"));
+  }
+  EXPECT_THAT(refused([](Results& bad) {
+                for (int more = 0; more < 5000; ++more) {
+                  Bench::add_sample(bad.charts[0], {std::to_string(more), "2 MiB", 2e6, {}}, 1.0);
+                }
+              }),
+              HasSubstr("a chart has 5003 figures"));
+}
+
 TEST(BenchResults, WhatIsExactIsComparedWithEveryRound) {
   const Results results = some_results(9.0, 0.1);
   const Chart& chart = results.charts[0];
@@ -237,6 +262,49 @@ TEST(BenchCompare, TellsWhatMovedAndWhatIsNoise) {
   Results less = some_results(9.0, 0.02);
   less.charts[0].figures.pop_back();
   EXPECT_EQ(compare(some_results(9.0, 0.02), less).only_in_one, 1U);
+}
+
+TEST(BenchCompare, PrintsNoOrdersToATerminal) {
+  Results before = some_results(9.0, 0.02);
+  Results after = some_results(19.0, 0.02);
+  for (Results* results : {&before, &after}) {
+    results->charts[0].title = "\x1b[2J";
+    for (Figure& figure : results->charts[0].figures) figure.series += "\x07";
+  }
+  after.facts[0].value = "\x1b[31m";
+  const std::string text = compare(before, after).text;
+  EXPECT_EQ(text.find_first_of("\x1b\x07"), std::string::npos) << text;
+  EXPECT_THAT(text, ::testing::HasSubstr("\\x1B[2J"));
+}
+
+Trace trace_of(std::vector<TraceEvent> events) {
+  Trace trace;
+  trace.events = std::move(events);
+  trace.source = "t.csv";
+  return trace;
+}
+
+TEST(BenchTrace, FitsOrIsRefusedBeforeAnythingIsMeasured) {
+  const auto arena = Arena::create(ByteCount(1 << 20), Pages::Small);
+  ASSERT_TRUE(arena);
+  const auto create = [](std::uint64_t vm, std::uint64_t bytes) {
+    return TraceEvent{0, TraceEventKind::Create, VmId(vm), CustomerId(1), {}, {}, ByteCount(bytes)};
+  };
+  const auto fit = fit_trace(trace_of({create(1, 4 << 20)}), **arena);
+  ASSERT_TRUE(fit) << fit.error().message;
+  EXPECT_EQ(fit->scale, 16U);
+  EXPECT_EQ(fit->peak, ByteCount(256 << 10));
+  const auto refused = [&](const Trace& trace) {
+    const auto answer = fit_trace(trace, **arena);
+    return answer ? std::string("none") : answer.error().message;
+  };
+  using ::testing::HasSubstr;
+  EXPECT_THAT(refused(trace_of({create(1, 4096), create(1, 4096)})), HasSubstr("t.csv: an event at 0 ms has a bad vm"));
+  EXPECT_THAT(refused(trace_of({{0, TraceEventKind::CreateGroup, {}, CustomerId(1), TrustGroupId(1), {}, {}}})),
+              HasSubstr("it has no VM"));
+  std::vector<TraceEvent> many;
+  for (std::uint64_t vm = 1; vm <= 200; ++vm) many.push_back(create(vm, 1));
+  EXPECT_THAT(refused(trace_of(many)), HasSubstr("more VMs at once than fit"));
 }
 
 TEST(BenchPage, HoldsTheResultsAndNothingThatEndsTheScript) {

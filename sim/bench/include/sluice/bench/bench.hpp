@@ -60,6 +60,14 @@ void add_round(Plan& plan, Plan tasks, std::size_t round);
 void plan_micro(Bench& bench, Plan& plan);
 void plan_cancel(Bench& bench, Plan& plan);
 void plan_grant(Bench& bench, Plan& plan);
+/// By what the sizes of a trace are divided so that its pool fits beside the arena, and what it needs at once then.
+struct TraceFit {
+  std::uint64_t scale = 1;
+  ByteCount peak;
+};
+/// Errors: InvalidArgument for a trace that cannot happen, has no VMs or more of them at once than fit.
+[[nodiscard]] Result<TraceFit> fit_trace(const Trace& trace, const Arena& arena);
+/// Throws std::runtime_error with the error of fit_trace().
 void plan_trace(Bench& bench, Plan& plan);
 /// After micro: from what it has measured.
 void plan_offload(Bench& bench, Plan& plan);
