@@ -2,18 +2,16 @@
 #include "sluice/scenario/scenario.hpp"
 
 #include <fmt/format.h>
-#include <toml++/toml.h>
 
-#include <CLI/App.hpp>
-#include <CLI/Config.hpp>
-#include <CLI/Formatter.hpp>
 #include <algorithm>
 #include <bit>
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
+#include <charconv>
 #include <limits>
 #include <set>
+
+#include "sluice/base/input.hpp"
+#include "sluice/base/printable.hpp"
+#include "sluice/base/toml.hpp"
 
 namespace sluice::inline scenario {
 namespace {
@@ -70,7 +68,8 @@ class Table {
 
   [[nodiscard]] std::uint32_t line() const { return table_.source().begin.line; }
   [[noreturn]] void fail(const std::string& message) const {
-    throw ScenarioError(fmt::format("{}:{}: {}: {}", file_, line(), where_, message));
+    constexpr std::size_t kLongest = 600;
+    throw ScenarioError(fmt::format("{}:{}: {}: {}", file_, line(), where_, printable(message, kLongest)));
   }
 
   const toml::node* find(std::string_view key) {
@@ -110,6 +109,10 @@ class Table {
     if (node == nullptr) return otherwise;
     auto value = node->value_exact<std::string>();
     if (!value) fail(fmt::format("'{}' is no text in quotes", key));
+    constexpr std::size_t kLongest = 200;
+    if (printable(*value, kLongest) != *value) {
+      fail(fmt::format("'{}' is {}: give at most {} letters of ASCII", key, in_quotes(*value), kLongest));
+    }
     return *value;
   }
   std::optional<bool> flag(std::string_view key) {
@@ -144,7 +147,8 @@ class Table {
   }
   [[nodiscard]] std::uint8_t one_of(std::string_view key, const std::string& value, const Names& names) const {
     const auto found = std::find_if(names.begin(), names.end(), [&](const auto& name) { return name.first == value; });
-    if (found == names.end()) fail(fmt::format("'{} = \"{}\"' is not known: give one of {}", key, value, list(names)));
+    if (found == names.end())
+      fail(fmt::format("'{}' is {}, which is not known: give one of {}", key, in_quotes(value), list(names)));
     return found->second;
   }
   std::optional<std::uint8_t> maybe_one_of(std::string_view key, const Names& names) {
@@ -157,20 +161,20 @@ class Table {
       if (known_.contains(key.str())) continue;
       std::string names;
       for (const std::string& name : known_) names += (names.empty() ? "" : ", ") + name;
-      fail(fmt::format("'{}' is not known: give {}", key.str(), names));
+      fail(fmt::format("{} is not known: give {}", in_quotes(key.str()), names));
     }
   }
 
  private:
   [[nodiscard]] std::uint64_t number_in(const std::string& text, std::string_view key) const {
     std::uint64_t value = 0;
-    std::string bytes = text;
-    if (CLI::detail::lexical_cast(text, value)) return value;
-    try {
-      if (CLI::AsSizeValue(false)(bytes).empty() && CLI::detail::lexical_cast(bytes, value)) return value;
-    } catch (const CLI::Error&) {  // said below
+    if (text.starts_with("0x")) {
+      const auto [end, error] = std::from_chars(text.data() + 2, text.data() + text.size(), value, 16);
+      if (error == std::errc() && end == text.data() + text.size()) return value;
+    } else if (const auto bytes = parse_bytes(text)) {
+      return bytes->value();
     }
-    fail(fmt::format("'{} = \"{}\"' is no number: write 4096, \"0x1000\" or \"4KiB\"", key, text));
+    fail(fmt::format("'{}' is {}, which is no number: write 4096, \"0x1000\" or \"4KiB\"", key, in_quotes(text)));
   }
 
   const toml::table& table_;
@@ -215,7 +219,8 @@ class Reader {
       names += (names.empty() ? "" : ", ") + build.name;
     }
     if (build_ == nullptr) {
-      top.fail(fmt::format("'build = \"{}\"' is not known: give one of {}", scenario_.options.build, names));
+      top.fail(
+          fmt::format("'build' is {}, which is not known: give one of {}", in_quotes(scenario_.options.build), names));
     }
   }
 
@@ -287,10 +292,10 @@ class Reader {
       return read;
     }
     if (what == "record") return RecordStep{step.number("cycles", std::nullopt, 10'000)};
-    step.fail(
-        fmt::format("'do = \"{}\"' is not known: give one of {}, run, cancel, wait, drain, abort, reset, fault, write, "
-                    "read, record",
-                    what, list(kOperations)));
+    step.fail(fmt::format(
+        "'do' is {}, which is not known: give one of {}, run, cancel, wait, drain, abort, reset, fault, write, read, "
+        "record",
+        in_quotes(what), list(kOperations)));
   }
 
   SubmitStep read_submit(Table& step, std::uint8_t operation) {
@@ -365,7 +370,7 @@ class Reader {
 void check_bounds(std::string_view text, const std::string& name) {
   if (text.size() > kMostText) {
     throw ScenarioError(
-        fmt::format("{}: has {} bytes or more: a scenario has at most {}", name, text.size(), kMostText));
+        fmt::format("{}:1: the text has {} bytes or more: a scenario has at most {}", name, text.size(), kMostText));
   }
   std::size_t line = 1;
   std::size_t dots = 0;
@@ -387,25 +392,17 @@ std::string cause_name(std::uint8_t cause) { return name_of(cause, kCauses); }
 Scenario parse_scenario(std::string_view text, const std::string& name, const std::string& build) {
   check_bounds(text, name);
   try {
-    const toml::table root = toml::parse(text, name);
+    const toml::table root = parse_toml(text);
     return Reader(root, name, build).read();
-  } catch (const toml::parse_error& error) {
-    throw ScenarioError(fmt::format("{}:{}: {}", name, error.source().begin.line, error.description()));
+  } catch (const TomlError& error) {
+    throw ScenarioError(fmt::format("{}:{}: {}", name, error.line(), error.what()));
   }
 }
 
 Scenario read_scenario(const std::filesystem::path& file, const std::string& build) {
-  std::FILE* const stream = std::fopen(file.c_str(), "rb");
-  if (stream == nullptr) throw ScenarioError(fmt::format("{}: {}", file.string(), std::strerror(errno)));
-  std::string text;
-  char buffer[4096];
-  for (std::size_t got = 0; text.size() <= kMostText && (got = std::fread(buffer, 1, sizeof buffer, stream)) > 0;) {
-    text.append(buffer, got);
-  }
-  const bool failed = std::ferror(stream) != 0;
-  std::fclose(stream);
-  if (failed) throw ScenarioError(fmt::format("{}: cannot be read: {}", file.string(), std::strerror(errno)));
-  return parse_scenario(text, file.string(), build);
+  const auto text = read_whole_file(file.string(), ByteCount(kMostText));
+  if (!text) throw ScenarioError(text.error().message);
+  return parse_scenario(*text, file.string(), build);
 }
 
 }  // namespace sluice::inline scenario

@@ -48,7 +48,7 @@ TEST_F(SluiceSim, ExitsWith1WhenSomethingIsWrong) {
 
 TEST_F(SluiceSim, ExitsWith2WhenItIsAskedForNonsense) {
   for (const auto& [text, options, message] :
-       {std::tuple{kGood, "--build 7", "'build = \"7\"' is not known"}, std::tuple{kGood, "--sed 1", "--sed"},
+       {std::tuple{kGood, "--build 7", "'build' is '7', which is not known"}, std::tuple{kGood, "--sed 1", "--sed"},
         std::tuple{kGood, "--timing x.json", "records nothing"},
         std::tuple{std::string("steps = 1"), "", "'steps' is missing"}}) {
     const Outcome outcome = play(text, options);
