@@ -22,6 +22,7 @@ inline constexpr std::uint64_t kLength = 16 * kPage;
 /// An engine that does at once what it is asked, and may then answer something else.
 struct LyingEngine {
   std::vector<sluice_job> jobs;
+  std::vector<sluice_job> seen;  ///< All that it was ever given.
   std::function<void(sluice_completion&)> lie;
   std::size_t extra_taken = 0;
   std::size_t extra_polled = 0;
@@ -35,6 +36,7 @@ struct LyingEngine {
     if (engine->throws) throw std::runtime_error("from submit");
     for (size_t index = 0; index < count; ++index) engine->longest = std::max(engine->longest, jobs[index].length);
     engine->jobs.insert(engine->jobs.end(), jobs, jobs + count);
+    engine->seen.insert(engine->seen.end(), jobs, jobs + count);
     return count + engine->extra_taken;
   }
   static void cancel(void* /*context*/, uint64_t /*number*/) {}

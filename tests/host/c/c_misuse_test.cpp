@@ -77,6 +77,14 @@ TEST_F(CMisuse, NothingElseThatIsMissingIsMissed) {
   expect_missing(sluice_vm_adopt(manager_, nullptr, hear, nullptr));
   expect_missing(sluice_vm_allocate(manager_, 1, kPage, nullptr, nullptr, nullptr));
   expect_missing(sluice_pool_create(manager_, 1, 1, kPage, nullptr, nullptr, nullptr));
+  expect_missing(sluice_pool_grow(manager_, 1, kPage, nullptr, nullptr, nullptr));
+  expect_missing(sluice_vm_finish_reboot(manager_, 1, kPage, nullptr, nullptr, nullptr));
+  expect_missing(sluice_vm_change(manager_, nullptr));
+  const sluice_vm some = vm(1);
+  expect_missing(sluice_vm_adopt(manager_, &some, nullptr, nullptr));
+  expect_missing(sluice_memory_wrap(&piece, 0, &memory));
+  piece = {};
+  expect_missing(sluice_memory_wrap(&piece, 1, nullptr));
   EXPECT_STREQ(sluice_ledger_rejected(nullptr), "");
   sluice_vm_init(nullptr);
   sluice_memory_destroy(nullptr);
@@ -118,6 +126,77 @@ TEST_F(CMisuse, ValuesOutOfRangeOfAConfigurationAreRefused) {
   EXPECT_THAT(refused([](sluice_config& bad) { bad.idle_after_ns = ~0ULL; }), HasSubstr("idle_after_ns"));
   const sluice_config defaults = {};
   EXPECT_EQ(sluice_manager_create(memory_, engine_, nullptr, &defaults, &manager_), SLUICE_OK);
+}
+
+TEST_F(CMisuse, OperationsThatAreMissingOrCanDoNothingAreRefused) {
+  sluice_engine* engine = nullptr;
+  const auto refused = [&](auto change) {
+    sluice_engine_operations operations = kOperations;
+    change(operations);
+    EXPECT_EQ(sluice_engine_wrap(&operations, &own_, &engine), SLUICE_INVALID_ARGUMENT);
+    EXPECT_EQ(engine, nullptr);
+  };
+  refused([](auto& bad) { bad.submit = nullptr; });
+  refused([](auto& bad) { bad.cancel = nullptr; });
+  refused([](auto& bad) { bad.poll = nullptr; });
+  refused([](auto& bad) { bad.max_jobs = 0; });
+  refused([](auto& bad) { bad.max_job_length = 0; });
+  sluice_engine_operations least = kOperations;
+  least.name = nullptr;
+  EXPECT_EQ(sluice_engine_wrap(&least, &own_, &engine), SLUICE_OK) << "a name and a fault may be missing";
+  sluice_engine_destroy(engine);
+}
+
+TEST_F(CMisuse, WhatWasNeverCreatedIsUnknownToEveryCall) {
+  Heard heard;
+  const sluice_vm nobody = vm(9);
+  const int codes[] = {
+      sluice_group_enable(manager_, 9, 1),
+      sluice_group_destroy(manager_, 9),
+      sluice_pool_grow(manager_, 9, kPage, hear, &heard, nullptr),
+      sluice_pool_shrink(manager_, 9, kPage),
+      sluice_pool_partition(manager_, 9, 10, kPage),
+      sluice_pool_merge(manager_, 9, 10),
+      sluice_pool_destroy(manager_, 9),
+      sluice_vm_change(manager_, &nobody),
+      sluice_vm_switch_recycling(manager_, 9, 0),
+      sluice_vm_allocate(manager_, 9, kPage, hear, &heard, nullptr),
+      sluice_vm_release(manager_, 9, this, kPage),
+      sluice_vm_begin_reboot(manager_, 9),
+      sluice_vm_finish_reboot(manager_, 9, kPage, hear, &heard, nullptr),
+      sluice_vm_terminate(manager_, 9),
+      sluice_vm_adopt(manager_, &nobody, hear, &heard),
+  };
+  for (const int code : codes) EXPECT_EQ(code, SLUICE_UNKNOWN_ID) << "call " << &code - codes;
+  EXPECT_EQ(sluice_claim_abandon(manager_, 9), 0);
+  EXPECT_EQ(sluice_manager_unadopted(manager_, nullptr, 5), 0U);
+  poll();
+  EXPECT_EQ(heard.calls, 0);
+}
+
+TEST_F(CMisuse, LengthsThatAreNoPagesOrMoreThanThereIsAreRefusedByEveryCall) {
+  create(1);
+  Heard heard;
+  Heard made;
+  ASSERT_EQ(sluice_pool_create(manager_, 7, 1, 4 * kPage, hear, &made, nullptr), SLUICE_OK);
+  poll();
+  for (const std::uint64_t length : {std::uint64_t{0}, std::uint64_t{1}, kPage + 1}) {
+    EXPECT_EQ(sluice_vm_allocate(manager_, 1, length, hear, &heard, nullptr), SLUICE_INVALID_ARGUMENT) << length;
+    EXPECT_EQ(sluice_pool_create(manager_, 8, 1, length, hear, &heard, nullptr), SLUICE_INVALID_ARGUMENT) << length;
+    EXPECT_EQ(sluice_pool_grow(manager_, 7, length, hear, &heard, nullptr), SLUICE_INVALID_ARGUMENT) << length;
+    EXPECT_EQ(sluice_pool_shrink(manager_, 7, length), SLUICE_INVALID_ARGUMENT) << length;
+    EXPECT_EQ(sluice_pool_partition(manager_, 7, 8, length), SLUICE_INVALID_ARGUMENT) << length;
+  }
+  for (const std::uint64_t length : {2 * kLength, std::uint64_t{1} << 63, ~std::uint64_t{0} << 12}) {
+    EXPECT_EQ(sluice_vm_allocate(manager_, 1, length, hear, &heard, nullptr), SLUICE_OUT_OF_MEMORY) << length;
+    EXPECT_EQ(sluice_pool_create(manager_, 8, 1, length, hear, &heard, nullptr), SLUICE_OUT_OF_MEMORY) << length;
+    EXPECT_EQ(sluice_pool_grow(manager_, 7, length, hear, &heard, nullptr), SLUICE_OUT_OF_MEMORY) << length;
+    EXPECT_EQ(sluice_pool_shrink(manager_, 7, length), SLUICE_OUT_OF_MEMORY) << length;
+    EXPECT_EQ(sluice_pool_partition(manager_, 7, 8, length), SLUICE_OUT_OF_MEMORY) << length;
+  }
+  poll();
+  EXPECT_EQ(heard.calls, 0);
+  EXPECT_EQ(sluice_pool_partition(manager_, 7, 8, kPage), SLUICE_OK) << "no refusal has used up the id";
 }
 
 TEST_F(CMisuse, PiecesThatShareBytesOrWrapAreRefused) {
