@@ -2,6 +2,9 @@
 // The program around a fuzz target: NAME_fuzz CORPUS [--seconds N] [--seed N] [--failed FILE]
 // Gives every file of the folder CORPUS to the target, then for N seconds mutations of them. An input that ends the
 // process, or takes longer than ten seconds, is written to FILE first: put it into the corpus when it is mended.
+//
+// Long inputs are short in the corpus: each line of a file NAME.times is a number, a blank and a text, and stands for
+// the text so many times; \n in it is the end of a line.
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -76,11 +79,25 @@ void run(const Bytes& input) {
   current = nullptr;
 }
 
-Bytes read(const std::filesystem::path& file) {
-  std::ifstream in(file, std::ios::binary);
-  const std::string text{std::istreambuf_iterator<char>(in), {}};
+Bytes bytes_of(const std::string& text) {
   const auto* const first = reinterpret_cast<const std::byte*>(text.data());
   return {first, first + text.size()};
+}
+
+Bytes read_times(std::istream& in) {
+  std::string whole;
+  std::size_t times = 0;
+  for (std::string line; in >> times && in.get() == ' ' && std::getline(in, line);) {
+    for (std::size_t at = 0; (at = line.find("\\n", at)) != std::string::npos;) line.replace(at, 2, "\n");
+    while (times-- > 0) whole += line;
+  }
+  return bytes_of(whole);
+}
+
+Bytes read(const std::filesystem::path& file) {
+  std::ifstream in(file, std::ios::binary);
+  if (file.extension() == ".times") return read_times(in);
+  return bytes_of({std::istreambuf_iterator<char>(in), {}});
 }
 
 std::vector<Bytes> read_corpus(const std::filesystem::path& folder) {

@@ -58,7 +58,7 @@ struct File {
 template <class Value>
 void take(std::span<const std::byte>& input, Value& value) {
   const std::size_t length = std::min(input.size(), sizeof value);
-  std::memcpy(&value, input.data(), length);
+  if (length > 0) std::memcpy(&value, input.data(), length);
   input = input.subspan(length);
 }
 
