@@ -84,11 +84,6 @@ void MemoryModel::fill(std::size_t page, std::uint64_t pattern, bool whole) {
   here.pattern = pattern;
 }
 
-void MemoryModel::set_bad(std::size_t page) {
-  if (!pages_[page].bad) ++bad_pages_;
-  pages_[page].bad = true;
-}
-
 bool MemoryModel::may_see(const Trace& reader, const Trace& writer) const {
   if (reader.writer.vm == writer.writer.vm) return true;
   if (reader.writer.customer != writer.writer.customer) return false;

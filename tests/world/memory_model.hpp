@@ -45,10 +45,11 @@ class MemoryModel {
   void fill(std::size_t page, std::uint64_t pattern, bool whole);
   /// It has said so.
   void reported(std::size_t page, std::uint64_t time) { pages_[page].reported = time; }
-  void set_bad(std::size_t page);
+  void set_bad(std::size_t page) { pages_[page].bad = true; }
+  /// The engine that it had failed on is gone, and nobody had heard of it.
+  void forget_bad(std::size_t page) { pages_[page].bad = false; }
 
   [[nodiscard]] bool bad(std::size_t page) const { return pages_[page].bad; }
-  [[nodiscard]] std::size_t bad_pages() const { return bad_pages_; }
   /// Holds this everywhere.
   [[nodiscard]] bool holds_only(std::size_t page, std::uint64_t pattern) const {
     const Page& here = pages_[page];
@@ -90,7 +91,6 @@ class MemoryModel {
   std::vector<Trace> traces_;
   std::map<Id, std::uint32_t> last_trace_;  ///< of each VM
   std::map<Id, Group> groups_;
-  std::size_t bad_pages_ = 0;
 };
 
 }  // namespace sluice::world

@@ -16,13 +16,17 @@ struct ActFacts {
   std::uint32_t weight;  ///< How often it is drawn, in thousandths or so.
 };
 constexpr std::array<ActFacts, kActs> kFacts = {{
-    {"CreateVm", 30},       {"Allocate", 130},       {"Release", 100},     {"BeginReboot", 35},
-    {"FinishReboot", 45},   {"Terminate", 22},       {"Abandon", 15},      {"ChangeGroup", 12},
-    {"CreateGroup", 6},     {"EnableGroup", 5},      {"DestroyGroup", 3},  {"CreatePool", 5},
-    {"GrowPool", 5},        {"ShrinkPool", 5},       {"PartitionPool", 4}, {"MergePools", 3},
-    {"DestroyPool", 3},     {"ChangeRecycling", 12}, {"ChangeScrubs", 10}, {"SwitchRecycling", 5},
-    {"ChangePlacement", 5}, {"Poll", 290},           {"EndJob", 200},      {"FailJob", 1},
-    {"EngineBusy", 5},      {"EngineDies", 1},       {"TimePasses", 30},   {"Crash", 2},
+    {"CreateVm", 30},     {"Allocate", 130},      {"Release", 100},
+    {"BeginReboot", 35},  {"FinishReboot", 45},   {"Terminate", 22},
+    {"Abandon", 15},      {"ChangeGroup", 12},    {"CreateGroup", 6},
+    {"EnableGroup", 5},   {"DestroyGroup", 3},    {"CreatePool", 5},
+    {"GrowPool", 5},      {"ShrinkPool", 5},      {"PartitionPool", 4},
+    {"MergePools", 3},    {"DestroyPool", 3},     {"ChangeRecycling", 12},
+    {"ChangeScrubs", 10}, {"SwitchRecycling", 5}, {"ChangePlacement", 5},
+    {"Poll", 290},        {"EndJob", 200},        {"FailJob", 1},
+    {"EngineBusy", 5},    {"EngineDies", 1},      {"EngineRefuses", 1},
+    {"EngineLies", 1},    {"EngineTakesPart", 4}, {"Stop", 1},
+    {"TimePasses", 30},   {"Crash", 2},
 }};
 
 }  // namespace

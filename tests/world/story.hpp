@@ -37,10 +37,14 @@ enum class Act : std::uint8_t {
   FailJob,
   EngineBusy,
   EngineDies,
+  EngineRefuses,
+  EngineLies,
+  EngineTakesPart,
+  Stop,
   TimePasses,
   Crash,
 };
-inline constexpr std::size_t kActs = 28;
+inline constexpr std::size_t kActs = 32;
 
 struct Step {
   Act act = Act::Poll;

@@ -1,46 +1,57 @@
 // SPDX-License-Identifier: Apache-2.0
-// The host, the life of its VMs, and what is checked about it.
+// A host and the steps of its story.
 #include "world.hpp"
 
-#include <fmt/format.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <array>
 #include <random>
 #include <stdexcept>
 
 namespace sluice::world {
 
-/// Three bricks on two nodes. Nobody touches the memory: what is in it, the model says.
+/// Nobody touches the memory: what is in it, the model says.
 class World::Bricks final : public BackingMemory {
  public:
-  Bricks(std::byte* base, int fd) {
-    constexpr std::size_t kEach = kPages / 3 * 4096;
-    for (std::size_t brick = 0; brick < 3; ++brick) {
-      bricks_[brick] = {MemorySpan(base + brick * kEach, kEach), fd, PageKind::Small, brick == 2 ? 1U : 0U};
+  Bricks(const Layout& layout, std::byte* base, int fd) {
+    std::size_t page = 0;
+    for (const Layout::Part& part : layout.parts()) {
+      bricks_.push_back(
+          {MemorySpan(base + layout.offset(page), layout.bytes(page, part.pages)), fd, part.kind, part.node});
+      page += part.pages;
     }
   }
   [[nodiscard]] std::span<const Brick> bricks() const override { return bricks_; }
 
  private:
-  std::array<Brick, 3> bricks_;
+  std::vector<Brick> bricks_;
 };
 
-World::World(const std::string& folder, std::uint64_t seed) : folder_(folder) {
+World::World(const std::string& folder, std::uint64_t seed) : folder_(folder), layout_(std::mt19937_64(seed)()) {
+  const std::size_t bytes = layout_.offset(kPages);
   fd_ = ::memfd_create("world", MFD_CLOEXEC);
-  if (fd_ < 0 || ::ftruncate(fd_, kPages * 4096) != 0) throw std::runtime_error("no memory for a world");
-  void* const map = ::mmap(nullptr, kPages * 4096, PROT_NONE, MAP_SHARED, fd_, 0);
+  if (fd_ < 0 || ::ftruncate(fd_, static_cast<off_t>(bytes)) != 0) throw std::runtime_error("no memory for a world");
+  void* const map = ::mmap(nullptr, bytes, PROT_NONE, MAP_SHARED, fd_, 0);
   if (map == MAP_FAILED) throw std::runtime_error("no addresses for a world");
   base_ = static_cast<std::byte*>(map);
-  bricks_ = std::make_unique<Bricks>(base_, fd_);
+  bricks_ = std::make_unique<Bricks>(layout_, base_, fd_);
   std::mt19937_64 random(seed);
-  max_jobs_ = 1 + random() % 6;
+  random.discard(1);
+  limits_.max_jobs = 1 + random() % 6;
+  if (!layout_.has_huge()) {  // huge pages are given to the engine whole
+    if (random() % 3 == 0) limits_.max_job_length = ByteCount(4096 + random() % 100'000);
+    limits_.parallel_jobs = 1 + random() % 3;
+  }
+  if (random() % 3 == 0) limits_.windows = {1 + random() % (kPages - 1)};
   config_.background_job_length = ByteCount((1 + random() % 40) * 4096);
   config_.background = random() % 5 != 0;
-  if (random() % 3 == 0) config_.clean_target = ByteCount(random() % kPages * 4096);
-  if (random() % 4 == 0) config_.background_rate = 4096.0 * static_cast<double>(1 + random() % 1000);
+  config_.max_jobs_in_flight = static_cast<std::uint32_t>(1 + random() % 8);
+  if (random() % 3 == 0) config_.clean_target = ByteCount(random() % bytes);
+  if (random() % 4 == 0)
+    config_.background_rate = (layout_.has_huge() ? 64 : 1) * 4096.0 * static_cast<double>(1 + random() % 1000);
   config_.seed = seed;
+  time_ = random() % 2 == 0 ? std::chrono::nanoseconds(std::chrono::seconds(1))
+                            : std::chrono::nanoseconds(std::chrono::hours(2'400'000));  // days before its clock ends
   config_.clock = [this] { return time_; };
   // Nobody knows what is in it.
   for (std::size_t page = 0; page < kPages; ++page) memory_.write(page, {~0ULL, ~0ULL, 0, 0}, true);
@@ -50,22 +61,43 @@ World::World(const std::string& folder, std::uint64_t seed) : folder_(folder) {
 World::~World() {
   ending_ = true;
   manager_.reset();
-  ::munmap(base_, kPages * 4096);
+  ::munmap(base_, layout_.offset(kPages));
   ::close(fd_);
+}
+
+std::unique_ptr<WorldEngine> World::engine_with(std::vector<std::size_t> windows) {
+  EngineLimits limits = limits_;
+  limits.windows = std::move(windows);
+  return std::make_unique<WorldEngine>(memory_, layout_, base_, steps_, std::move(limits));
 }
 
 /// A process begins.
 void World::start() {
-  engine_ = std::make_unique<WorldEngine>(memory_, base_, steps_, max_jobs_);
   ledger_ = Ledger::open(folder_ + "/ledger", bricks_->bricks(), {.boot_id = "world", .before_store = {}}).value();
   check(ledger_->rejected().empty(), "{}", ledger_->rejected());
+  if (++starts_ % 2 == 0) try_engine_that_does_not_reach();
+  engine_ = engine_with(limits_.windows);
   manager_ = MemoryManager::recover(*bricks_, *engine_, *ledger_, config_).value();
+  order_.restart();
+  refusals_ = 0;
+  stopped_ = false;
+}
+
+/// An error, and nothing has changed.
+void World::try_engine_that_does_not_reach() {
+  EngineLimits limits = limits_;
+  limits.windows.clear();
+  WorldEngine engine(memory_, layout_, base_ + 4096, steps_, std::move(limits));
+  const auto refused = MemoryManager::recover(*bricks_, engine, *ledger_, config_);
+  check(!refused && refused.error().code == HostErrc::InvalidArgument, "an engine that does not reach was taken");
+  check(engine.taken() == 0, "an engine that does not reach was given jobs");
 }
 
 std::optional<Failure> World::play(const Story& story) {
   for (const Step& step : story) {
+    reentered_ = false;
     take(step);
-    if (!failure_) check_sums();
+    if (!failure_) check_step();
     if (!failure_ && steps_ % 64 == 0) check_everything();
     if (failure_) return failure_;
     ++steps_;
@@ -111,293 +143,47 @@ void World::take(const Step& step) {
       take_setting_step(step);
       return;
     case Act::Poll:
+      poll();
+      return;
+    case Act::Stop:
+      if (step.a % 8 == 0) stop();
+      return;
+    case Act::Crash:
+      crash(step);
+      return;
     case Act::EndJob:
     case Act::FailJob:
     case Act::EngineBusy:
     case Act::EngineDies:
+    case Act::EngineRefuses:
+    case Act::EngineLies:
+    case Act::EngineTakesPart:
     case Act::TimePasses:
-    case Act::Crash:
       take_engine_step(step);
       return;
   }
 }
 
-void World::take_vm_step(const Step& step) {
-  switch (step.act) {
-    case Act::CreateVm:
-      create_vm(step);
-      return;
-    case Act::Allocate:
-      allocate(step, false);
-      return;
-    case Act::FinishReboot:
-      allocate(step, true);
-      return;
-    case Act::Release:
-      release(step);
-      return;
-    case Act::BeginReboot:
-      begin_reboot(step);
-      return;
-    case Act::Terminate:
-      terminate(step);
-      return;
-    default:
-      break;
-  }
-  auto* const claim = pick(claims_, step.a);
-  if (claim == nullptr) return;
-  claim->second.abandoned |= manager_->abandon(claim_ids_.at(claim->first));
+/// What was asked of a claim.
+ByteCount World::wanted(const Claim& claim) const {
+  return length(claim.pages, claim.vm != 0 ? vms_.at(claim.vm).kind : pools_.at(claim.pool).kind);
 }
 
-RecycleSettings World::recycling(std::uint32_t bits) {
-  RecycleSettings settings;
-  settings.enabled = bits % 8 != 0;
-  settings.after_reboot = bits / 8 % 4 != 0;
-  settings.within_vm = bits / 32 % 4 != 0;
-  settings.dedicated_pool = bits / 128 % 4 != 0;
-  settings.trust_group = bits / 512 % 4 != 0;
-  settings.new_memory_after_reboot = bits / 2048 % 8 == 0;
-  settings.retains_memory = bits / 16'384 % 2 == 0;
-  settings.pool_grows_on_reboot = bits / 32'768 % 4 == 0;
-  return settings;
+void World::poll() {
+  if (polling_++ == 0) known_losses_ = losses_;
+  manager_->poll();
+  --polling_;
+  if (polling_ == 0 && !reentered_) check_nobody_waits_beside_free_memory();
 }
 
-ScrubSettings World::scrubs(std::uint32_t bits) {
-  ScrubSettings settings;
-  settings.timing = bits % 2 == 0 ? ScrubTiming::AfterRelease : static_cast<ScrubTiming>(bits / 2 % 4);
-  settings.delay = std::chrono::milliseconds(bits / 8 % 64);
-  settings.method = bits / 512 % 2 == 0 ? FillMethod::Zeros : static_cast<FillMethod>(bits / 1024 % 4);
-  settings.pattern = bits / 4096 % 3;
-  return settings;
-}
-
-VmProfile World::profile(const Vm& vm) const {
-  return {VmId(vm.who.vm),
-          CustomerId(vm.who.customer),
-          DedicatedPoolId(vm.who.pool),
-          TrustGroupId(vm.who.group),
-          vm.allowed,
-          vm.scrub,
-          vm.placement};
-}
-
-void World::create_vm(const Step& step) {
-  if (vms_.size() >= 14) return;
-  Vm vm;
-  vm.who = {next_id_++, 1 + step.a % 3, 0, 0};
-  vm.allowed = step.b % 2 == 0 ? RecycleSettings{} : recycling(step.b / 2);
-  vm.scrub = step.c % 2 == 0 ? ScrubSettings{} : scrubs(step.c / 2);
-  if (auto* const group = pick(groups_, step.b); group != nullptr && step.a % 4 != 0) {
-    if (group->second.customer == vm.who.customer) vm.who.group = group->first;
-  }
-  if (auto* const pool = pick(pools_, step.c); pool != nullptr && step.a % 16 < 8) {
-    if (pool->second.customer == vm.who.customer && pool->second.ready) vm.who.pool = pool->first;
-  }
-  if (step.a / 16 % 8 == 0) vm.placement = {.node = step.a / 128 % 2, .only_node = step.a / 256 % 2 == 0};
-  expect(true, manager_->create_vm(profile(vm)).has_value(), "creating a VM");
-  vms_.emplace(vm.who.vm, vm);
-}
-
-void World::allocate(const Step& step, bool reboot) {
-  auto* const found = pick(vms_, step.a);
-  if (found == nullptr) return;
-  Vm& vm = found->second;
-  const std::size_t pages = 1 + step.b % (step.c % 8 == 0 ? kPages : 24);
-  const std::uint64_t number = next_claim_++;
-  const auto handler = [this, number](const Result<sluice::Grant>& result) { told(number, result); };
-  const ByteCount length(pages * 4096);
-  const auto claim = reboot ? manager_->finish_reboot(VmId(vm.who.vm), length, handler)
-                            : manager_->allocate(VmId(vm.who.vm), length, handler);
-  const bool fits = reboot ? vm.down && vm.claims == 0 : !vm.down;
-  if (!claim) {
-    check(!fits || claim.error().code == HostErrc::OutOfMemory, "a claim was refused: {}", claim.error().message);
-    return;
-  }
-  check(fits, "a claim went through that does not fit what the VM is doing");
-  claims_[number] = {vm.who.vm, 0, pages, reboot, false, steps_, vm.before, vm.old};
-  claim_ids_[number] = *claim;
-  ++vm.claims;
-  if (!reboot) return;
-  vm.down = false;
-  vm.before.reset();
-}
-
-MemorySpan World::span(std::size_t page, std::size_t pages) const { return {base_ + page * 4096, pages * 4096}; }
-
-void World::release(const Step& step) {
-  auto* const found = pick(vms_, step.a);
-  if (found == nullptr) return;
-  Vm& vm = found->second;
-  const std::size_t first = step.b % kPages;
-  std::size_t pages = 0;
-  // Sometimes of memory that is not its own.
-  const bool foreign = step.c % 32 == 0 && vm.claims == 0;
-  std::size_t at = first;
-  while (!foreign && at < kPages && !vm.pages[at]) ++at;
-  while (at + pages < kPages && pages < 1 + step.c % 16 && (foreign || vm.pages[at + pages])) ++pages;
-  if (pages == 0) return;
-  bool own = !vm.down;
-  for (std::size_t page = at; page < at + pages; ++page) own = own && vm.pages[page];
-  const auto released = manager_->release(VmId(vm.who.vm), span(at, pages));
-  expect(own, released.has_value(), "a release");
-  if (!released) return;
-  for (std::size_t page = at; page < at + pages; ++page) {
-    if (!vm.pages[page]) continue;
-    vm.pages.reset(page);
-    holder_[page] = 0;
-    --held_pages_;
-  }
-}
-
-std::size_t World::pool_pages(Id pool) const {
-  const auto facts = manager_->dedicated_pool(DedicatedPoolId(pool));
-  return facts ? facts->size.value() / 4096 : 0;
-}
-
-void World::begin_reboot(const Step& step) {
-  auto* const found = pick(vms_, step.a);
-  if (found == nullptr) return;
-  Vm& vm = found->second;
-  const std::size_t pool_before = pool_pages(vm.who.pool);
-  expect(!vm.down && vm.claims == 0, manager_->begin_reboot(VmId(vm.who.vm)).has_value(), "a reboot");
-  if (vm.down || vm.claims > 0) return;
-  if (const auto pool = pools_.find(vm.who.pool); pool != pools_.end()) {
-    // How much of it was the pool's before, or was left over and kept, the model does not know.
-    const std::size_t grown = pool_pages(vm.who.pool) - pool_before;
-    check(grown == 0 || vm.allowed.pool_grows_on_reboot, "a pool grew by a reboot");
-    pool->second.pages += grown;
-  }
-  vm.down = true;
-  vm.old = vm.allowed.new_memory_after_reboot ? vm.pages : Pages();
-  vm.before = vm.keeps() ? vm.pages : Pages();
-  for (std::size_t page = 0; page < kPages; ++page) {
-    if (!vm.pages[page]) continue;
-    holder_[page] = 0;
-    --held_pages_;
-  }
-  vm.pages.reset();
-}
-
-void World::terminate(const Step& step) {
-  auto* const found = pick(vms_, step.a);
-  if (found == nullptr) return;
-  Vm& vm = found->second;
-  expect(vm.claims == 0, manager_->terminate(VmId(vm.who.vm)).has_value(), "an end");
-  if (vm.claims > 0) return;
-  for (std::size_t page = 0; page < kPages; ++page) {
-    if (!vm.pages[page]) continue;
-    holder_[page] = 0;
-    --held_pages_;
-  }
-  vms_.erase(found->first);
-}
-
-void World::forget_claim(std::uint64_t number) {
-  const Claim& claim = claims_.at(number);
-  if (claim.vm != 0) --vms_.at(claim.vm).claims;
-  claims_.erase(number);
-  claim_ids_.erase(number);
-}
-
-/// A claim has ended.
-void World::told(std::uint64_t number, const Result<sluice::Grant>& result) {
-  if (ending_) return;
-  check(polling_, "a handler was called outside of a poll");
-  const auto found = claims_.find(number);
-  if (found == claims_.end()) {
-    check(false, "a claim ended twice");
-    return;
-  }
-  const Claim claim = found->second;
-  forget_claim(number);
-  Vm& vm = vms_.at(claim.vm);
-  if (!result) {
-    const auto code = result.error().code;
-    check(code != HostErrc::Abandoned || claim.abandoned, "a claim was abandoned by nobody");
-    check(code != HostErrc::ScrubUnavailable || engine_->dead(), "a claim found no engine, and there is one");
-    return;
-  }
-  check(!claim.abandoned, "an abandoned claim was granted");
-  ++claims_granted_;
-  std::size_t pages = 0;
-  std::size_t recycled = 0;
-  for (const GrantedRange& range : result->ranges) {
-    check_range(claim, vm, range, recycled);
-    pages += range.memory.size() / 4096;
-  }
-  check(pages == claim.pages, "a claim of {} pages got {}", claim.pages, pages);
-  if (!claim.reboot || !vm.keeps() || vm.placement.only_node) return;
-  std::size_t own = 0;
-  for (std::size_t page = 0; page < kPages; ++page) own += claim.before[page] && !memory_.bad(page) ? 1 : 0;
-  check(recycled >= std::min(own, claim.pages), "VM {} held {} pages before a reboot and got {} of {} as they were",
-        vm.who.vm, own, recycled, claim.pages);
-}
-
-/// The groups are about to change. What has been granted already was right or wrong by the groups as they are.
-void World::look_at_grants() {
-  const ExtentTable& table = manager_->extents();
-  for (auto& [id, vm] : vms_) {
-    if (vm.claims == 0) continue;
-    const Domain holder = Domain::holder(VmId(id));
-    for (auto index = table.next_lineage(holder); index; index = table.next_lineage(holder, index)) {
-      for (Extent* extent = table.first(*index, ExtentState::Owned); extent != nullptr; extent = table.next(*extent)) {
-        const std::size_t first = extent->offset() / 4096;
-        for (std::size_t page = first; page < first + extent->length().value() / 4096; ++page) {
-          if (vm.pages[page] || vm.seen[page]) continue;
-          const auto why = memory_.forbidden(page, vm.who);
-          if (why) check(false, "page {}: {}", page, *why);
-          vm.seen.set(page);
-        }
-      }
-    }
-  }
-}
-
-/// One range of a grant, and the VM uses it.
-void World::check_range(const Claim& claim, const Vm& vm, const GrantedRange& range, std::size_t& recycled) {
-  Vm& user = vms_.at(vm.who.vm);
-  const bool fresh = vm.scrub.timing == ScrubTiming::BeforeGrant || vm.scrub.timing == ScrubTiming::Both;
-  const std::size_t first = page_of(range.memory.data());
-  for (std::size_t page = first; page < first + range.memory.size() / 4096; ++page) {
-    check(holder_[page] == 0, "page {} of VM {} was granted to VM {}", page, holder_[page], vm.who.vm);
-    check(!memory_.bad(page), "page {} is bad and was granted", page);
-    for (const WorldEngine::Job& job : engine_->jobs()) {
-      check(page < job.first_page || page >= job.first_page + job.pages,
-            "page {} was granted while the engine writes it", page);
-    }
-    if (vm.placement.only_node) {
-      check(*vm.placement.node == (page >= kPages / 3 * 2 ? 1U : 0U), "page {} is on another node", page);
-    }
-    if (range.recycled) {
-      ++recycled;
-      const auto why = vm.seen[page] ? std::nullopt : memory_.forbidden(page, vm.who);
-      if (why) check(false, "page {}: {}", page, *why);
-      check(!claim.reboot || !vm.allowed.new_memory_after_reboot || !claim.old[page],
-            "page {} came back after a reboot to other memory", page);
-    } else {
-      check(memory_.holds_only(page, range.pattern), "page {} is not what it is said to be", page);
-      check(!fresh || memory_.reported(page) >= claim.step, "page {} was not scrubbed anew", page);
-    }
-    holder_[page] = vm.who.vm;
-    user.pages.set(page);
-    user.seen.reset(page);
-    ++held_pages_;
-    memory_.write(page, vm.who, (page + claim.step) % 3 != 0);
-  }
-  if (!range.recycled) return;
-  const RecycleSettings& allowed = vm.allowed;
-  bool permitted = allowed.enabled && vm.recycles;
-  if (range.reason == Reason::SameVmAfterReboot) {
-    permitted = permitted && claim.reboot && allowed.after_reboot && !allowed.new_memory_after_reboot;
-  } else if (range.reason == Reason::SameVm) {
-    permitted = permitted && allowed.within_vm;
-  } else if (range.reason == Reason::DedicatedPool) {
-    permitted = permitted && allowed.dedicated_pool;
-  } else {
-    permitted = permitted && allowed.trust_group;
-  }
-  check(permitted, "memory was recycled ({}) against the VM's settings", to_string(range.reason));
+/// A user's handler calls the manager.
+void World::act_in_handler(const Step& step) {
+  if (polling_ > 2 || failure_) return;
+  reentered_ = true;
+  static constexpr std::array kCalls = {Act::Allocate,     Act::Release, Act::Abandon,     Act::Terminate,
+                                        Act::CreateVm,     Act::Poll,    Act::BeginReboot, Act::ShrinkPool,
+                                        Act::FinishReboot, Act::Stop};
+  take({kCalls[step.a % kCalls.size()], step.b, step.c, step.a / 16});
 }
 
 }  // namespace sluice::world

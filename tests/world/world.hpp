@@ -10,7 +10,9 @@
 #include <string>
 #include <vector>
 
+#include "layout.hpp"
 #include "memory_model.hpp"
+#include "order_oracle.hpp"
 #include "sluice/manager/memory_manager.hpp"
 #include "sluice/memory/extent_table.hpp"
 #include "story.hpp"
@@ -35,8 +37,6 @@ class World {
   [[nodiscard]] std::optional<Failure> play(const Story& story);
   [[nodiscard]] std::uint64_t claims_granted() const { return claims_granted_; }
 
-  static constexpr std::size_t kPages = 192;
-
  private:
   using Pages = std::bitset<kPages>;
   struct Vm {
@@ -50,10 +50,11 @@ class World {
     RecycleSettings allowed;
     ScrubSettings scrub;
     Placement placement;
-    Pages pages;   ///< It was told of.
+    PageKind kind = PageKind::Small;
+    Pages pages;   ///< Of its grants.
     Pages before;  ///< Kept for it while it is down.
     Pages old;     ///< Kept from it while it was down, and until it has other memory.
-    Pages seen;    ///< It holds, was not told of yet, and may see by the groups as they were.
+    Pages seen;    ///< It holds, its handler was not called yet, and it may see by the groups as they were.
     int claims = 0;
   };
   struct Claim {
@@ -65,6 +66,14 @@ class World {
     std::uint64_t step = 0;
     Pages before;  ///< Kept for it while it was down.
     Pages old;     ///< Kept from it while it was down, and until it has other memory.
+    ClaimId id;
+    Step then;                        ///< What its handler does.
+    Pages busy;                       ///< Were being scrubbed when it came.
+    std::uint64_t jobs = 0;           ///< The engine had taken so many then.
+    std::uint64_t losses = 0;         ///< Of memory, that the manager knew of then.
+    std::uint64_t group_changes = 0;  ///< So many had been before it.
+    bool has_rivals = false;          ///< With another reach: what they take, nobody foresees.
+    bool had_room = false;            ///< All of its memory was there when it came.
   };
   struct Group {
     Id customer = 0;
@@ -76,9 +85,13 @@ class World {
     std::size_t pages = 0;
     bool ready = false;
     int claims = 0;
+    PageKind kind = PageKind::Small;
+    Placement placement;
   };
 
   void start();
+  void try_engine_that_does_not_reach();
+  [[nodiscard]] std::unique_ptr<WorldEngine> engine_with(std::vector<std::size_t> windows);
   void take(const Step& step);
   void take_vm_step(const Step& step);
   void take_group_step(const Step& step);
@@ -88,18 +101,24 @@ class World {
 
   void create_vm(const Step& step);
   void allocate(const Step& step, bool reboot);
+  void note_claim(std::uint64_t number, Claim claim);
   void release(const Step& step);
   void begin_reboot(const Step& step);
   void terminate(const Step& step);
   void crash(const Step& step);
   void adopt(Id id);
+  void stop();
   void poll();
-  void told(std::uint64_t number, const Result<sluice::Grant>& result);
+  void notified(std::uint64_t number, const Result<sluice::Grant>& result);
+  void pool_notified(std::uint64_t number, const Result<void>& result);
+  [[nodiscard]] std::optional<Claim> ended(std::uint64_t number, const std::optional<Error>& error);
+  void act_in_handler(const Step& step);
   void look_at_grants();
   [[nodiscard]] std::size_t pool_pages(Id pool) const;
   void check_range(const Claim& claim, const Vm& vm, const GrantedRange& range, std::size_t& recycled);
-  void pool_told(std::uint64_t number, const Result<void>& result);
-  void forget_claim(std::uint64_t number);
+  void check_permission(const Claim& claim, const Vm& vm, const GrantedRange& range);
+  void check_order(std::uint64_t number, const Claim& claim, const sluice::Grant& grant);
+  void create_pool(const Step& step);
 
   template <class... Values>
   void check(bool holds, fmt::format_string<Values...> message, Values&&... values) {
@@ -107,8 +126,19 @@ class World {
     failure_ = Failure{steps_, fmt::format(message, std::forward<Values>(values)...)};
   }
   void expect(bool as_it_should, bool succeeded, const char* what);
+  void look_for_losses();
+  void may_be_lost(std::size_t first, std::size_t pages);
+  void check_step();
   void check_sums();
   void check_everything();
+  void check_extent(const Extent& extent);
+  void check_jobs();
+  void check_pools();
+  void check_available(const Vm& vm);
+  void check_nobody_waits_beside_free_memory();
+  [[nodiscard]] bool reaches(const Claim& claim, const Lineage& lineage) const;
+  [[nodiscard]] bool same_reach(const Claim& one, const Claim& other) const;
+  [[nodiscard]] ByteCount wanted(const Claim& claim) const;
   void end();
 
   template <class Map>
@@ -118,21 +148,39 @@ class World {
     std::advance(found, number % map.size());
     return &*found;
   }
-  [[nodiscard]] std::size_t page_of(const std::byte* at) const { return static_cast<std::size_t>(at - base_) / 4096; }
-  [[nodiscard]] MemorySpan span(std::size_t page, std::size_t pages) const;
+  [[nodiscard]] std::size_t page_of(const std::byte* at) const {
+    return layout_.page_at(static_cast<std::size_t>(at - base_));
+  }
+  [[nodiscard]] std::size_t first_page(const Extent& extent) const { return layout_.page_at(extent.offset()); }
+  [[nodiscard]] std::size_t end_page(const Extent& extent) const {
+    return layout_.page_at(extent.offset() + extent.length().value());
+  }
+  [[nodiscard]] MemorySpan span(std::size_t page, std::size_t pages) const {
+    return {base_ + layout_.offset(page), layout_.bytes(page, pages)};
+  }
+  [[nodiscard]] static ByteCount length(std::size_t pages, PageKind kind) {
+    return ByteCount(pages * page_length(kind).value());
+  }
+  [[nodiscard]] PageKind smallest() const { return PageKind::Small; }
+  void let_go_of(Vm& vm, std::size_t page);
+  void let_go_of_all(Vm& vm);
+  [[nodiscard]] Placement placement(std::uint32_t bits) const;
   [[nodiscard]] static RecycleSettings recycling(std::uint32_t bits);
   [[nodiscard]] static ScrubSettings scrubs(std::uint32_t bits);
   [[nodiscard]] VmProfile profile(const Vm& vm) const;
 
   std::string folder_;
+  Layout layout_;
   int fd_ = -1;
   std::byte* base_ = nullptr;
   class Bricks;
   std::unique_ptr<Bricks> bricks_;
   ScrubberConfig config_;
-  std::size_t max_jobs_ = 4;
+  EngineLimits limits_;
+  std::uint64_t starts_ = 0;
 
   MemoryModel memory_{kPages};
+  OrderOracle order_{layout_};
   std::unique_ptr<Ledger> ledger_;
   std::unique_ptr<WorldEngine> engine_;
   std::unique_ptr<MemoryManager> manager_;
@@ -140,15 +188,21 @@ class World {
   std::map<Id, Group> groups_;
   std::map<Id, Pool> pools_;
   std::map<std::uint64_t, Claim> claims_;
-  std::map<std::uint64_t, ClaimId> claim_ids_;
   std::vector<Id> holder_ = std::vector<Id>(kPages);
-  std::size_t held_pages_ = 0;
+  Pages may_be_lost_;  ///< A failure may have put these into quarantine.
+  ByteCount held_;     ///< By VMs, of what their handlers were called with.
   Id next_id_ = 1;
   std::uint64_t next_claim_ = 1;
   std::uint64_t steps_ = 0;
   std::uint64_t claims_granted_ = 0;
-  std::chrono::nanoseconds time_{std::chrono::seconds(1)};
-  bool polling_ = false;
+  std::uint64_t losses_ = 0;        ///< Failures, refusals, lies: whatever memory may be lost by.
+  std::uint64_t known_losses_ = 0;  ///< Those before the last poll began.
+  std::uint64_t group_changes_ = 0;
+  std::uint64_t refusals_ = 0;  ///< Of the engine, that are known.
+  std::chrono::nanoseconds time_;
+  int polling_ = 0;         ///< So many polls are under way, one inside the other.
+  bool reentered_ = false;  ///< A handler has done something in this step.
+  bool stopped_ = false;
   bool ending_ = false;  ///< The manager is destroyed now.
   std::optional<Failure> failure_;
 };

@@ -1,13 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
 #include <utility>
 #include <vector>
 
+#include "layout.hpp"
 #include "memory_model.hpp"
 #include "sluice/engine/engine.hpp"
 
 namespace sluice::world {
+
+/// What an engine can do that no engine may.
+enum class Lie : std::uint8_t {
+  None,
+  ThrowsInSubmit,
+  ThrowsInCancel,
+  ThrowsInPoll,
+  TakesTooMany,    ///< submit() says more than it was given.
+  ReturnsTooMany,  ///< poll() says more than there is room for.
+  TooManyBytes,    ///< A completion counts more than its job has.
+  Twice,           ///< A job completes twice.
+  UnknownJob,      ///< A job completes that there never was.
+  CancelsUnasked,  ///< A job ends as Cancelled, and nobody cancelled it.
+};
+inline constexpr std::size_t kLies = 10;
+
+struct EngineLimits {
+  std::size_t max_jobs = 4;
+  ByteCount max_job_length{1ULL << 40};
+  std::size_t parallel_jobs = 1;
+  std::vector<std::size_t> windows;  ///< Pages at which one window ends and the next one begins.
+};
 
 /// An engine whose jobs end when and how the story says. What it writes, the memory model holds.
 class WorldEngine final : public Engine {
@@ -22,94 +46,80 @@ class WorldEngine final : public Engine {
   };
 
   /// `base`: the first byte of the pool. `steps`: counts the steps of the story.
-  WorldEngine(MemoryModel& memory, const std::byte* base, const std::uint64_t& steps, std::size_t max_jobs)
-      : memory_(memory), base_(base), steps_(steps), capabilities_{"world", max_jobs, ByteCount(1ULL << 40), false} {}
+  WorldEngine(MemoryModel& memory, const Layout& layout, const std::byte* base, const std::uint64_t& steps,
+              EngineLimits limits);
 
   [[nodiscard]] const EngineCapabilities& capabilities() const noexcept override { return capabilities_; }
-
-  [[nodiscard]] Result<std::size_t> submit(std::span<const ScrubJob> jobs, std::span<JobId> ids) override {
-    if (dead_) return Error{DriverErrc::EngineFailed, "the engine is dead"};
-    const std::size_t room = capabilities_.max_jobs_in_flight - jobs_.size() - done_.size();
-    const std::size_t count = busy_ ? 0 : std::min(jobs.size(), room);
-    if (count == 0) return Error{DriverErrc::Busy, "the engine is busy"};
-    for (std::size_t index = 0; index < count; ++index) {
-      const MemorySpan memory = jobs[index].memory;
-      ids[index] = {0, ++next_};
-      jobs_.push_back({ids[index], jobs[index].cookie, static_cast<std::size_t>(memory.data() - base_) / 4096,
-                       memory.size() / 4096, jobs[index].pattern, false});
-    }
-    return count;
-  }
-  CancelResult cancel(JobId id) override {
-    for (Job& job : jobs_) {
-      if (job.id != id) continue;
-      job.cancel_requested = true;
-      return CancelResult::Requested;
-    }
-    return CancelResult::AlreadyFinished;
-  }
-  std::size_t poll(std::span<Completion> out) override {
-    const std::size_t count = std::min(out.size(), done_.size());
-    for (std::size_t index = 0; index < count; ++index) {
-      const auto& [completion, job] = done_[index];
-      out[index] = completion;
-      for (std::size_t page = job.first_page; page < job.first_page + job.pages; ++page) {
-        memory_.reported(page, steps_);
-        if (completion.outcome == Outcome::Failed) memory_.set_bad(page);
-      }
-    }
-    done_.erase(done_.begin(), done_.begin() + static_cast<std::ptrdiff_t>(count));
-    return count;
-  }
+  [[nodiscard]] Result<std::size_t> submit(std::span<const ScrubJob> jobs, std::span<JobId> ids) override;
+  CancelResult cancel(JobId id) override;
+  std::size_t poll(std::span<Completion> out) override;
   [[nodiscard]] std::uint64_t progress() override { return ended_; }
-  [[nodiscard]] bool reaches(MemorySpan /*memory*/) const override { return true; }
-  [[nodiscard]] std::optional<Error> fault() const override {
-    if (dead_) return Error{DriverErrc::EngineFailed, "the engine is dead"};
-    return std::nullopt;
-  }
-  [[nodiscard]] std::chrono::nanoseconds now() const override { return std::chrono::nanoseconds(0); }
+  [[nodiscard]] bool reaches(MemorySpan memory) const override;
+  [[nodiscard]] std::optional<Error> fault() const override;
+  /// Far from 0, and it stands still: no time is ever lost.
+  [[nodiscard]] std::chrono::nanoseconds now() const override { return std::chrono::hours(2'000'000); }
 
   [[nodiscard]] const std::vector<Job>& jobs() const { return jobs_; }
+  [[nodiscard]] std::size_t bytes(const Job& job) const { return layout_.bytes(job.first_page, job.pages); }
   [[nodiscard]] bool dead() const { return dead_; }
-  void set_busy(bool busy) { busy_ = busy; }
+  [[nodiscard]] bool lied() const { return lied_; }
+  /// How often it has refused a job for good.
+  [[nodiscard]] std::uint64_t refusals() const { return refusals_; }
+  /// Urgent and background jobs that it has taken.
+  [[nodiscard]] std::uint64_t taken() const { return taken_; }
+  /// Which of them was the last urgent one on this page; 0: none.
+  [[nodiscard]] std::uint64_t urgent(std::size_t page) const { return urgent_[page]; }
+  /// What the manager asked that it must not ask.
+  [[nodiscard]] const std::string& misuse() const { return misuse_; }
 
-  /// Ends a job: all of it is written, or `bytes` and it was cancelled, or it failed after `bytes`.
-  void end(std::size_t which, Outcome outcome, std::size_t bytes) {
-    const Job job = jobs_[which];
-    ++ended_;
-    jobs_.erase(jobs_.begin() + static_cast<std::ptrdiff_t>(which));
-    write(job, outcome == Outcome::Zeroed ? job.pages * 4096 : bytes);
-    const auto cause = outcome == Outcome::Failed ? FailureCause::SlaveError : FailureCause::None;
-    const ByteCount written(outcome == Outcome::Zeroed ? job.pages * 4096 : bytes);
-    done_.emplace_back(Completion{job.id, job.cookie, outcome, cause, written}, job);
-  }
-  void die() {
-    dead_ = true;
-    while (!jobs_.empty()) end(0, Outcome::Failed, 0);
-  }
+  void set_busy(bool busy) { busy_ = busy; }
+  /// Of the jobs of one submit().
+  void take_at_most(std::size_t jobs) { most_at_once_ = jobs; }
+  /// Jobs on these pages are refused for good. No pages: no job any more.
+  void refuse(std::size_t first, std::size_t pages, bool outside);
+  /// The next time that it can.
+  void lie(Lie lie) { lie_ = lie; }
+  /// It may be asked for nothing more, but that what it works on is cancelled.
+  void close() { closed_ = true; }
+
+  /// Ends a job: all of it is written, or `bytes` and it was cancelled, or it failed after `bytes` and the last
+  /// `unaffected` have nothing to do with that.
+  void end(std::size_t which, Outcome outcome, std::size_t bytes, std::size_t unaffected = 0);
+  void die();
   /// The process is killed: what is under way stops somewhere.
-  void stop_at(std::size_t bytes) {
-    for (const Job& job : jobs_) write(job, bytes % (job.pages * 4096));
-    jobs_.clear();
-  }
+  void stop_at(std::size_t bytes);
 
  private:
-  void write(const Job& job, std::size_t bytes) {
-    for (std::size_t page = 0; page * 4096 < bytes; ++page) {
-      memory_.fill(job.first_page + page, job.pattern, (page + 1) * 4096 <= bytes);
-    }
-  }
+  [[nodiscard]] bool refuses(const ScrubJob& job) const;
+  [[nodiscard]] Job job_of(const ScrubJob& job);
+  void write(const Job& job, std::size_t bytes);
+  [[nodiscard]] bool tells(Lie lie);
+  void doubt(const Job& job);
+  void distort(Completion& completion);
 
   MemoryModel& memory_;
+  const Layout& layout_;
   const std::byte* base_;
   const std::uint64_t& steps_;
+  std::vector<std::size_t> windows_;
   EngineCapabilities capabilities_;
   std::vector<Job> jobs_;
   std::vector<std::pair<Completion, Job>> done_;
+  std::array<std::uint64_t, kPages> urgent_{};
+  std::size_t most_at_once_ = ~std::size_t{0};
+  std::size_t refused_page_ = 0;
+  std::size_t refused_pages_ = 0;
+  DriverErrc refused_as_ = DriverErrc::OutsideWindow;
+  Lie lie_ = Lie::None;
+  std::string misuse_;
   std::uint32_t next_ = 0;
   std::uint64_t ended_ = 0;
+  std::uint64_t taken_ = 0;
+  std::uint64_t refusals_ = 0;
   bool dead_ = false;
+  bool lied_ = false;
   bool busy_ = false;
+  bool closed_ = false;
 };
 
 }  // namespace sluice::world
