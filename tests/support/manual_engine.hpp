@@ -29,7 +29,9 @@ class ManualEngine final : public Engine {
     if (fault_) return *fault_;
     if (refusal_) return *refusal_;
     if (busy_) return Error{DriverErrc::Busy, "busy"};
-    const std::size_t count = std::min(jobs.size(), capabilities_.max_jobs_in_flight - running_.size());
+    if (throws_from_submit_) throw std::runtime_error("the engine is confused by jobs");
+    const std::size_t room = std::min(capabilities_.max_jobs_in_flight - running_.size(), most_at_once_);
+    const std::size_t count = std::min(jobs.size(), room);
     if (count == 0) return Error{DriverErrc::Busy, "full"};
     for (std::size_t index = 0; index < count; ++index) {
       ids[index] = {0, ++next_};
@@ -39,6 +41,7 @@ class ManualEngine final : public Engine {
   }
 
   CancelResult cancel(JobId id) override {
+    if (throws_from_cancel_) throw std::runtime_error("the engine is confused by a cancel");
     for (Job& job : running_) {
       if (job.id != id) continue;
       job.cancel_requested = true;
@@ -67,7 +70,11 @@ class ManualEngine final : public Engine {
   void set_window(MemorySpan window) { window_ = window; }
   /// Every job from now on.
   void refuse_with(Error refusal) { refusal_ = std::move(refusal); }
+  /// Of the jobs of one submit().
+  void take_at_most(std::size_t jobs) { most_at_once_ = jobs; }
   void throw_from_poll() { throws_ = true; }
+  void throw_from_submit() { throws_from_submit_ = true; }
+  void throw_from_cancel() { throws_from_cancel_ = true; }
   /// Says this, whatever is true.
   void complete(const Completion& completion) { completions_.push_back(completion); }
   void set_time(std::chrono::nanoseconds time) { time_ = time; }
@@ -108,7 +115,10 @@ class ManualEngine final : public Engine {
   std::optional<Error> fault_;
   std::optional<MemorySpan> window_;
   std::optional<Error> refusal_;
+  std::size_t most_at_once_ = ~std::size_t{0};
   bool throws_ = false;
+  bool throws_from_submit_ = false;
+  bool throws_from_cancel_ = false;
   bool busy_ = false;
   std::uint32_t next_ = 0;
   std::uint64_t ended_ = 0;

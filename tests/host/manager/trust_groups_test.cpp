@@ -156,6 +156,51 @@ TEST_F(TrustGroups, MoveInsideALargerOneChangesNothingForTheOthersOfIt) {
   EXPECT_TRUE(passes_from_a_to_b([&] { ASSERT_TRUE(manager_.change_trust_group(VmId(3), kSibling)); }));
 }
 
+/// Somebody moved from A's and B's group to the sibling: the group is another one, the larger one around it is not.
+TEST_F(TrustGroups, WhoMovesInsideALargerOneLeavesTheOthersOfItsGroupAsSiblings) {
+  ASSERT_TRUE(manager_.create_trust_group(kLarger, kCustomer));
+  ASSERT_TRUE(manager_.create_trust_group(kGroup, kCustomer, kLarger));
+  ASSERT_TRUE(manager_.create_trust_group(kSibling, kCustomer, kLarger));
+  in_groups(kGroup, kGroup);
+  ASSERT_TRUE(manager_.create_vm({VmId(3), kCustomer, {}, kGroup, {}}));
+  EXPECT_TRUE(passes_from_a_to_b([&] { ASSERT_TRUE(manager_.change_trust_group(VmId(3), kSibling)); }));
+  EXPECT_EQ(reason_, Reason::LargerGroup);
+}
+
+TEST_F(TrustGroups, InsideALargerOneThatWasSwitchedOffShareAmongThemselvesAlone) {
+  for (const bool same : {true, false}) {
+    for (const bool on_again : {true, false}) {
+      const TrustGroupId larger(30 + (same ? 2U : 0U) + (on_again ? 1U : 0U));
+      const TrustGroupId group(larger.value() + 10);
+      const TrustGroupId sibling(larger.value() + 20);
+      ManagerFixture fixture;
+      MemoryManager& manager = fixture.manager_;
+      ASSERT_TRUE(manager.create_trust_group(larger, kCustomer));
+      ASSERT_TRUE(manager.create_trust_group(group, kCustomer, larger));
+      ASSERT_TRUE(manager.create_trust_group(sibling, kCustomer, larger));
+      ASSERT_TRUE(manager.create_vm({kA, kCustomer, {}, group, {}}));
+      ASSERT_TRUE(manager.create_vm({kB, kCustomer, {}, same ? group : sibling, {}}));
+      fixture.take(kA, 64);
+      ASSERT_TRUE(manager.terminate(kA));
+      ASSERT_TRUE(manager.enable_trust_group(larger, false));
+      if (on_again) {
+        ASSERT_TRUE(manager.enable_trust_group(larger, true));
+      }
+      std::optional<Result<Grant>> result;
+      fixture.ask(kB, 32, result);
+      fixture.settle();
+      ASSERT_TRUE(result && *result);
+      EXPECT_EQ((*result)->ranges.at(0).recycled, same);
+      if (same) {
+        EXPECT_EQ((*result)->ranges.at(0).reason, Reason::TrustGroup);
+        continue;
+      }
+      const Reason why = on_again ? Reason::GroupChanged : Reason::OtherDomain;
+      EXPECT_EQ(manager.statistics().scrubbed_for_claim[static_cast<std::size_t>(why)], ManagerFixture::length(32));
+    }
+  }
+}
+
 TEST_F(TrustGroups, OfACustomerNeedNoCreation) {
   in_groups(customer_group(kCustomer), customer_group(kCustomer));
   EXPECT_TRUE(passes_from_a_to_b());
