@@ -41,6 +41,7 @@ bool Layout::has(PageKind kind, std::optional<std::uint32_t> node) const {
 }
 
 std::size_t Layout::page_at(std::size_t offset) const {
+  if (!has_huge_) return offset / page_length(kSmall).value();
   const auto after = std::upper_bound(offsets_.begin(), offsets_.end(), offset);
   return static_cast<std::size_t>(after - offsets_.begin()) - 1;
 }

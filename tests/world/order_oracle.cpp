@@ -24,10 +24,10 @@ void OrderOracle::restart() {
 }
 
 void OrderOracle::enter(const ExtentTable& table, const Extent& extent, std::size_t first, std::size_t end,
-                        std::uint64_t step, bool compares) {
+                        std::uint32_t step, bool compares) {
   const Lineage& lineage = table.lineage(extent);
   const bool shared = !lineage.pool.is_set() && lineage.delay.count() == 0;
-  std::uint64_t latest = kUnknown;
+  std::uint32_t latest = kUnknown;
   for (std::size_t page = first; page < end; ++page) {
     Page& now = pages_[page];
     const Page& before = before_[page];
@@ -47,12 +47,12 @@ void OrderOracle::enter(const ExtentTable& table, const Extent& extent, std::siz
   for (std::size_t page = first; page < end; ++page) pages_[page].latest = latest;
 }
 
-std::optional<std::string> OrderOracle::look(const ExtentTable& table, std::uint64_t step, bool compares) {
+std::optional<std::string> OrderOracle::look(const ExtentTable& table, std::uint32_t step, bool compares) {
   before_ = pages_;
-  std::uint64_t last_started = 0;
+  std::uint32_t last_started = 0;
   std::size_t started = kPages;
   std::size_t run = 0;  // of memory that may have been one extent in the middle of the step
-  std::uint64_t run_earliest = kUnknown;
+  std::uint32_t run_earliest = kUnknown;
   LineageIndex run_lineage = kNoLineage;
   const auto end_run = [&](std::size_t end) {
     for (std::size_t page = run; page < end; ++page) {

@@ -20,20 +20,20 @@ class OrderOracle {
   /// A new process: nobody knows in which order it finds things.
   void restart();
 
-  /// After every step. `compares`: memory was claimed and given up in the middle of it, perhaps, if not. What is wrong;
-  /// nullopt: nothing.
-  [[nodiscard]] std::optional<std::string> look(const ExtentTable& table, std::uint64_t step, bool compares);
+  /// After every step in which the manager was called. `compares`: no memory was claimed and given up in the middle of
+  /// it. What is wrong; nullopt: nothing.
+  [[nodiscard]] std::optional<std::string> look(const ExtentTable& table, std::uint32_t step, bool compares);
 
   /// A claim that had all of its memory at once was granted. Its scrubs were the engine's jobs from `first` to `last`.
   [[nodiscard]] std::optional<std::string> granted(std::uint64_t claim, std::uint64_t first, std::uint64_t last);
 
  private:
-  static constexpr std::uint64_t kUnknown = ~0ULL;
+  static constexpr std::uint32_t kUnknown = ~0U;
   struct Page {
     ExtentState state = ExtentState::Dirty;
     bool waits = false;          ///< For a scrub in the background that may begin at once.
-    std::uint64_t earliest = 0;  ///< Its turn is that of a step between these.
-    std::uint64_t latest = kUnknown;
+    std::uint32_t earliest = 0;  ///< Its turn is that of a step between these.
+    std::uint32_t latest = kUnknown;
   };
   struct Served {
     std::uint64_t claim;
@@ -41,7 +41,7 @@ class OrderOracle {
     std::uint64_t last;
   };
 
-  void enter(const ExtentTable& table, const Extent& extent, std::size_t first, std::size_t end, std::uint64_t step,
+  void enter(const ExtentTable& table, const Extent& extent, std::size_t first, std::size_t end, std::uint32_t step,
              bool compares);
 
   const Layout& layout_;

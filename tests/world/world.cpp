@@ -96,6 +96,7 @@ void World::try_engine_that_does_not_reach() {
 std::optional<Failure> World::play(const Story& story) {
   for (const Step& step : story) {
     reentered_ = false;
+    called_ = true;
     take(step);
     if (!failure_) check_step();
     if (!failure_ && steps_ % 64 == 0) check_everything();
@@ -159,6 +160,7 @@ void World::take(const Step& step) {
     case Act::EngineLies:
     case Act::EngineTakesPart:
     case Act::TimePasses:
+      called_ = false;
       take_engine_step(step);
       return;
   }

@@ -96,6 +96,7 @@ class World {
   void take_vm_step(const Step& step);
   void take_group_step(const Step& step);
   void take_pool_step(const Step& step);
+  /// Without a call of the manager: its memory stays as it was.
   void take_engine_step(const Step& step);
   void take_setting_step(const Step& step);
 
@@ -202,6 +203,7 @@ class World {
   std::chrono::nanoseconds time_;
   int polling_ = 0;         ///< So many polls are under way, one inside the other.
   bool reentered_ = false;  ///< A handler has done something in this step.
+  bool called_ = false;     ///< The manager was, in this step.
   bool stopped_ = false;
   bool ending_ = false;  ///< The manager is destroyed now.
   std::optional<Failure> failure_;

@@ -6,11 +6,13 @@ namespace sluice::world {
 
 /// What can be compared after every step.
 void World::check_step() {
+  if (!called_) return;
   look_for_losses();
   check(engine_->misuse().empty(), "{}", engine_->misuse());
   check_sums();
   const bool compares = !reentered_ && !stopped_;
-  if (const auto wrong = order_.look(manager_->extents(), steps_, compares)) check(false, "{}", *wrong);
+  if (const auto wrong = order_.look(manager_->extents(), static_cast<std::uint32_t>(steps_), compares))
+    check(false, "{}", *wrong);
 }
 
 void World::check_sums() {
