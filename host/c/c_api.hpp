@@ -13,6 +13,7 @@
 
 #include "sluice/engine/engine_registry.hpp"
 #include "sluice/manager/memory_manager.hpp"
+#include "sluice/memory/ledger.hpp"
 #include "sluice/sluice.h"
 
 namespace sluice::c {
