@@ -162,19 +162,19 @@ class BetweenInstructions {
  public:
   /// After so many from now on.
   BetweenInstructions(std::size_t instructions, std::function<void()> act) {
-    left_ = instructions;
-    act_ = std::move(act);
+    left = instructions;
+    pending = std::move(act);
     struct sigaction action {};
     action.sa_sigaction = [](int, siginfo_t*, void* context) {
       auto& flags = static_cast<ucontext_t*>(context)->uc_mcontext.gregs[REG_EFL];
       constexpr greg_t kTrap = 1 << 8;
       flags |= kTrap;
-      if (left_ > 1) {
-        left_ = left_ - 1;
+      if (left > 1) {
+        left = left - 1;
         return;
       }
       flags &= ~kTrap;
-      if (act_) std::exchange(act_, {})();
+      if (pending) std::exchange(pending, {})();
     };
     action.sa_flags = SA_SIGINFO;
     ::sigaction(SIGTRAP, &action, &before_);
@@ -188,15 +188,15 @@ class BetweenInstructions {
   }
   /// No more of that; returns whether it has acted.
   [[nodiscard]] bool end() {
-    const bool acted = !act_;
-    act_ = {};
-    left_ = 0;
+    const bool acted = !pending;
+    pending = {};
+    left = 0;
     return acted;
   }
 
  private:
-  static inline volatile std::size_t left_ = 0;
-  static inline std::function<void()> act_;
+  static inline volatile std::size_t left = 0;
+  static inline std::function<void()> pending;
   struct sigaction before_ {};
 };
 
