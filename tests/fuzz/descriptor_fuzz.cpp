@@ -95,8 +95,13 @@ void check_extent(const Bench& bench, const ring::Descriptor& job, std::uint64_t
 void check_done(const Bench& bench, const ring::Descriptor& job, std::span<const RawEngine::Extent> extents) {
   if (!touches(job)) return;
   if ((job.flags & ring::kDescriptorFlagList) == 0) return check_extent(bench, job, job.address, job.length_bytes);
-  // A later extent of a fill may have covered an earlier one: with the same pattern.
-  for (const auto& extent : extents) check_extent(bench, job, bench.engine.data_iova() + extent.offset, extent.length);
+  // A later extent of a fill may have covered an earlier one: with the same pattern. What follows the sum is not read.
+  std::uint64_t left = job.length_bytes;
+  for (auto extent = extents.begin(); left > 0; ++extent) {
+    enforce(extent->length > 0 && extent->length <= left, "a list with an extent that is empty or too long fails");
+    check_extent(bench, job, bench.engine.data_iova() + extent->offset, extent->length);
+    left -= extent->length;
+  }
 }
 
 }  // namespace

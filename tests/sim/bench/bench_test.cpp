@@ -292,8 +292,9 @@ TEST(BenchTrace, FitsOrIsRefusedBeforeAnythingIsMeasured) {
   };
   const auto fit = fit_trace(trace_of({create(1, 4 << 20)}), **arena);
   ASSERT_TRUE(fit) << fit.error().message;
-  EXPECT_EQ(fit->scale, 16U);
-  EXPECT_EQ(fit->peak, ByteCount(256 << 10));
+  const std::size_t room = (*arena)->all().size() / 2;
+  EXPECT_LT(fit->peak.value(), room);
+  EXPECT_EQ(fit->peak.value() * fit->scale, 4U << 20);
   const auto refused = [&](const Trace& trace) {
     const auto answer = fit_trace(trace, **arena);
     return answer ? std::string("none") : answer.error().message;
@@ -303,7 +304,7 @@ TEST(BenchTrace, FitsOrIsRefusedBeforeAnythingIsMeasured) {
   EXPECT_THAT(refused(trace_of({{0, TraceEventKind::CreateGroup, {}, CustomerId(1), TrustGroupId(1), {}, {}}})),
               HasSubstr("it has no VM"));
   std::vector<TraceEvent> many;
-  for (std::uint64_t vm = 1; vm <= 200; ++vm) many.push_back(create(vm, 1));
+  for (std::uint64_t vm = 1; vm <= room / 4096; ++vm) many.push_back(create(vm, 1));
   EXPECT_THAT(refused(trace_of(many)), HasSubstr("more VMs at once than fit"));
 }
 
