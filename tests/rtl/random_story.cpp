@@ -295,9 +295,10 @@ void RandomStory::look_after_silent_queue() {
 void RandomStory::look_after_lazy_queue() {
   const std::size_t q = *lazy_;
   const auto collected = static_cast<std::uint32_t>(submitted_[q] - in_flight_[q].size());
-  const bool full = engine_.read(ring::kQueueCqTail, q) - collected == engine_.entries();
+  const std::uint32_t posted = engine_.read(ring::kQueueCqTail, q);
+  const bool full = posted - collected == engine_.entries();
   rings_.completion_full |= full;
-  if (lazy_turns_-- == 0 || jobs_left_ == 0 || (full && chance(0.2))) lazy_.reset();
+  if (lazy_turns_-- == 0 || (jobs_left_ == 0 && posted == submitted_[q]) || (full && chance(0.2))) lazy_.reset();
 }
 
 std::string RandomStory::state() {
