@@ -166,6 +166,8 @@ class World {
   void let_go_of(Vm& vm, std::size_t page);
   void let_go_of_all(Vm& vm);
   [[nodiscard]] Placement placement(std::uint32_t bits) const;
+  /// Often the same one, so that its groups and pools have members.
+  [[nodiscard]] static Id customer(std::uint32_t bits) { return bits % 8 < 5 ? 1 : bits % 8 < 7 ? 2 : 3; }
   [[nodiscard]] static RecycleSettings recycling(std::uint32_t bits);
   [[nodiscard]] static ScrubSettings scrubs(std::uint32_t bits);
   [[nodiscard]] VmProfile profile(const Vm& vm) const;

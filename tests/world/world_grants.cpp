@@ -117,6 +117,9 @@ void World::check_range(const Claim& claim, const Vm& vm, const GrantedRange& ra
     const Layout::Part& part = layout_.part_of(page);
     check(part.kind == vm.kind, "page {} has another length than VM {}'s", page, vm.who.vm);
     check(!vm.placement.only_node || part.node == *vm.placement.node, "page {} is on another node", page);
+    const DedicatedPoolId pool = manager_->extents().lineage(*manager_->extents().find(range.memory.data())).pool;
+    check(!pool.is_set() || pool.value() == vm.who.pool, "page {} is of pool {}, and not VM {}", page, pool.value(),
+          vm.who.vm);
     if (range.recycled) {
       ++recycled;
       const auto why = vm.seen[page] ? std::nullopt : memory_.forbidden(page, vm.who);

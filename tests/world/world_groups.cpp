@@ -8,15 +8,15 @@ void World::take_group_step(const Step& step) {
   if (step.act == Act::CreateGroup) {
     if (groups_.size() >= 6) return;
     const Id id = next_id_++;
-    const Id customer = 1 + step.a % 3;
+    const Id owner = customer(step.a);
     Id inside = 0;
     if (auto* const larger = pick(groups_, step.b); larger != nullptr && step.c % 2 == 0) inside = larger->first;
-    const bool fits = inside == 0 || (groups_[inside].customer == customer && groups_[inside].inside == 0);
-    expect(fits, manager_->create_trust_group(TrustGroupId(id), CustomerId(customer), TrustGroupId(inside)).has_value(),
+    const bool fits = inside == 0 || (groups_[inside].customer == owner && groups_[inside].inside == 0);
+    expect(fits, manager_->create_trust_group(TrustGroupId(id), CustomerId(owner), TrustGroupId(inside)).has_value(),
            "creating a group");
     if (!fits) return;
-    groups_[id] = {customer, inside, true};
-    memory_.create_group(id, customer, inside);
+    groups_[id] = {owner, inside, true};
+    memory_.create_group(id, owner, inside);
     return;
   }
   ++group_changes_;
@@ -52,9 +52,9 @@ void World::create_pool(const Step& step) {
   if (pools_.size() >= 4) return;
   const Id id = next_id_++;
   Pool pool;
-  pool.customer = 1 + step.a % 3;
+  pool.customer = customer(step.a);
   if (step.a / 4 % 2 == 0) pool.placement = placement(step.c);
-  if (step.a / 8 % 3 == 0) pool.placement.pages = pool.kind = PageKind::Huge2MiB;
+  if (step.a / 8 % (layout_.has_huge() ? 3 : 32) == 0) pool.placement.pages = pool.kind = PageKind::Huge2MiB;
   Claim next;
   next.pool = id;
   next.pages = 1 + step.b % (step.b / 256 % 8 == 0 ? kPages : 24);

@@ -78,14 +78,14 @@ VmProfile World::profile(const Vm& vm) const {
 void World::create_vm(const Step& step) {
   if (vms_.size() >= 14) return;
   Vm vm;
-  vm.who = {next_id_++, 1 + step.a % 3, 0, 0};
+  vm.who = {next_id_++, customer(step.a), 0, 0};
   vm.allowed = step.b % 2 == 0 ? RecycleSettings{} : recycling(step.b / 2);
   vm.scrub = step.c % 2 == 0 ? ScrubSettings{} : scrubs(step.c / 2);
   if (auto* const group = pick(groups_, step.b); group != nullptr && step.a % 4 != 0) {
     if (group->second.customer == vm.who.customer) vm.who.group = group->first;
   }
   if (step.a / 16 % 4 == 0) vm.placement = placement(step.b / 64);
-  if (step.a / 64 % 3 == 0) vm.kind = PageKind::Huge2MiB;
+  if (step.a / 64 % (layout_.has_huge() ? 3 : 32) == 0) vm.kind = PageKind::Huge2MiB;
   if (vm.kind != PageKind::Small) vm.placement.pages = vm.kind;
   if (auto* const pool = pick(pools_, step.c); pool != nullptr && step.a % 16 < 8) {
     if (pool->second.customer == vm.who.customer && pool->second.ready) {
