@@ -7,6 +7,7 @@
 #include <array>
 
 #include "checked_engine.hpp"
+#include "sluice/base/units.hpp"
 #include "sluice/engine/job_slots.hpp"
 #include "sluice/engine/windows.hpp"
 
@@ -14,7 +15,7 @@ namespace sluice::inline compose {
 namespace {
 
 constexpr ByteCount kLongestJob{1ULL << 48};  // more than a host has
-constexpr std::size_t kPage = 4096;
+constexpr std::size_t kPage = kPageSize.value();
 constexpr std::size_t kLeastShare = 64 << 10;  // of an urgent job: less is not worth another worker
 constexpr std::size_t kMostPieces = 64;        // in one submit()
 constexpr std::size_t kNowhere = ~std::size_t{0};
@@ -123,7 +124,7 @@ Result<std::size_t> JobSplitter::submit(std::span<const ScrubJob> jobs, std::spa
 CancelResult JobSplitter::cancel(JobId id) {
   if (!slots_->holds(id)) return slots_->knows(id) ? CancelResult::AlreadyFinished : CancelResult::UnknownJob;
   if (progress_[id.slot].finished) return CancelResult::AlreadyFinished;
-  stop(id.slot);
+  stop(id.slot, 0);
   notify();
   return CancelResult::Requested;
 }
@@ -192,6 +193,7 @@ void JobSplitter::plan(const std::deque<std::uint32_t>& queue, std::size_t most_
       batch_jobs_.push_back(job);
       batch_jobs_.back().memory = job.memory.subspan(progress.given, length);
       batch_jobs_.back().cookie = cookie;
+      batch_jobs_.back().part_of = std::max(job.part_of, ByteCount(job.memory.size()));
       progress.given += length;
       ++progress.in_flight;
       if (job.urgency == Urgency::Background) ++background_pieces_;
@@ -247,7 +249,7 @@ void JobSplitter::refuse(std::uint32_t slot, const Error& error) {
     progress.refusal = error;
     progress.failed_at = progress.given;
   }
-  stop(slot);
+  stop(slot, progress.failed_at);
 }
 
 void JobSplitter::collect() {
@@ -278,18 +280,22 @@ void JobSplitter::end_piece(const Completion& completion) {
   }
   progress.prefix = std::min(progress.prefix, piece.offset + done);
   progress.doubt = std::max(progress.doubt, piece.offset + piece.length - completion.bytes_unaffected.value());
-  stop(piece.slot);
+  stop(piece.slot, progress.failed_at);
 }
 
-/// No more of the job is given, and what was given is cancelled: the last first, or an engine could begin with a later
-/// piece when an earlier one is cancelled.
-void JobSplitter::stop(std::uint32_t slot) {
+/// No more of the job is given, and the pieces from `offset` on that were given are cancelled: the last first, or an
+/// engine could begin with a later piece when an earlier one is cancelled. Those before a failure go on: what they
+/// write is certain, and without them more would be in doubt.
+void JobSplitter::stop(std::uint32_t slot, std::size_t offset) {
   Progress& progress = progress_[slot];
   if (progress.queued) std::erase(queue_of(slot), slot);
   progress.queued = false;
   std::vector<const Piece*> given;
-  for (auto piece = pieces_.begin(); given.size() < progress.in_flight; ++piece) {
-    if (piece->in_flight && piece->slot == slot) given.push_back(&*piece);
+  std::uint32_t left = progress.in_flight;
+  for (auto piece = pieces_.begin(); left > 0; ++piece) {
+    if (!piece->in_flight || piece->slot != slot) continue;
+    --left;
+    if (piece->offset >= offset) given.push_back(&*piece);
   }
   std::sort(given.begin(), given.end(), [](const Piece* a, const Piece* b) { return a->offset > b->offset; });
   for (const Piece* const piece : given) static_cast<void>(engine_->cancel(piece->inner));

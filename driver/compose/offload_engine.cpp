@@ -9,6 +9,12 @@
 #include "sluice/engine/windows.hpp"
 
 namespace sluice::inline compose {
+namespace {
+
+/// Pieces of a long job go where the long job would.
+ByteCount whole_length(const ScrubJob& job) { return std::max(length_of(job.memory), job.part_of); }
+
+}  // namespace
 
 Result<std::unique_ptr<OffloadEngine>> OffloadEngine::create(std::unique_ptr<Engine> cpu,
                                                              std::unique_ptr<Engine> engine,
@@ -60,14 +66,14 @@ Result<std::size_t> OffloadEngine::submit(std::span<const ScrubJob> jobs, std::s
   std::size_t accepted = 0;
   while (accepted < jobs.size()) {
     const bool before = offloads_;
-    offloads_ = offloads(length_of(jobs[accepted].memory));
+    offloads_ = offloads(whole_length(jobs[accepted]));
     std::size_t end = accepted + 1;
-    while (end < jobs.size() && offloads(length_of(jobs[end].memory)) == offloads_) ++end;
+    while (end < jobs.size() && offloads(whole_length(jobs[end])) == offloads_) ++end;
     const bool tried = offloads_;
     const auto taken = sides_[tried ? 1 : 0]->submit(jobs.subspan(accepted, end - accepted), ids.subspan(accepted));
     if (!taken) {
       offloads_ = before;
-      if (offloads(length_of(jobs[accepted].memory)) != tried) continue;  // it has failed: the other side takes these
+      if (offloads(whole_length(jobs[accepted])) != tried) continue;  // it has failed: the other side takes these
       notify();
       if (accepted > 0) return accepted;
       return taken;

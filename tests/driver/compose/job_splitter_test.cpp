@@ -148,6 +148,21 @@ TEST_F(JobSplitterTest, APieceThatFailsPutsItselfInDoubtAndNothingElse) {
   EXPECT_EQ(completion.bytes_unaffected, ByteCount(8 * kPiece + 1'000));
 }
 
+TEST_F(JobSplitterTest, PiecesBeforeOneThatFailsGoOnSoThatNothingOfThemIsInDoubt) {
+  make();
+  submit_pieces(3);
+  engine_.end(1, Outcome::Failed, 0, FailureCause::SlaveError);
+  EXPECT_TRUE(poll().empty());
+  ASSERT_EQ(engine_.running.size(), 2U);
+  EXPECT_FALSE(engine_.running.front().cancel_requested);
+  EXPECT_TRUE(engine_.running.back().cancel_requested);
+  engine_.zero(0);
+  engine_.end(0, Outcome::Cancelled, 0);
+  const Completion completion = only();
+  EXPECT_EQ(completion.bytes_zeroed, ByteCount(kPiece));
+  EXPECT_EQ(completion.bytes_unaffected, ByteCount(kPiece));
+}
+
 TEST_F(JobSplitterTest, OfTwoPiecesThatFailTheFirstNamesTheCauseAndTheLastEndsTheDoubt) {
   make();
   submit_pieces(4);

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "scripted_engine.hpp"
+#include "sluice/compose/job_splitter.hpp"
 #include "support/manual_engine.hpp"
 #include "support/memory.hpp"
 
@@ -54,6 +55,15 @@ TEST_F(OffloadEngineTest, InBetweenAJobGoesWhereTheLastOneWent) {
   EXPECT_EQ(cpu_->running().size(), 3U);
   submit(kLengths.above.value());
   EXPECT_EQ(cpu_->running().size(), 4U) << "above means longer";
+}
+
+TEST_F(OffloadEngineTest, PiecesOfALongJobGoWhereItWould) {
+  const auto splitter = std::move(JobSplitter::create(*both_, {.piece_length = ByteCount(4096)})).value();
+  const ScrubJob jobs[] = {{memory_.part(0, 32'768)}, {memory_.part(32'768, 8000)}};
+  std::array<JobId, 2> ids;
+  ASSERT_EQ(splitter->submit(jobs, ids).value(), 2U);
+  EXPECT_EQ(engine_->running().size(), 8U);
+  EXPECT_EQ(cpu_->running().size(), 2U);
 }
 
 TEST_F(OffloadEngineTest, CompletionsAndCancelsFindTheirJobs) {

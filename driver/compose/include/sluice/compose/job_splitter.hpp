@@ -88,7 +88,7 @@ class JobSplitter final : public Engine {
   void refuse(std::uint32_t slot, const Error& error);
   void collect();
   void end_piece(const Completion& completion);
-  void stop(std::uint32_t slot);
+  void stop(std::uint32_t slot, std::size_t offset);
   void settle(std::uint32_t slot);
   [[nodiscard]] std::deque<std::uint32_t>& queue_of(std::uint32_t slot);
   void notify();

@@ -31,6 +31,7 @@ struct ScrubJob {
   std::uint64_t cookie = 0;  ///< The caller's own; comes back in the Completion.
   Operation operation = Operation::Fill;
   bool read_soon = false;  ///< The caller reads the memory at once: an engine with caches leaves it there.
+  ByteCount part_of;       ///< The length of the job of which it is a piece; 0: it is whole.
 };
 
 /// Names one job for ever: a slot of the engine and how often it had been used. A late cancel cannot hit another job.
