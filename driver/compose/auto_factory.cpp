@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "sluice/base/parse.hpp"
 #include "sluice/compose/offload_engine.hpp"
 
 namespace sluice::inline compose {
@@ -31,7 +32,7 @@ EngineOptionSet option_set(AutoOptions& options) {
 }
 
 Error wrong(const EngineName& name, const std::string& why) {
-  return {DriverErrc::InvalidArgument, fmt::format("engine '{}': {}", name.text, why)};
+  return {DriverErrc::InvalidArgument, fmt::format("engine {}: {}", in_quotes(name.text), why)};
 }
 
 /// What the file says where the options are silent.
@@ -100,7 +101,8 @@ class AutoFactory final : public EngineFactory {
     OffloadLengths lengths;
   };
   [[nodiscard]] Result<Chosen> engine_of(const EngineName& name) const {
-    if (!name.device.empty()) return wrong(name, fmt::format("auto has no device '{}'; give KEY=VALUE", name.device));
+    if (!name.device.empty())
+      return wrong(name, fmt::format("auto has no device {}; give KEY=VALUE", in_quotes(name.device)));
     AutoOptions options;
     if (auto read = option_set(options).read(name); !read) return read.error();
     auto completed = complete(name, std::move(options), advice_in_);

@@ -6,8 +6,8 @@
 #include <algorithm>
 #include <utility>
 
-#include "saturating.hpp"
 #include "sluice/base/enforce.hpp"
+#include "sluice/base/saturating.hpp"
 
 namespace sluice::inline manager {
 namespace {

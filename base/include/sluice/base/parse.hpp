@@ -12,6 +12,7 @@
 #include <string>
 #include <string_view>
 
+#include "sluice/base/printable.hpp"
 #include "sluice/base/units.hpp"
 
 // How text from outside becomes a number. Nothing here depends on the locale, skips blanks or wraps: the whole text is
@@ -63,12 +64,7 @@ template <std::integral T>
 /// Text from outside as a message can show it: in quotes, of bearable length, with everything that a terminal would
 /// take for more than a letter as an escape in hexadecimal.
 [[nodiscard]] inline std::string in_quotes(std::string_view text, std::size_t most = 60) {
-  std::string shown = "'";
-  for (const char letter : text.substr(0, most)) {
-    const auto code = static_cast<unsigned char>(letter);
-    shown += code < 0x20 || code >= 0x7F ? fmt::format("\\x{:02X}", code) : std::string(1, letter);
-  }
-  shown += "'";
+  std::string shown = fmt::format("'{}'", printable(text, most));
   if (text.size() > most) shown += fmt::format("... ({} bytes)", text.size());
   return shown;
 }
