@@ -105,6 +105,9 @@ TEST_F(XrtCardTest, ADeviceThatIsStoppedCountsAsDead) {
   ::kill(emulation_->process(), SIGSTOP);
   siginfo_t stopped{};
   ::waitid(P_PID, static_cast<id_t>(emulation_->process()), &stopped, WSTOPPED | WNOWAIT);
+  const bool alive = emulation_->alive();
+  if (alive) ::kill(emulation_->process(), SIGCONT);  // or XRT waits for it for ever
+  ASSERT_FALSE(alive);
   const Completion completion = collect(**engine, 1).at(0);
   EXPECT_EQ(completion.outcome, Outcome::Failed);
   EXPECT_EQ(completion.cause, FailureCause::EngineFault);

@@ -411,8 +411,7 @@ TEST_F(CMisuse, EngineThatEndsAJobTwiceIsGivenUp) {
   const int started = ask(2, 1, second);
   poll();
   EXPECT_EQ(started == SLUICE_OK ? second.code : started, SLUICE_SCRUB_UNAVAILABLE);
-  EXPECT_THAT(started == SLUICE_OK ? second.message : std::string(sluice_last_message()),
-              HasSubstr("does not have"));
+  EXPECT_THAT(started == SLUICE_OK ? second.message : std::string(sluice_last_message()), HasSubstr("does not have"));
 }
 
 TEST_F(CMisuse, ReleasesThatWrapReleaseNothing) {
