@@ -6,10 +6,12 @@
 
 #include <new>
 
+#include "sluice/base/units.hpp"
+
 namespace sluice::inline cpu {
 namespace {
 
-constexpr std::size_t kPage = 4096;
+constexpr std::size_t kPage = kPageSize.value();
 
 }  // namespace
 

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "sluice/base/units.hpp"
 #include "sluice/cpu/cpu_stores.hpp"
 #include "sluice/engine/job_slots.hpp"
 #include "sluice/engine/windows.hpp"
@@ -16,7 +17,7 @@
 namespace sluice::inline dmadev {
 namespace {
 
-constexpr std::size_t kPage = 4096;
+constexpr std::size_t kPage = kPageSize.value();
 constexpr std::uint64_t kMostInFlight = 1ULL << 40;
 constexpr auto kLookForHalt = std::chrono::milliseconds(1);  // a look costs an access to the device
 

@@ -6,7 +6,7 @@
 namespace sluice::inline dmadev {
 namespace {
 
-constexpr std::size_t kSmallPage = 4096;
+constexpr std::size_t kSmallPage = kPageSize.value();
 constexpr std::size_t kHugePage = 2 << 20;
 
 }  // namespace

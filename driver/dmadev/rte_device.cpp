@@ -22,13 +22,14 @@
 
 #include "sluice/base/enforce.hpp"
 #include "sluice/base/parse.hpp"
+#include "sluice/base/units.hpp"
 #include "sluice/dmadev/physical_pages.hpp"
 
 namespace sluice::inline dmadev {
 namespace {
 
 constexpr std::uint16_t kChannel = 0;
-constexpr std::size_t kPage = 4096;
+constexpr std::size_t kPage = kPageSize.value();
 
 /// The CPUs that this process may use, so that DPDK pins nothing: its one logical core floats over all of them.
 std::string all_cpus() {

@@ -17,12 +17,13 @@
 #include <thread>
 
 #include "sluice/base/descriptor.hpp"
+#include "sluice/base/units.hpp"
 
 namespace sluice::inline xrt {
 namespace {
 
 constexpr std::uint32_t kNothingThere = 0xFFFFFFFF;
-constexpr std::size_t kPage = 4096;
+constexpr std::size_t kPage = kPageSize.value();
 
 struct Buffer {
   ::xrt::bo bo;

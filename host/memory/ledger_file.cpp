@@ -13,12 +13,12 @@ namespace {
 
 using Format = LedgerFormat;
 
-constexpr int kPageBits = 36;  // of a page's number, and of a number of pages
-constexpr std::uint64_t kPageMask = (1ULL << kPageBits) - 1;
+constexpr int kPageNumberBits = 36;  // of a page's number, and of a number of pages
+constexpr std::uint64_t kPageMask = (1ULL << kPageNumberBits) - 1;
 constexpr std::size_t kChunk = 4096;  // records that are read at a time
 
 std::uint64_t with_check(std::uint32_t index, std::uint64_t place, std::uint64_t facts) {
-  return facts | hash_of({index, place, facts}) << (kPageBits + 2);
+  return facts | hash_of({index, place, facts}) << (kPageNumberBits + 2);
 }
 
 /// Why this header is not the expected one; empty: it is.
@@ -130,19 +130,19 @@ std::uint64_t LedgerHeader::sum() const {
 }
 
 LedgerRecord LedgerRecord::of(std::uint32_t index, const LedgerEntry& entry, std::uint32_t slot) {
-  const std::uint64_t place = entry.page | std::uint64_t{slot} << kPageBits;
-  return {place, with_check(index, place, entry.pages | static_cast<std::uint64_t>(entry.kind) << kPageBits)};
+  const std::uint64_t place = entry.page | std::uint64_t{slot} << kPageNumberBits;
+  return {place, with_check(index, place, entry.pages | static_cast<std::uint64_t>(entry.kind) << kPageNumberBits)};
 }
 
 LedgerRecord LedgerRecord::resized(std::uint32_t index, std::uint64_t pages) const {
-  return {place, with_check(index, place, pages | std::uint64_t{kind()} << kPageBits)};
+  return {place, with_check(index, place, pages | std::uint64_t{kind()} << kPageNumberBits)};
 }
 
 bool LedgerRecord::intact(std::uint32_t index) const { return facts == resized(index, pages()).facts; }
 std::uint64_t LedgerRecord::page() const { return place & kPageMask; }
 std::uint64_t LedgerRecord::pages() const { return facts & kPageMask; }
-std::uint64_t LedgerRecord::slot() const { return place >> kPageBits; }
-unsigned LedgerRecord::kind() const { return facts >> kPageBits & 3; }
+std::uint64_t LedgerRecord::slot() const { return place >> kPageNumberBits; }
+unsigned LedgerRecord::kind() const { return facts >> kPageNumberBits & 3; }
 
 LedgerContent read_ledger(const LedgerImage& image, const LedgerHeader& expected, std::uint64_t pages) {
   if (image.length < Format::kRecordsBegin || image.length > Format::kFileLimit ||

@@ -59,7 +59,7 @@ void rep_stosb(MemorySpan block) {
 }
 
 void page_by_page(MemorySpan block) {
-  constexpr std::size_t kPage = 4096;
+  constexpr std::size_t kPage = kPageSize.value();
   for (std::size_t at = 0; at < block.size(); at += kPage) {
     fill_nontemporal(StoreKind::Movnti, block.subspan(at, std::min(kPage, block.size() - at)), 0);
     store_fence();

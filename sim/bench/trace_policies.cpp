@@ -157,8 +157,8 @@ void plan_trace(Bench& bench, Plan& plan) {
   charts.levels->baseline.clear();
   charts.waits->baseline.clear();
   const auto [scale, peak] = fit_trace(bench.trace, bench.arena).value();
-  const auto pages = static_cast<std::uint64_t>(static_cast<double>(peak.value()) * kRoom / 4096.0);
-  const ByteCount pool((pages + 1) * 4096);
+  const auto pages = static_cast<std::uint64_t>(static_cast<double>(peak.value()) * kRoom) / kPageSize.value();
+  const ByteCount pool((pages + 1) * kPageSize.value());
   charts.scrubbed->notes = {
       "Trace: " + bench.trace.source + ". Taken from it: " + bench.trace.taken + ". Drawn: " + bench.trace.drawn + ".",
       fmt::format("The pool has {:.0f} GiB, a tenth more than the trace needs at once. Sizes are divided by {} for the "

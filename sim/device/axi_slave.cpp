@@ -10,7 +10,7 @@
 namespace sluice::inline device {
 namespace {
 
-constexpr std::uint64_t kPage = 4096;
+constexpr std::uint64_t kPage = kPageSize.value();
 constexpr std::size_t kMaxBeats = 256;
 
 void require(bool holds, std::uint64_t cycle, const std::string& rule) {

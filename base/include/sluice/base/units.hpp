@@ -34,6 +34,8 @@ class ByteCount {
 
 inline constexpr ByteCount kKiB{1ULL << 10};
 inline constexpr ByteCount kMiB{1ULL << 20};
+/// The small page of the host: all memory is counted in these.
+inline constexpr ByteCount kPageSize{4096};
 inline constexpr ByteCount kGiB{1ULL << 30};
 
 /// An address as the device sees it (I/O virtual address).

@@ -13,8 +13,6 @@
 
 namespace sluice::inline memory {
 
-inline constexpr ByteCount kPageSize{4096};
-
 enum class PageKind : std::uint8_t { Small, Huge2MiB, Huge1GiB };
 
 /// 4 KiB, 2 MiB, 1 GiB.
