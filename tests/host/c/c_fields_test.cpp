@@ -149,7 +149,7 @@ TEST_F(CFields, RecyclingFlagsSayWhatBecomesOfAVmsMemoryInAReboot) {
   const auto left_for_others = [&](int keeps) {
     restart();
     sluice_vm facts = lazy(1);
-    facts.recycling.keeps_left_over = keeps;
+    facts.recycling.retains_memory = keeps;
     add(facts);
     create(2, 2);
     take(1, 8);
@@ -157,7 +157,7 @@ TEST_F(CFields, RecyclingFlagsSayWhatBecomesOfAVmsMemoryInAReboot) {
     return most_for(2);
   };
   EXPECT_EQ(left_for_others(0), 12U);
-  EXPECT_EQ(left_for_others(1), 8U) << "keeps_left_over";
+  EXPECT_EQ(left_for_others(1), 8U) << "retains_memory";
   const auto left_beside_the_pool = [&](int grows) {
     restart();
     Heard made;

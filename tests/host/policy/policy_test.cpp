@@ -90,7 +90,7 @@ TEST(Policy, RefusesWhatNestsBeforeAParserDescendsIntoIt) {
 }
 
 TEST(Policy, ShowsNoOrdersToATerminalAndReadsNoLettersThatTheParserDoesNot) {
-  for (const std::string& message : {complaint("{\"\\u001b[2J\": 1}"), complaint("{\"fill\": \"\xC3\xA9\x7F\"}"),
+  for (const std::string& message : {error_of("{\"\\u001b[2J\": 1}"), error_of("{\"fill\": \"\xC3\xA9\x7F\"}"),
                                      Policy::from_toml("fill = '\x7F'\n").error().message}) {
     EXPECT_TRUE(std::all_of(message.begin(), message.end(), [](char letter) { return letter >= ' ' && letter <= '~'; }))
         << message;

@@ -74,7 +74,7 @@ class AzureTraceLimits : public ::testing::Test {
     write("v1.dev.c2100000.txt", "1800000 U0,|,U1,C1,|\n1800300 U1,|\n");
   }
   void write(const std::string& file, const std::string& text) const { std::ofstream(folder_ / file) << text; }
-  [[nodiscard]] std::string complaint(AzureOptions options = {}) const {
+  [[nodiscard]] std::string error_of(AzureOptions options = {}) const {
     const auto trace = read_azure_trace(folder_.path(), options);
     return trace ? "none" : trace.error().message;
   }
@@ -82,16 +82,16 @@ class AzureTraceLimits : public ::testing::Test {
 };
 
 TEST_F(AzureTraceLimits, LinesAreBounded) {
-  EXPECT_EQ(complaint(), "none");
+  EXPECT_EQ(error_of(), "none");
   for (const std::string file : {"flav_map.txt", "v1.interval_map.txt", "v1.dev.txt", "v1.dev.c2100000.txt"}) {
     SetUp();
     write(file, std::string((1 << 20) + 1, 'a'));
-    EXPECT_THAT(complaint(), HasSubstr(file + ":1:1: 'aaa"));
-    EXPECT_THAT(complaint(), HasSubstr("a line of at most 1048576 bytes"));
+    EXPECT_THAT(error_of(), HasSubstr(file + ":1:1: 'aaa"));
+    EXPECT_THAT(error_of(), HasSubstr("a line of at most 1048576 bytes"));
     std::filesystem::remove(folder_ / file);
-    EXPECT_THAT(complaint(), HasSubstr("cannot read"));
+    EXPECT_THAT(error_of(), HasSubstr("cannot read"));
     std::filesystem::create_directory(folder_ / file);
-    EXPECT_THAT(complaint(), HasSubstr("cannot read")) << "a folder is no file";
+    EXPECT_THAT(error_of(), HasSubstr("cannot read")) << "a folder is no file";
     std::filesystem::remove(folder_ / file);
   }
 }
@@ -99,13 +99,13 @@ TEST_F(AzureTraceLimits, LinesAreBounded) {
 TEST_F(AzureTraceLimits, TimesDoNotRunBackwards) {
   write("v1.dev.txt", "1800300 g,|\n1800000 a,|\n");
   write("v1.dev.c2100000.txt", "1800300 U0,|\n1800000 U1,|\n");
-  EXPECT_THAT(complaint(),
+  EXPECT_THAT(error_of(),
               HasSubstr("v1.dev.txt:2:1: '1800000': expected a start time in seconds, of at least 1800300"));
 }
 
 TEST_F(AzureTraceLimits, IntervalsMayComeInAnyOrder) {
   write("v1.interval_map.txt", "300 1\n0 1\n0 0\n");
-  EXPECT_EQ(complaint(), "none");
+  EXPECT_EQ(error_of(), "none");
 }
 
 TEST_F(AzureTraceLimits, FlavoursHaveMemoryAndOneMeaning) {
@@ -115,7 +115,7 @@ TEST_F(AzureTraceLimits, FlavoursHaveMemoryAndOneMeaning) {
   TraceChecker checker;
   for (const TraceEvent& event : trace->events) EXPECT_FALSE(checker.add(event));
   write("flav_map.txt", "1,0.75 a\n2,3.5 g\n4,7 a\n");
-  EXPECT_THAT(complaint(), HasSubstr("flav_map.txt:3:5: 'a': expected a letter that no flavour before it has"));
+  EXPECT_THAT(error_of(), HasSubstr("flav_map.txt:3:5: 'a': expected a letter that no flavour before it has"));
 }
 
 TEST_F(AzureTraceLimits, MoreEventsThanMemoryHoldsAreRefused) {
@@ -123,7 +123,7 @@ TEST_F(AzureTraceLimits, MoreEventsThanMemoryHoldsAreRefused) {
   write("v1.dev.c2100000.txt", "0 C0,|\n4000000000 C1,|\n");
   AzureOptions options;
   options.population.reboots_per_day = 100'000;
-  EXPECT_THAT(complaint(options), HasSubstr("at most 100000000 are drawn"));
+  EXPECT_THAT(error_of(options), HasSubstr("at most 100000000 are drawn"));
 }
 
 }  // namespace
