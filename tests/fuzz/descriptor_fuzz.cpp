@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Descriptors, for the engine in RTL. An input is records of 65 bytes: settings, and the 64 bytes of a descriptor. The
 // settings can repair parts of it, so that what lies behind the checks is reached too. With the flag List kept and
-// kOwnList set, extents follow: 4 bytes each, of an offset and a length in units of 7 bytes.
+// OwnList set, extents follow: 4 bytes each, of an offset and a length in units of 7 bytes.
 #include <algorithm>
 #include <cstring>
 
@@ -12,7 +12,7 @@
 namespace sluice::fuzz {
 namespace {
 
-enum Setting : unsigned { kInWindow = 1, kWellFormed = 2, kPlain = 4, kOwnList = 8 };
+enum Setting : unsigned { InWindow = 1, WellFormed = 2, Plain = 4, OwnList = 8 };
 
 constexpr std::size_t kData = 48 << 10;
 constexpr std::size_t kWindowBegin = 16 << 10;
@@ -59,18 +59,18 @@ ring::Descriptor descriptor_of(std::span<const std::byte>& input, Bench& bench,
                                std::vector<RawEngine::Extent>& extents) {
   const auto settings = take<std::uint8_t>(input);
   auto job = take<ring::Descriptor>(input);
-  if ((settings & kWellFormed) != 0) {
+  if ((settings & WellFormed) != 0) {
     job.operation = static_cast<std::uint8_t>(ring::kOpFill + job.operation % ring::kOpNoop);
     job.slot = static_cast<std::uint16_t>(job.slot % bench.slots);
     job.flags &= ring::kDescriptorFlagList;
     job.reserved = {};
   }
-  if ((settings & kPlain) != 0 || !touches(job)) job.flags &= static_cast<std::uint8_t>(~ring::kDescriptorFlagList);
-  if ((settings & kInWindow) != 0) {
+  if ((settings & Plain) != 0 || !touches(job)) job.flags &= static_cast<std::uint8_t>(~ring::kDescriptorFlagList);
+  if ((settings & InWindow) != 0) {
     job.address = bench.window() + job.address % kWindowLength;
     job.length_bytes = touches(job) ? 1 + job.length_bytes % kWindowLength : 0;
   }
-  if ((settings & kOwnList) != 0 && (job.flags & ring::kDescriptorFlagList) != 0) {
+  if ((settings & OwnList) != 0 && (job.flags & ring::kDescriptorFlagList) != 0) {
     for (std::size_t count = 1 + job.length_bytes % 9; count > 0; --count) {
       const auto offset = take<std::uint16_t>(input);
       extents.push_back({7ULL * offset % kData, 7ULL * (take<std::uint16_t>(input) % 512)});

@@ -221,7 +221,7 @@ void print_beside_neighbours(Rounds& rounds, MemorySpan arena) {
              std::thread::hardware_concurrency());
   for (const JobSize& size : kJobSizes) {
     double alone = 0.0;
-    for (const std::size_t loops : {0, 2, 4}) {
+    for (const std::size_t loops : {0U, 2U, 4U}) {
       const EndlessLoops neighbours(loops);
       const Load load;
       const Rounds::Times times = rounds.run(fill, memset_blocks, {size.bytes, true, kBytes, 61});

@@ -10,7 +10,7 @@
 #include "sluice/engine/engine.hpp"
 #include "sluice/ring/ring_format.hpp"
 
-namespace sluice::ring {
+namespace sluice::inline ring {
 namespace {
 
 TEST(WireFormat, DescriptorFieldsLieWhereTheEngineReadsThem) {
@@ -78,4 +78,4 @@ TEST(WireFormat, CausesAndOutcomesAreThoseOfTheEngineInterface) {
 }
 
 }  // namespace
-}  // namespace sluice::ring
+}  // namespace sluice::inline ring

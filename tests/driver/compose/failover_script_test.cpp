@@ -233,7 +233,7 @@ TEST_F(FailoverScript, TheClockNeverGoesBackWhicheverWayTheClocksDiffer) {
   engines_[2]->time = std::chrono::hours(5000);
   std::chrono::nanoseconds last = engine_->now();
   EXPECT_EQ(last, std::chrono::hours(100));
-  for (const std::size_t number : {0, 1, 2}) {
+  for (const std::size_t number : {0U, 1U, 2U}) {
     submit(1);
     engines_[number]->time += std::chrono::seconds(3);
     EXPECT_EQ(engine_->now(), last + std::chrono::seconds(3));

@@ -62,7 +62,7 @@ TEST_F(JobSplitterTest, GivesPiecesInOrderAndMakesOneCompletionOfThem) {
   make();
   const JobId id = submit(memory_.part(0, 3 * kPiece + 5), Urgency::Background, 77);
   EXPECT_THAT(offsets(), ::testing::ElementsAre(0, kPiece, 2 * kPiece, 3 * kPiece));
-  for (const std::size_t piece : {3, 1, 0}) {
+  for (const std::size_t piece : {3U, 1U, 0U}) {
     engine_.zero(piece);
     EXPECT_TRUE(poll().empty());
   }

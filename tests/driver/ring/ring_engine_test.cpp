@@ -242,7 +242,7 @@ TEST_F(RingEngineOnScript, AnUrgentCompletionIsCollectedFirst) {
   script_.post(0, 1, 1, ring::kOutcomeZeroed, 0, 4096);
   std::swap(script_.rings.at(1), script_.rings.at(3));
   Completion one;
-  for (const std::size_t job : {1, 0}) {
+  for (const std::size_t job : {1U, 0U}) {
     ASSERT_EQ((*engine)->poll({&one, 1}), 1U);
     EXPECT_EQ(one.id, ids.at(job));
   }

@@ -117,7 +117,7 @@ TEST_F(CFields, RecyclingFlagsSayWhatAVmGetsAsItWas) {
     if (group != 0) {
       EXPECT_EQ(sluice_group_create(manager_, group, 1, 0), SLUICE_OK);
     }
-    for (const std::uint64_t id : {1, 2}) {
+    for (const std::uint64_t id : {1U, 2U}) {
       sluice_vm facts = lazy(id);
       facts.recycling = recycling;
       facts.pool = pool;
@@ -306,7 +306,7 @@ TEST_F(CFields, ContiguousIsPreferredWhereThereIsAChoice) {
     facts.contiguous = contiguous;
     add(facts);
     auto* const base = static_cast<std::byte*>(take(1, 8).ranges.at(0).base);
-    for (const int page : {0, 2, 4, 6}) {
+    for (const std::size_t page : {0U, 2U, 4U, 6U}) {
       EXPECT_EQ(sluice_vm_release(manager_, 1, base + page * kPage, kPage), SLUICE_OK);
     }
     return take(1, 4).ranges.size();

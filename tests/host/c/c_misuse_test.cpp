@@ -422,7 +422,7 @@ TEST_F(CMisuse, ReleasesThatWrapReleaseNothing) {
   poll();
   ASSERT_EQ(heard.code, SLUICE_OK);
   auto* const base = static_cast<char*>(heard.ranges.at(0).base);
-  for (const std::uint64_t id : {1, 2}) {
+  for (const std::uint64_t id : {1U, 2U}) {
     EXPECT_NE(sluice_vm_release(manager_, id, base + kPage, ~0ULL << 12), SLUICE_OK);
     EXPECT_NE(sluice_vm_release(manager_, id, reinterpret_cast<void*>(kPage), ~0ULL << 12), SLUICE_OK);
   }

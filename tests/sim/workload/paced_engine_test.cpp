@@ -130,7 +130,7 @@ TEST(PacedEngineDescriptor, IsReadableWhileACompletionIsDueByTheTracesClock) {
   test::ScriptedEngine engine;
   PacedEngine paced(engine, 1024.0);
   const Memory memory(16 << 10);
-  for (const std::size_t page : {0, 1}) {
+  for (const std::size_t page : {0U, 1U}) {
     const ScrubJob job{memory.part(page * 4096, 4096), 0, Urgency::Background, page};
     JobId id;
     ASSERT_TRUE(paced.submit({&job, 1}, {&id, 1}));
