@@ -101,8 +101,9 @@ class AutoFactory final : public EngineFactory {
     OffloadLengths lengths;
   };
   [[nodiscard]] Result<Chosen> engine_of(const EngineName& name) const {
-    if (!name.device.empty())
+    if (!name.device.empty()) {
       return wrong(name, fmt::format("auto has no device {}; give KEY=VALUE", in_quotes(name.device)));
+    }
     AutoOptions options;
     if (auto read = option_set(options).read(name); !read) return read.error();
     auto completed = complete(name, std::move(options), advice_in_);

@@ -4,7 +4,7 @@
 // process, or takes longer than ten seconds, is written to FILE first: put it into the corpus when it is mended.
 //
 // Long inputs are short in the corpus: each line of a file NAME.times is a number, a blank and a text, and stands for
-// the text so many times; \n in it is the end of a line.
+// that number of copies of the text; \n in it is the end of a line.
 #include <fcntl.h>
 #include <unistd.h>
 

@@ -47,7 +47,7 @@ class FullAndSilent {
     throw std::runtime_error("the watchdog does not fire");
   }
 
-  /// Lets the late answers come so many cycles after the silence began.
+  /// Lets the late answers come `cycles` after the silence began.
   void answer_after(std::uint64_t cycles) {
     engine_.device().run_cycles(cycles);
     engine_.device().set_faults({});

@@ -28,7 +28,7 @@ class RingDevice {
     };
   }
 
-  /// Does up to so many of the jobs that wait, and as many as there is room for in the completion ring.
+  /// Does at most `jobs` of those that wait, and no more than the completion ring has room for.
   void work(std::size_t jobs = ~std::size_t{0}) {
     for (; jobs > 0 && sq_head_ != sq_tail_ && distance(cq_head_, cq_tail_) < entries_;
          --jobs, ++sq_head_, ++cq_tail_) {
@@ -160,7 +160,7 @@ INSTANTIATE_TEST_SUITE_P(Entries, RingWrap, ::testing::Values(2, 4, 8, 16), ::te
 /// each of them.
 class BetweenInstructions {
  public:
-  /// After so many from now on.
+  /// Calls `act` when `instructions` more have been executed.
   BetweenInstructions(std::size_t instructions, std::function<void()> act) {
     left = instructions;
     pending = std::move(act);

@@ -50,7 +50,7 @@ class CFields : public CMisuse {
     EXPECT_EQ(heard.code, SLUICE_OK) << heard.message;
     return heard;
   }
-  /// So many pages a VM can have.
+  /// How many pages a VM can have.
   std::uint64_t most_for(std::uint64_t id) {
     for (std::uint64_t pages = kLength / kPage; pages > 0; --pages) {
       Heard heard;

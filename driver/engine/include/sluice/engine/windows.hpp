@@ -20,7 +20,7 @@ namespace sluice::inline engine {
 /// That an engine made of others reaches the memory of such jobs. Errors: OutsideWindow; they name the job.
 [[nodiscard]] Result<void> check_reach(std::span<const ScrubJob> jobs, const Engine& engine);
 
-/// What submit() answers when so many jobs are in flight and there is room for no more.
+/// Busy, for submit() when all `jobs` places are taken.
 [[nodiscard]] Error all_in_use(std::size_t jobs);
 
 /// The memory that an engine may write, with the device's address of each piece.
