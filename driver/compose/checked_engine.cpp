@@ -111,11 +111,12 @@ Result<std::size_t> CheckedEngine::submit(std::span<const ScrubJob> jobs, std::s
 CancelResult CheckedEngine::cancel(JobId id) {
   if (!slots_.holds(id)) return slots_.knows(id) ? CancelResult::AlreadyFinished : CancelResult::UnknownJob;
   if (given_up_) return CancelResult::AlreadyFinished;
-  in_flight_[id.slot].cancelled = true;
   CancelResult result = CancelResult::Requested;
   ask("cancel", [&] { result = engine_.cancel(in_flight_[id.slot].inner); });
-  // It has the job, so it must know it: whatever it says, its Completion is the truth.
-  return result == CancelResult::AlreadyFinished ? result : CancelResult::Requested;
+  if (result == CancelResult::AlreadyFinished) return result;
+  // It has the job, so it must know it: whatever else it says, its Completion is the truth.
+  in_flight_[id.slot].cancelled = true;
+  return CancelResult::Requested;
 }
 
 std::size_t CheckedEngine::poll(std::span<Completion> out) {

@@ -192,6 +192,25 @@ TEST_F(FailoverScript, ACancelDuringAFailoverFindsTheJobFinished) {
   EXPECT_EQ(ended[0].outcome, Outcome::Cancelled);
 }
 
+TEST_F(FailoverScript, AJobThatHadFinishedWhenItWasCancelledCannotEndAsCancelled) {
+  for (const bool in_time : {true, false}) {
+    SCOPED_TRACE(in_time);
+    engines_.clear();
+    make();
+    const JobId id = submit(1);
+    if (in_time) {
+      EXPECT_EQ(engine_->cancel(id), CancelResult::Requested);
+    }
+    engines_[0]->end(0, Outcome::Cancelled, 4096);
+    EXPECT_EQ(engine_->cancel(id), CancelResult::AlreadyFinished);
+    const auto ended = poll();
+    ASSERT_EQ(ended.size(), 1U);
+    EXPECT_EQ(ended[0].outcome, in_time ? Outcome::Cancelled : Outcome::Failed);
+    EXPECT_EQ(ended[0].bytes_zeroed, ByteCount(in_time ? 4096 : 0));
+    EXPECT_EQ(engine_->failovers().size(), in_time ? 0U : 1U) << "an engine that lies is given up";
+  }
+}
+
 TEST_F(FailoverScript, ASecondFailureAndASmallOutLoseNothing) {
   make(3);
   for (std::uint64_t cookie = 0; cookie < 5; ++cookie) submit(cookie);

@@ -65,9 +65,11 @@ class ScriptedEngine final : public Engine {
   CancelResult cancel(JobId id) override {
     enter("cancel");
     for (Job& job : running) {
-      if (job.id == id) job.cancel_requested = true;
+      if (job.id != id) continue;
+      job.cancel_requested = true;
+      return CancelResult::Requested;
     }
-    return CancelResult::Requested;
+    return CancelResult::AlreadyFinished;
   }
   std::size_t poll(std::span<Completion> out) override {
     enter("poll");

@@ -74,7 +74,7 @@ struct Completion {
 
 enum class CancelResult : std::uint8_t {
   Requested,        ///< The Completion will tell who won.
-  AlreadyFinished,  ///< The Completion is there or was collected.
+  AlreadyFinished,  ///< The Completion is there or was collected, and this call does not change it.
   UnknownJob,       ///< No such job was ever submitted.
 };
 
