@@ -21,10 +21,10 @@ sluice_build(1024 DATA_WIDTH=1024 NUM_QUEUES=16 NUM_SLOTS=64 PREFETCH=16 MAX_OUT
 target_compile_options(sluice_rtl_models PRIVATE -w -g0 -fno-sanitize=all)
 
 # The build with all defaults, 512 bits and 4 queues, is the one that hosts run. What a cycle of it executes is spread over more
-# than an instruction cache of 32 KiB. GCC therefore compiles it twice: first to count what rtl_training.cpp executes, then
-# with what rarely runs moved aside.
+# than an instruction cache of 32 KiB. For a release GCC therefore compiles it twice: first to count what rtl_training.cpp executes,
+# then with what rarely runs moved aside.
 add_library(sluice_rtl_default STATIC)
-if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_BUILD_TYPE MATCHES "Rel" AND NOT SLUICE_SANITIZER AND NOT SLUICE_RTL_COVERAGE)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_BUILD_TYPE STREQUAL "Release" AND NOT SLUICE_SANITIZER AND NOT SLUICE_RTL_COVERAGE)
   add_library(sluice_rtl_counted STATIC)
   sluice_verilate(sluice_rtl_counted Vscrub512)
   target_compile_options(sluice_rtl_counted PRIVATE -w -g0 -fprofile-generate)
