@@ -86,14 +86,14 @@ int read_time(const char* name, std::uint64_t value, std::chrono::nanoseconds& t
 
 sluice::RecycleSettings settings_of(const sluice_recycling& from) {
   sluice::RecycleSettings settings;
-  settings.enabled = from.enabled != 0;
-  settings.after_reboot = from.after_reboot != 0;
-  settings.within_vm = from.within_vm != 0;
-  settings.dedicated_pool = from.dedicated_pool != 0;
-  settings.trust_group = from.trust_group != 0;
-  settings.new_memory_after_reboot = from.new_memory_after_reboot != 0;
-  settings.retains_memory = from.retains_memory != 0;
-  settings.pool_grows_on_reboot = from.pool_grows_on_reboot != 0;
+  settings.enable = from.enable != 0;
+  settings.recycle_on_reboot = from.recycle_on_reboot != 0;
+  settings.recycle_within_vm = from.recycle_within_vm != 0;
+  settings.recycle_within_dedicated_pool = from.recycle_within_dedicated_pool != 0;
+  settings.recycle_within_trust_group = from.recycle_within_trust_group != 0;
+  settings.force_new_memory = from.force_new_memory != 0;
+  settings.retain_memory = from.retain_memory != 0;
+  settings.grow_pool_on_reboot = from.grow_pool_on_reboot != 0;
   return settings;
 }
 

@@ -35,7 +35,7 @@ ByteCount available_for(const ExtentTable& table, const Claim& claim) {
     available += table.free_bytes({}, zone);
     if (own_too && claim.pool.is_set()) available += table.free_bytes(claim.pool, zone);
   }
-  if (!own_too || claim.allowed.new_memory_after_reboot) return available;
+  if (!own_too || claim.allowed.force_new_memory) return available;
   const Domain own = Domain::holder(claim.vm);
   for (auto index = table.next_lineage(own); index; index = table.next_lineage(own, index)) {
     const Lineage& lineage = table.lineage(*index);

@@ -10,7 +10,7 @@ const std::byte* end_of(MemorySpan memory) { return memory.data() + memory.size(
 
 /// Whether memory stays reserved during a reboot: for the VM, or to keep it from the VM until that has other memory.
 bool keeps_memory(const Claim& reboot) {
-  return (reboot.allowed.enabled && reboot.allowed.after_reboot) || reboot.allowed.new_memory_after_reboot;
+  return (reboot.allowed.enable && reboot.allowed.recycle_on_reboot) || reboot.allowed.force_new_memory;
 }
 
 }  // namespace
@@ -86,7 +86,7 @@ void Holdings::release_all(VmId vm, const ScrubSettings& scrub) {
 void Holdings::reserve(const Tenants::Vm& vm) {
   const Claim claim = tenants_.claim_for(vm, ClaimKind::Reboot, {});
   for (Extent* extent : of(claim.vm)) {
-    if (claim.allowed.pool_grows_on_reboot && claim.pool.is_set()) table_.move_to_pool(*extent, claim.pool);
+    if (claim.allowed.grow_pool_on_reboot && claim.pool.is_set()) table_.move_to_pool(*extent, claim.pool);
     if (!keeps_memory(claim)) {
       release(*extent, claim.scrub);
     } else if (extent->state() == ExtentState::Owned) {
@@ -99,7 +99,7 @@ void Holdings::release_reserved(VmId vm, Keep keep) {
   const Claim next = tenants_.claim_for(*tenants_.look_up(vm), ClaimKind::Grow, {});
   for (Extent* extent : of(vm)) {
     if (extent->state() != ExtentState::Reserved) continue;
-    const bool wanted = next.allowed.retains_memory && RecyclePolicy::decide(table_.owner(*extent), next).recycle;
+    const bool wanted = next.allowed.retain_memory && RecyclePolicy::decide(table_.owner(*extent), next).recycle;
     if (keep == Keep::ForNextClaim && wanted) continue;
     release(*extent, next.scrub);
   }

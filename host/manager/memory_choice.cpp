@@ -18,7 +18,7 @@ class Choice {
   void make() && {
     const bool recycles = claim_.kind != ClaimKind::Pool;
     // What is kept for it comes first, whatever it wishes now.
-    if (recycles && !claim_.allowed.new_memory_after_reboot) take_reserved();
+    if (recycles && !claim_.allowed.force_new_memory) take_reserved();
     for (const ByteCount shortest : {claim_.placement.contiguous, ByteCount(0)}) {
       if (enough()) return;
       shortest_ = shortest;

@@ -108,7 +108,7 @@ Result<ClaimId> MemoryManager::finish_reboot(VmId vm, ByteCount length, GrantHan
   if (!started) return started;
   (*found)->phase = Tenants::VmPhase::Running;
   // Memory that it must not have back is kept from it until it has other memory.
-  if (!claim.allowed.new_memory_after_reboot) {
+  if (!claim.allowed.force_new_memory) {
     parts_->holdings.release_reserved(vm, Holdings::Keep::ForNextClaim);
   }
   return started;

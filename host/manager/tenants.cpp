@@ -204,7 +204,7 @@ Claim Tenants::claim_for(const Vm& vm, ClaimKind kind, ByteCount length) const {
   claim.customer = vm.profile.customer;
   set_groups(claim);
   claim.allowed = vm.profile.allowed;
-  claim.allowed.enabled = claim.allowed.enabled && vm.recycles;
+  claim.allowed.enable = claim.allowed.enable && vm.recycles;
   claim.scrub = vm.profile.scrub;
   claim.placement = vm.profile.placement;
   claim.length = length;

@@ -60,12 +60,13 @@ Decision RecyclePolicy::decide(const Owner& owner, const Claim& claim) {
   bool forbidden = false;
   bool changed = false;
   RecycleSettings allowed = claim.allowed;
-  if (!allowed.enabled) {
-    allowed.after_reboot = allowed.within_vm = allowed.dedicated_pool = allowed.trust_group = false;
+  if (!allowed.enable) {
+    allowed.recycle_on_reboot = allowed.recycle_within_vm = allowed.recycle_within_dedicated_pool =
+        allowed.recycle_within_trust_group = false;
   }
   if (claim.vm.is_set() && owner.vm == claim.vm) {
     const bool reboot = claim.kind == ClaimKind::Reboot;
-    if (reboot ? allowed.after_reboot && !allowed.new_memory_after_reboot : allowed.within_vm) {
+    if (reboot ? allowed.recycle_on_reboot && !allowed.force_new_memory : allowed.recycle_within_vm) {
       return {true, reboot ? Reason::SameVmAfterReboot : Reason::SameVm};
     }
     // A VM that wants no memory of its own back gets none by way of its pool or its group either.
@@ -73,7 +74,7 @@ Decision RecyclePolicy::decide(const Owner& owner, const Claim& claim) {
   }
   const bool same_customer = claim.customer.is_set() && owner.customer == claim.customer;
   if (same_customer && claim.pool.is_set() && owner.pool == claim.pool) {
-    if (allowed.dedicated_pool) return {true, Reason::DedicatedPool};
+    if (allowed.recycle_within_dedicated_pool) return {true, Reason::DedicatedPool};
     forbidden = true;
   }
   for (const Reason by : {Reason::TrustGroup, Reason::LargerGroup}) {
@@ -85,7 +86,7 @@ Decision RecyclePolicy::decide(const Owner& owner, const Claim& claim) {
       changed = true;  // the group around it may be as it was
       continue;
     }
-    if (allowed.trust_group) return {true, by};
+    if (allowed.recycle_within_trust_group) return {true, by};
     forbidden = true;
   }
   if (forbidden) return {false, Reason::Forbidden};

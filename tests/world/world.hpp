@@ -42,7 +42,7 @@ class World {
   struct Vm {
     /// Its memory is kept for it during a reboot.
     [[nodiscard]] bool keeps() const {
-      return allowed.enabled && allowed.after_reboot && recycles && !allowed.new_memory_after_reboot;
+      return allowed.enable && allowed.recycle_on_reboot && recycles && !allowed.force_new_memory;
     }
     MemoryModel::Vm who;
     bool down = false;

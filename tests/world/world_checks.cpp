@@ -112,8 +112,8 @@ void World::check_available(const Vm& vm) {
   Claim claim;
   claim.vm = vm.who.vm;
   const RecycleSettings& allowed = vm.allowed;
-  const bool takes_own = allowed.enabled && vm.recycles && !allowed.new_memory_after_reboot &&
-                         (vm.down ? allowed.after_reboot : allowed.within_vm);
+  const bool takes_own = allowed.enable && vm.recycles && !allowed.force_new_memory &&
+                         (vm.down ? allowed.recycle_on_reboot : allowed.recycle_within_vm);
   ByteCount sum;
   for (const Extent* extent = table.first_place(); extent != nullptr; extent = table.next_place(*extent)) {
     if (extent->is_claimed()) continue;

@@ -124,7 +124,7 @@ void World::check_range(const Claim& claim, const Vm& vm, const GrantedRange& ra
       ++recycled;
       const auto why = vm.seen[page] ? std::nullopt : memory_.forbidden(page, vm.who);
       if (why) check(false, "page {}: {}", page, *why);
-      check(!claim.reboot || !vm.allowed.new_memory_after_reboot || !claim.old[page],
+      check(!claim.reboot || !vm.allowed.force_new_memory || !claim.old[page],
             "page {} came back after a reboot to other memory", page);
     } else {
       check(memory_.holds_only(page, range.pattern), "page {} is not what it is said to be", page);
@@ -142,15 +142,15 @@ void World::check_range(const Claim& claim, const Vm& vm, const GrantedRange& ra
 
 void World::check_permission(const Claim& claim, const Vm& vm, const GrantedRange& range) {
   const RecycleSettings& allowed = vm.allowed;
-  bool permitted = allowed.enabled && vm.recycles;
+  bool permitted = allowed.enable && vm.recycles;
   if (range.reason == Reason::SameVmAfterReboot) {
-    permitted = permitted && claim.reboot && allowed.after_reboot && !allowed.new_memory_after_reboot;
+    permitted = permitted && claim.reboot && allowed.recycle_on_reboot && !allowed.force_new_memory;
   } else if (range.reason == Reason::SameVm) {
-    permitted = permitted && allowed.within_vm;
+    permitted = permitted && allowed.recycle_within_vm;
   } else if (range.reason == Reason::DedicatedPool) {
-    permitted = permitted && allowed.dedicated_pool;
+    permitted = permitted && allowed.recycle_within_dedicated_pool;
   } else {
-    permitted = permitted && allowed.trust_group;
+    permitted = permitted && allowed.recycle_within_trust_group;
   }
   check(permitted, "memory was recycled ({}) against the VM's settings", to_string(range.reason));
 }

@@ -166,7 +166,7 @@ void World::take_setting_step(const Step& step) {
     vm.allowed = settings;
     // What is not kept for it any more, others may take before it is back.
     if (!vm.keeps()) vm.before.reset();
-    if (!settings.new_memory_after_reboot) vm.old.reset();
+    if (!settings.force_new_memory) vm.old.reset();
   } else if (step.act == Act::ChangeScrubs) {
     const ScrubSettings settings = scrubs(step.b);
     expect(fits, manager_->change_scrub_settings(id, settings).has_value(), "a change of scrubs");

@@ -33,14 +33,14 @@ void World::take_vm_step(const Step& step) {
 
 RecycleSettings World::recycling(std::uint32_t bits) {
   RecycleSettings settings;
-  settings.enabled = bits % 8 != 0;
-  settings.after_reboot = bits / 8 % 4 != 0;
-  settings.within_vm = bits / 32 % 4 != 0;
-  settings.dedicated_pool = bits / 128 % 4 != 0;
-  settings.trust_group = bits / 512 % 4 != 0;
-  settings.new_memory_after_reboot = bits / 2048 % 8 == 0;
-  settings.retains_memory = bits / 16'384 % 2 == 0;
-  settings.pool_grows_on_reboot = bits / 32'768 % 4 == 0;
+  settings.enable = bits % 8 != 0;
+  settings.recycle_on_reboot = bits / 8 % 4 != 0;
+  settings.recycle_within_vm = bits / 32 % 4 != 0;
+  settings.recycle_within_dedicated_pool = bits / 128 % 4 != 0;
+  settings.recycle_within_trust_group = bits / 512 % 4 != 0;
+  settings.force_new_memory = bits / 2048 % 8 == 0;
+  settings.retain_memory = bits / 16'384 % 2 == 0;
+  settings.grow_pool_on_reboot = bits / 32'768 % 4 == 0;
   return settings;
 }
 
@@ -219,11 +219,11 @@ void World::begin_reboot(const Step& step) {
   if (const auto pool = pools_.find(vm.who.pool); pool != pools_.end()) {
     // How much of it was the pool's before, or was retained, the model does not know.
     const std::size_t grown = pool_pages(vm.who.pool) - pool_before;
-    check(grown == 0 || vm.allowed.pool_grows_on_reboot, "a pool grew by a reboot");
+    check(grown == 0 || vm.allowed.grow_pool_on_reboot, "a pool grew by a reboot");
     pool->second.pages += grown;
   }
   vm.down = true;
-  vm.old = vm.allowed.new_memory_after_reboot ? vm.pages : Pages();
+  vm.old = vm.allowed.force_new_memory ? vm.pages : Pages();
   vm.before = vm.keeps() ? vm.pages : Pages();
   let_go_of_all(vm);
 }

@@ -95,7 +95,7 @@ TEST_F(CFields, RecyclingFlagsSayWhatAVmGetsAsItWas) {
     return recycled(take(1, 16));
   };
   EXPECT_TRUE(within({1, 0, 1, 0, 0, 0, 0, 0}));
-  EXPECT_FALSE(within({1, 1, 0, 1, 1, 0, 0, 0})) << "within_vm";
+  EXPECT_FALSE(within({1, 1, 0, 1, 1, 0, 0, 0})) << "recycle_within_vm";
   EXPECT_FALSE(within({0, 1, 1, 1, 1, 0, 0, 0})) << "enabled";
   const auto reboots = [&](const sluice_recycling& recycling) {
     restart();
@@ -106,7 +106,7 @@ TEST_F(CFields, RecyclingFlagsSayWhatAVmGetsAsItWas) {
     return recycled(come_back(1, 16));
   };
   EXPECT_TRUE(reboots({1, 1, 0, 0, 0, 0, 0, 0}));
-  EXPECT_FALSE(reboots({1, 0, 0, 1, 1, 0, 0, 0})) << "after_reboot";
+  EXPECT_FALSE(reboots({1, 0, 0, 1, 1, 0, 0, 0})) << "recycle_on_reboot";
   const auto between = [&](const sluice_recycling& recycling, std::uint64_t pool, std::uint64_t group) {
     restart();
     Heard made;
@@ -139,17 +139,17 @@ TEST_F(CFields, RecyclingFlagsSayWhatBecomesOfAVmsMemoryInAReboot) {
   const auto base_after_reboot = [&](int new_memory) {
     restart();
     sluice_vm facts = lazy(1);
-    facts.recycling.new_memory_after_reboot = new_memory;
+    facts.recycling.force_new_memory = new_memory;
     add(facts);
     const void* const before = take(1, 4).ranges.at(0).base;
     return come_back(1, 4).ranges.at(0).base == before;
   };
   EXPECT_TRUE(base_after_reboot(0));
-  EXPECT_FALSE(base_after_reboot(1)) << "new_memory_after_reboot";
+  EXPECT_FALSE(base_after_reboot(1)) << "force_new_memory";
   const auto left_for_others = [&](int keeps) {
     restart();
     sluice_vm facts = lazy(1);
-    facts.recycling.retains_memory = keeps;
+    facts.recycling.retain_memory = keeps;
     add(facts);
     create(2, 2);
     take(1, 8);
@@ -157,7 +157,7 @@ TEST_F(CFields, RecyclingFlagsSayWhatBecomesOfAVmsMemoryInAReboot) {
     return most_for(2);
   };
   EXPECT_EQ(left_for_others(0), 12U);
-  EXPECT_EQ(left_for_others(1), 8U) << "retains_memory";
+  EXPECT_EQ(left_for_others(1), 8U) << "retain_memory";
   const auto left_beside_the_pool = [&](int grows) {
     restart();
     Heard made;
@@ -165,7 +165,7 @@ TEST_F(CFields, RecyclingFlagsSayWhatBecomesOfAVmsMemoryInAReboot) {
     poll();
     sluice_vm facts = lazy(1);
     facts.pool = 7;
-    facts.recycling.pool_grows_on_reboot = grows;
+    facts.recycling.grow_pool_on_reboot = grows;
     add(facts);
     create(2, 2);
     take(1, 8);
@@ -174,7 +174,7 @@ TEST_F(CFields, RecyclingFlagsSayWhatBecomesOfAVmsMemoryInAReboot) {
     return most_for(2);
   };
   EXPECT_EQ(left_beside_the_pool(0), 12U);
-  EXPECT_EQ(left_beside_the_pool(1), 8U) << "pool_grows_on_reboot";
+  EXPECT_EQ(left_beside_the_pool(1), 8U) << "grow_pool_on_reboot";
 }
 
 TEST_F(CFields, ScrubTimingAndDelaySayWhenMemoryIsScrubbed) {

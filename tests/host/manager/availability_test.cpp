@@ -26,8 +26,8 @@ struct Setting {
     return out << (setting.in_pool ? "in a pool" : "in no pool") << ", holds " << setting.holds << ", released "
                << setting.releases << (setting.reboots ? ", reboots" : "") << ", back with " << setting.comes_back_with
                << ", node " << (setting.then.node ? static_cast<int>(*setting.then.node) : -1)
-               << (setting.then.only_node ? " only" : "") << ", recycles " << setting.allowed.enabled << ", new memory "
-               << setting.allowed.new_memory_after_reboot << ", keeps " << setting.allowed.retains_memory;
+               << (setting.then.only_node ? " only" : "") << ", recycles " << setting.allowed.enable << ", new memory "
+               << setting.allowed.force_new_memory << ", keeps " << setting.allowed.retain_memory;
   }
 };
 
@@ -126,7 +126,7 @@ TEST_P(Availability, IsWhatAClaimGetsAndNoPageMore) {
   ASSERT_TRUE(ask(available)) << available.value() / 4096 << " pages";
   settle();
   EXPECT_EQ(granted_, available);
-  const bool keeps_from_it = GetParam().allowed.new_memory_after_reboot;
+  const bool keeps_from_it = GetParam().allowed.force_new_memory;
   if (!keeps_from_it) {
     EXPECT_EQ(manager_->available_to(kVm), ByteCount(0));
   }
@@ -135,11 +135,11 @@ TEST_P(Availability, IsWhatAClaimGetsAndNoPageMore) {
 std::vector<Setting> settings() {
   std::vector<Setting> all;
   const RecycleSettings kinds[] = {{},
-                                   {.enabled = false},
-                                   {.new_memory_after_reboot = true},
-                                   {.retains_memory = true},
-                                   {.pool_grows_on_reboot = true},
-                                   {.retains_memory = true, .pool_grows_on_reboot = true}};
+                                   {.enable = false},
+                                   {.force_new_memory = true},
+                                   {.retain_memory = true},
+                                   {.grow_pool_on_reboot = true},
+                                   {.retain_memory = true, .grow_pool_on_reboot = true}};
   const Placement places[] = {{}, {.node = 0, .only_node = true}, {.node = 1, .only_node = true}, {.node = 1}};
   for (const bool in_pool : {false, true}) {
     for (const RecycleSettings& allowed : kinds) {

@@ -149,7 +149,7 @@ TEST_F(MemoryManagerTest, EveryClaimGetsItsTurnUnderEndlessLoad) {
       for (const MemorySpan memory : held[vm]) ASSERT_TRUE(fixture.manager_.release(VmId(vm), memory));
       held[vm].clear();
       // Somebody else's memory next: everything has to be scrubbed.
-      ASSERT_TRUE(fixture.manager_.change_settings(VmId(vm), {.enabled = false}));
+      ASSERT_TRUE(fixture.manager_.change_settings(VmId(vm), {.enable = false}));
       claim(vm);
     }
   }

@@ -216,7 +216,7 @@ TEST_F(DedicatedPools, KeepTheirSizeOnRebootUnlessTheVmAsksForMore) {
 
 TEST_F(DedicatedPools, GrowToTheBalloonedSizeOnReboot) {
   fill(kPool, 8);
-  create(kA, kCustomer, {}, kPool, {.pool_grows_on_reboot = true});
+  create(kA, kCustomer, {}, kPool, {.grow_pool_on_reboot = true});
   take(kA, 20);
   EXPECT_EQ(facts(kPool).size, length(8));
   ASSERT_TRUE(manager_.begin_reboot(kA));

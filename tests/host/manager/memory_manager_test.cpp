@@ -151,7 +151,7 @@ TEST_F(MemoryManagerTest, RebootToALargerSizeAddsCleanMemory) {
 }
 
 TEST_F(MemoryManagerTest, RebootIsScrubbedWhereSettingsForbidTheSkip) {
-  create(kA, kCustomer, {}, {}, {.after_reboot = false, .within_vm = false});
+  create(kA, kCustomer, {}, {}, {.recycle_on_reboot = false, .recycle_within_vm = false});
   take(kA, 64);
   pool_.fill(std::byte{0xAA});
   ASSERT_TRUE(manager_.begin_reboot(kA));

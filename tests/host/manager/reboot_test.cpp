@@ -59,7 +59,7 @@ class Reboot : public MemoryManagerTest {
 };
 
 TEST_F(Reboot, RetainedMemoryStaysReservedForTheNextBalloon) {
-  go_down(16, {.retains_memory = true});
+  go_down(16, {.retain_memory = true});
   EXPECT_EQ(recycled_pages(come_back(6)), 6U);
   EXPECT_EQ(reserved(), length(10));
   settle();
@@ -73,7 +73,7 @@ TEST_F(Reboot, RetainedMemoryStaysReservedForTheNextBalloon) {
 }
 
 TEST_F(Reboot, RetainedMemoryIsReleasedWhenTheVmEnds) {
-  go_down(16, {.retains_memory = true});
+  go_down(16, {.retain_memory = true});
   come_back(6);
   ASSERT_TRUE(manager_.terminate(kA));
   settle();
@@ -82,7 +82,7 @@ TEST_F(Reboot, RetainedMemoryIsReleasedWhenTheVmEnds) {
 }
 
 TEST_F(Reboot, RetainedMemoryStaysReservedThroughTheNextReboot) {
-  go_down(16, {.retains_memory = true});
+  go_down(16, {.retain_memory = true});
   come_back(6);
   ASSERT_TRUE(manager_.begin_reboot(kA));
   EXPECT_EQ(reserved(), length(16));
@@ -90,7 +90,7 @@ TEST_F(Reboot, RetainedMemoryStaysReservedThroughTheNextReboot) {
 }
 
 TEST_F(Reboot, RetainedMemoryGoesBackToItsPlaceWhenItsClaimIsAbandoned) {
-  go_down(16, {.retains_memory = true});
+  go_down(16, {.retain_memory = true});
   come_back(6);
   create(kB, kOtherCustomer);
   const Grant others = take(kB, 48);
@@ -104,14 +104,14 @@ TEST_F(Reboot, RetainedMemoryGoesBackToItsPlaceWhenItsClaimIsAbandoned) {
 }
 
 TEST_F(Reboot, RetainedMemoryIsReleasedOnceSettingsForbidItsReuse) {
-  go_down(16, {.retains_memory = true});
+  go_down(16, {.retain_memory = true});
   come_back(6);
-  ASSERT_TRUE(manager_.change_settings(kA, {.retains_memory = false}));
+  ASSERT_TRUE(manager_.change_settings(kA, {.retain_memory = false}));
   EXPECT_EQ(reserved(), length(0));
 }
 
 TEST_F(Reboot, AllIsReleasedWhenTheClaimIsAbandoned) {
-  go_down(16, {.retains_memory = true});
+  go_down(16, {.retain_memory = true});
   create(kB, kOtherCustomer);
   const Grant others = take(kB, 48);
   ASSERT_TRUE(manager_.release(kB, others.ranges.at(0).memory));
@@ -127,7 +127,7 @@ TEST_F(Reboot, AllIsReleasedWhenTheClaimIsAbandoned) {
 TEST_F(Reboot, WithoutReuseItsMemoryIsFreeForItsGroupMeanwhile) {
   ASSERT_TRUE(manager_.create_trust_group(kGroup, kCustomer));
   ASSERT_TRUE(manager_.create_vm({kB, kCustomer, {}, kGroup, {}}));
-  go_down(64, {.after_reboot = false}, kGroup);
+  go_down(64, {.recycle_on_reboot = false}, kGroup);
   EXPECT_EQ(reserved(), length(0));
   std::optional<Result<Grant>> result;
   ask(kB, 8, result);
@@ -141,7 +141,7 @@ TEST_F(Reboot, WithoutReuseItsMemoryIsFreeForItsGroupMeanwhile) {
 }
 
 TEST_F(Reboot, GivesOtherMemoryWhereThatIsAskedFor) {
-  go_down(16, {.new_memory_after_reboot = true});
+  go_down(16, {.force_new_memory = true});
   EXPECT_EQ(reserved(), length(16));
   const Grant after = come_back(40);
   for (std::byte* page : pages_of(after)) EXPECT_FALSE(before_.contains(page));
@@ -152,7 +152,7 @@ TEST_F(Reboot, GivesOtherMemoryWhereThatIsAskedFor) {
 
 TEST_F(Reboot, KeepsTheOldMemoryApartUntilTheOtherIsThere) {
   create(kB, kOtherCustomer);
-  go_down(32, {.new_memory_after_reboot = true});
+  go_down(32, {.force_new_memory = true});
   const Grant others = take(kB, 32);
   ASSERT_TRUE(manager_.release(kB, others.ranges.at(0).memory));
   std::optional<Result<Grant>> result;
@@ -166,7 +166,7 @@ TEST_F(Reboot, KeepsTheOldMemoryApartUntilTheOtherIsThere) {
 
 TEST_F(Reboot, KeepsTheOldMemoryFromABalloonMeanwhile) {
   create(kB, kOtherCustomer);
-  go_down(16, {.new_memory_after_reboot = true});
+  go_down(16, {.force_new_memory = true});
   const Grant others = take(kB, 48);
   for (const std::size_t half : {std::size_t{0}, std::size_t{1}}) {
     ASSERT_TRUE(manager_.release(kB, others.ranges.at(0).memory.subspan(half * 24 * kPageSize.value(), 24 * 4096)));
@@ -181,7 +181,7 @@ TEST_F(Reboot, KeepsTheOldMemoryFromABalloonMeanwhile) {
 }
 
 TEST_F(Reboot, RefusesOtherMemoryThatIsNotThereAndLosesNothing) {
-  go_down(40, {.new_memory_after_reboot = true});
+  go_down(40, {.force_new_memory = true});
   std::optional<Result<Grant>> result;
   const auto refused = come_back(40, result);
   ASSERT_FALSE(refused);
@@ -193,7 +193,7 @@ TEST_F(Reboot, RefusesOtherMemoryThatIsNotThereAndLosesNothing) {
 
 TEST_F(Reboot, IsScrubbedWhereReuseIsForbiddenMeanwhile) {
   go_down(64, {});
-  ASSERT_TRUE(manager_.change_settings(kA, {.after_reboot = false}));
+  ASSERT_TRUE(manager_.change_settings(kA, {.recycle_on_reboot = false}));
   EXPECT_EQ(reserved(), length(0)) << "nothing to wait for";
   EXPECT_EQ(recycled_pages(come_back(64)), 0U);
 }
@@ -211,7 +211,7 @@ TEST_F(Reboot, HappensWithoutReuseOnceTheVmItselfHasSaidSo) {
 }
 
 TEST_F(Reboot, OwnSayDoesNotOverrideTheSettings) {
-  create(kA, kCustomer, {}, {}, {.enabled = false});
+  create(kA, kCustomer, {}, {}, {.enable = false});
   for (const GrantedRange& range : take(kA, 64).ranges) write(range.memory);
   ASSERT_TRUE(manager_.switch_recycling(kA, true));
   ASSERT_TRUE(manager_.begin_reboot(kA));

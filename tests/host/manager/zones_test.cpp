@@ -153,8 +153,8 @@ TEST_F(ZonesThatWait, ClaimOfAnyNodeTakesWhatOthersCannotUse) {
 TEST_F(Zones, MemoryOfAPoolThatComesBackIsForItsVmsAlone) {
   fill_pool(kPool, 8 * 4096, {.node = 0, .only_node = true});
   create(1, {}, kPool);
-  create(2, {}, kPool, {.enabled = false});
-  create(3, {}, kPool, {.enabled = false});
+  create(2, {}, kPool, {.enable = false});
+  create(3, {}, kPool, {.enable = false});
   create(4, {});
   take(4, manager_.available_to(VmId(4)).value());
   take(1, 8 * 4096);

@@ -117,7 +117,7 @@ TEST_F(Recovery, EndOfTheManagerGivesNothingBack) {
   start(*memory_);
   settle();
   ASSERT_TRUE(manager_->create_vm({kA, kCustomer, {}, {}, {}, {}, {}}));
-  ASSERT_TRUE(manager_->create_vm({kB, kCustomer, {}, {}, {.enabled = false}, {}, {}}));
+  ASSERT_TRUE(manager_->create_vm({kB, kCustomer, {}, {}, {.enable = false}, {}, {}}));
   take(kA, 8);
   const std::uint64_t free = pages_in(ExtentState::Clean);
   take(kB, free);

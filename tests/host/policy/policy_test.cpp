@@ -44,14 +44,14 @@ TEST(Policy, ReadsEveryField) {
     "retain_memory": false, "grow_pool_on_reboot": true, "scrub_timing": "scheduled", "scrub_delay_s": 1.5,
     "fill": "pattern", "fill_pattern": "0x0123456789abcdef"})")));
   const EffectivePolicy effective = book.effective(kSubject);
-  EXPECT_TRUE(effective.recycle.enabled);
-  EXPECT_FALSE(effective.recycle.after_reboot);
-  EXPECT_FALSE(effective.recycle.within_vm);
-  EXPECT_FALSE(effective.recycle.dedicated_pool);
-  EXPECT_FALSE(effective.recycle.trust_group);
-  EXPECT_TRUE(effective.recycle.new_memory_after_reboot);
-  EXPECT_FALSE(effective.recycle.retains_memory);
-  EXPECT_TRUE(effective.recycle.pool_grows_on_reboot);
+  EXPECT_TRUE(effective.recycle.enable);
+  EXPECT_FALSE(effective.recycle.recycle_on_reboot);
+  EXPECT_FALSE(effective.recycle.recycle_within_vm);
+  EXPECT_FALSE(effective.recycle.recycle_within_dedicated_pool);
+  EXPECT_FALSE(effective.recycle.recycle_within_trust_group);
+  EXPECT_TRUE(effective.recycle.force_new_memory);
+  EXPECT_FALSE(effective.recycle.retain_memory);
+  EXPECT_TRUE(effective.recycle.grow_pool_on_reboot);
   EXPECT_EQ(effective.scrub,
             (ScrubSettings{ScrubTiming::Scheduled, milliseconds(1500), FillMethod::Pattern, 0x0123456789ABCDEF}));
   EXPECT_EQ(effective.explanation.size(), kPolicyFields);
@@ -60,8 +60,8 @@ TEST(Policy, ReadsEveryField) {
 
 TEST(Policy, OfNobodyIsBuiltIn) {
   const EffectivePolicy effective = PolicyBook().effective({});
-  EXPECT_TRUE(effective.recycle.after_reboot);
-  EXPECT_FALSE(effective.recycle.new_memory_after_reboot);
+  EXPECT_TRUE(effective.recycle.recycle_on_reboot);
+  EXPECT_FALSE(effective.recycle.force_new_memory);
   EXPECT_EQ(effective.scrub, ScrubSettings{});
   for (const PolicyExplanation& line : effective.explanation) EXPECT_EQ(line.from, "built in");
 }
@@ -199,7 +199,7 @@ TEST(PolicyBook, TheNearestToTheVmDecidesFieldByField) {
   bool on = false;
   for (const PolicyTarget target : {kDefault, kCustomer, kUser, kGroup, kVm}) {
     ASSERT_TRUE(book.attach(target, policy(on ? R"({"recycle_on_reboot": true})" : R"({"recycle_on_reboot": false})")));
-    EXPECT_EQ(book.effective(kSubject).recycle.after_reboot, on);
+    EXPECT_EQ(book.effective(kSubject).recycle.recycle_on_reboot, on);
     on = !on;
   }
   EXPECT_EQ(why(book, field).from, "VM 1");
@@ -221,14 +221,14 @@ TEST(PolicyBook, AProvidersLockAlwaysWins) {
   ASSERT_TRUE(book.attach(kVm, policy(R"({"recycle_within_trust_group": true})")));
   for (const PolicyTarget target : {kDefault, kCustomer, kUser, kGroup, kVm}) {
     ASSERT_TRUE(book.lock(target, field));
-    EXPECT_FALSE(book.effective(kSubject).recycle.trust_group);
+    EXPECT_FALSE(book.effective(kSubject).recycle.recycle_within_trust_group);
     EXPECT_THAT(why(book, field).from, HasSubstr("locked by the provider for "));
     book.unlock(target, field);
-    EXPECT_TRUE(book.effective(kSubject).recycle.trust_group);
+    EXPECT_TRUE(book.effective(kSubject).recycle.recycle_within_trust_group);
   }
   ASSERT_TRUE(book.lock(kCustomer, PolicyField::Enable));
-  EXPECT_FALSE(book.effective(kSubject).recycle.enabled);
-  EXPECT_TRUE(book.effective({VmId(9), {}, {}, CustomerId(9)}).recycle.enabled);
+  EXPECT_FALSE(book.effective(kSubject).recycle.enable);
+  EXPECT_TRUE(book.effective({VmId(9), {}, {}, CustomerId(9)}).recycle.enable);
   const auto refused = book.lock(kVm, PolicyField::ScrubTiming);
   ASSERT_FALSE(refused);
   EXPECT_THAT(refused.error().message, HasSubstr("'scrub_timing' cannot be denied"));
@@ -248,11 +248,11 @@ TEST(PolicyBook, TemplatesAreNamedCopiedAndApplied) {
   ASSERT_TRUE(book.copy_template("web", "web 2"));
   ASSERT_TRUE(book.attach_template(kVm, "web"));
   ASSERT_TRUE(book.attach_template({PolicyScope::Instance, 5}, "web 2"));
-  EXPECT_FALSE(book.effective(kSubject).recycle.after_reboot);
+  EXPECT_FALSE(book.effective(kSubject).recycle.recycle_on_reboot);
   EXPECT_EQ(why(book, PolicyField::RecycleOnReboot).from, "VM 1, template 'web'");
   ASSERT_TRUE(book.change_template("web", policy(R"({"recycle_on_reboot": true})")));
-  EXPECT_TRUE(book.effective(kSubject).recycle.after_reboot) << "who has it follows";
-  EXPECT_FALSE(book.effective({VmId(5), {}, {}, {}}).recycle.after_reboot) << "a copy does not";
+  EXPECT_TRUE(book.effective(kSubject).recycle.recycle_on_reboot) << "who has it follows";
+  EXPECT_FALSE(book.effective({VmId(5), {}, {}, {}}).recycle.recycle_on_reboot) << "a copy does not";
   EXPECT_EQ(book.templates().size(), 2U);
 }
 

@@ -88,7 +88,7 @@ TEST(RecyclePolicy, RecyclesNothingWhereItIsNotEnabled) {
       Claim claim = in_pool(in_group(claim_of(vm)));
       claim.kind = kind;
       EXPECT_TRUE(decide(in_pool(in_group(claim_of(kVm))), claim).recycle);
-      claim.allowed.enabled = false;
+      claim.allowed.enable = false;
       EXPECT_EQ(decide(in_pool(in_group(claim_of(kVm))), claim), (Decision{false, Reason::Forbidden}));
     }
   }
@@ -96,7 +96,10 @@ TEST(RecyclePolicy, RecyclesNothingWhereItIsNotEnabled) {
 
 TEST(RecyclePolicy, KeepsToTheSettingsOfTheClaim) {
   Claim claim = in_pool(in_group(claim_of(kVm)));
-  claim.allowed = {.after_reboot = false, .within_vm = true, .dedicated_pool = false, .trust_group = false};
+  claim.allowed = {.recycle_on_reboot = false,
+                   .recycle_within_vm = true,
+                   .recycle_within_dedicated_pool = false,
+                   .recycle_within_trust_group = false};
   EXPECT_EQ(decide(claim_of(kVm), claim), (Decision{true, Reason::SameVm}));
   EXPECT_EQ(decide(in_group(claim_of(kOtherVm)), claim), (Decision{false, Reason::Forbidden}));
   EXPECT_EQ(decide(in_pool(claim_of(kOtherVm)), claim), (Decision{false, Reason::Forbidden}));
@@ -106,7 +109,7 @@ TEST(RecyclePolicy, KeepsToTheSettingsOfTheClaim) {
 
 TEST(RecyclePolicy, PoolForbiddenStillLeavesTheGroup) {
   Claim claim = in_pool(in_group(claim_of(kOtherVm)));
-  claim.allowed.dedicated_pool = false;
+  claim.allowed.recycle_within_dedicated_pool = false;
   EXPECT_EQ(decide(in_pool(in_group(claim_of(kVm))), claim), (Decision{true, Reason::TrustGroup}));
 }
 

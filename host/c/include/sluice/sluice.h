@@ -171,14 +171,14 @@ typedef void (*sluice_handler)(void* context, uint64_t claim, int code, const sl
 
 /// What a VM allows to be recycled. Flags are 0 or not.
 typedef struct sluice_recycling {
-  int enabled;  ///< 0: nothing is recycled, whatever the others say.
-  int after_reboot;
-  int within_vm;
-  int dedicated_pool;
-  int trust_group;
-  int new_memory_after_reboot;  ///< It comes back with none of the memory that it had.
-  int retains_memory;          ///< Memory that it does not need after a reboot stays reserved for it.
-  int pool_grows_on_reboot;     ///< What it holds beyond its dedicated pool joins that when it reboots.
+  int enable;  ///< 0: nothing is recycled, whatever the others say.
+  int recycle_on_reboot;
+  int recycle_within_vm;
+  int recycle_within_dedicated_pool;
+  int recycle_within_trust_group;
+  int force_new_memory;     ///< It comes back with none of the memory that it had.
+  int retain_memory;        ///< Memory that it does not need after a reboot stays reserved for it.
+  int grow_pool_on_reboot;  ///< What it holds beyond its dedicated pool joins that when it reboots.
 } sluice_recycling;
 /// When memory is scrubbed.
 enum {

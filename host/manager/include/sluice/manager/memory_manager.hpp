@@ -152,8 +152,8 @@ class MemoryManager {
   /// The VM goes down to come back: its memory is reserved for it, or released where its settings allow no reuse after
   /// a reboot. Errors: UnknownId, WrongState.
   [[nodiscard]] Result<void> begin_reboot(VmId vm);
-  /// The VM comes back with `length` bytes, its own first, or none of its own (new_memory_after_reboot). What it does
-  /// not need any more is released, or stays reserved for its next allocate() (retains_memory); all of it is released
+  /// The VM comes back with `length` bytes, its own first, or none of its own (force_new_memory). What it does
+  /// not need any more is released, or stays reserved for its next allocate() (retain_memory); all of it is released
   /// if the claim is abandoned or fails later. Errors as allocate().
   [[nodiscard]] Result<ClaimId> finish_reboot(VmId vm, ByteCount length, GrantHandler handler);
   /// The VM is gone for good. Errors: UnknownId, WrongState (a claim is pending).

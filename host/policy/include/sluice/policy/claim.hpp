@@ -13,14 +13,14 @@ namespace sluice::inline policy {
 
 /// Which kinds of recycling a VM allows, and what becomes of its memory when it reboots.
 struct RecycleSettings {
-  bool enabled = true;  ///< false: nothing is recycled, whatever the others say.
-  bool after_reboot = true;
-  bool within_vm = true;
-  bool dedicated_pool = true;
-  bool trust_group = true;
-  bool new_memory_after_reboot = false;  ///< It comes back with none of the memory that it had.
-  bool retains_memory = false;  ///< What it does not need after a reboot stays reserved for it; else it is released.
-  bool pool_grows_on_reboot = false;  ///< What it holds beyond its dedicated pool joins that when it reboots.
+  bool enable = true;  ///< false: nothing is recycled, whatever the others say.
+  bool recycle_on_reboot = true;
+  bool recycle_within_vm = true;
+  bool recycle_within_dedicated_pool = true;
+  bool recycle_within_trust_group = true;
+  bool force_new_memory = false;  ///< It comes back with none of the memory that it had.
+  bool retain_memory = false;     ///< What it does not need after a reboot stays reserved for it; else it is released.
+  bool grow_pool_on_reboot = false;  ///< What it holds beyond its dedicated pool joins that when it reboots.
 };
 
 enum class ClaimKind : std::uint8_t {
