@@ -94,6 +94,7 @@ sluice::RecycleSettings settings_of(const sluice_recycling& from) {
   settings.force_new_memory = from.force_new_memory != 0;
   settings.retain_memory = from.retain_memory != 0;
   settings.grow_pool_on_reboot = from.grow_pool_on_reboot != 0;
+  settings.lend_reserved_memory = from.lend_reserved_memory != 0;
   return settings;
 }
 
@@ -126,6 +127,9 @@ int read(const sluice_vm* vm, sluice::VmProfile& profile) {
   profile.pool = sluice::DedicatedPoolId(vm->pool);
   profile.group = sluice::TrustGroupId(vm->group);
   profile.allowed = settings_of(vm->recycling);
+  std::chrono::nanoseconds& reservation = profile.allowed.reservation;
+  if (const int code = read_time("reservation_ns", vm->recycling.reservation_ns, reservation); code != SLUICE_OK)
+    return code;
   profile.scrub = {static_cast<sluice::ScrubTiming>(vm->scrub_timing), delay, static_cast<sluice::FillMethod>(vm->fill),
                    vm->fill_pattern};
   if (vm->pages != -1) profile.placement.pages = static_cast<sluice::PageKind>(vm->pages);
@@ -228,7 +232,7 @@ void sluice_vm_init(sluice_vm* vm) {
   }
   *vm = {};
   vm->size = sizeof(sluice_vm);
-  vm->recycling = {1, 1, 1, 1, 1, 0, 0, 0};
+  vm->recycling = {1, 1, 1, 1, 1, 0, 0, 0, 0, 3'600'000'000'000};
   vm->pages = -1;
   vm->node = -1;
 }
@@ -308,8 +312,14 @@ int sluice_vm_change(sluice_manager* manager, const sluice_vm* vm) {
   });
 }
 int sluice_vm_switch_recycling(sluice_manager* manager, uint64_t vm, int on) {
-  return with_manager(
-      manager, [&](sluice::MemoryManager& to) { return code_of(to.switch_recycling(sluice::VmId(vm), on != 0)); });
+  return with_manager(manager, [&](sluice::MemoryManager& to) {
+    return code_of(to.switch_recycling(sluice::VmId(vm), {.enable = on != 0, .recycle_on_reboot = {}}));
+  });
+}
+int sluice_vm_switch_reboot_recycling(sluice_manager* manager, uint64_t vm, int on) {
+  return with_manager(manager, [&](sluice::MemoryManager& to) {
+    return code_of(to.switch_recycling(sluice::VmId(vm), {.enable = {}, .recycle_on_reboot = on != 0}));
+  });
 }
 int sluice_vm_allocate(sluice_manager* manager, uint64_t vm, uint64_t length, sluice_handler handler, void* context,
                        uint64_t* claim) {

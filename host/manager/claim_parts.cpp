@@ -10,6 +10,7 @@ namespace sluice::inline manager {
 void Claims::advance(Pending& pending) {
   if (pending.unsettled > 0 || pending.held < pending.claim.length) return;
   if (pending.claim.vm.is_set()) tenants_.set_groups(pending.claim);
+  if (!keeps_enough(pending)) return;
   bool ready = true;
   for (ClaimPart& part : pending.parts) ready &= prepare(pending, part);
   if (ready) {
@@ -24,10 +25,26 @@ void Claims::advance(Pending& pending) {
   if (const auto fault = scrubber_.fault()) finish(pending.id, errors::scrub_unavailable(*fault));
 }
 
+/// Returns what another VM has lent and this one may not have any more. False: it is short of memory again.
+bool Claims::keeps_enough(Pending& pending) {
+  std::erase_if(pending.parts, [&](const ClaimPart& part) {
+    Extent& extent = *part.extent;
+    if (extent.state() != ExtentState::Reserved) return false;
+    if (RecyclePolicy::decide(table_.lineage(extent), pending.claim).recycle) return false;
+    pending.held -= extent.length();
+    table_.unclaim(extent);
+    table_.coalesce(extent);
+    return true;
+  });
+  if (pending.held >= pending.claim.length) return true;
+  waiting_.insert(pending.id);
+  return false;
+}
+
 /// Whether this part can be handed over. If not, the engine has been asked for what is missing.
 bool Claims::prepare(Pending& pending, ClaimPart& part) {
   Extent& extent = *part.extent;
-  const Decision decision = RecyclePolicy::decide(table_.owner(extent), pending.claim);
+  const Decision decision = RecyclePolicy::decide(table_.lineage(extent), pending.claim);
   const ScrubTiming timing = pending.claim.scrub.timing;
   const bool wants_fresh = timing == ScrubTiming::BeforeGrant || timing == ScrubTiming::Both;
   const auto scrub_because = [&](Reason reason) {
@@ -135,9 +152,7 @@ void Claims::finish(ClaimId id, Result<Grant> result) {
   give_back(pending);
   waiting_.erase(id);
   if (claim.kind == ClaimKind::Pool && !tenants_.pools().at(claim.pool).ready) tenants_.end_pool(claim.pool);
-  if (claim.kind == ClaimKind::Reboot && (!result || claim.allowed.force_new_memory)) {
-    holdings_.release_reserved(claim.vm, Holdings::Keep::Nothing);
-  }
+  if (claim.kind == ClaimKind::Reboot && !result) holdings_.release_reserved(claim.vm, Holdings::Keep::Nothing);
   notifications_.add({claim, std::move(pending.grant_handler), std::move(pending.pool_handler), std::move(result)});
   pending_.erase(found);
 }

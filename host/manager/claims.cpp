@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "availability.hpp"
@@ -66,16 +67,19 @@ std::vector<Shortfall> Claims::shortfalls() const {
 
 /// What an abandoned claim had asked to cancel, and the excess that claims hold with their last part.
 ComingMemory Claims::coming_back() const {
-  ComingMemory coming;
+  ComingMemory coming(table_);
+  const auto add = [&](DedicatedPoolId pool, std::uint32_t zone) {
+    for (const auto& [suspect, bytes] : table_.coming_back(pool, zone)) coming.add(pool, zone, suspect, bytes);
+  };
   const auto zones = static_cast<std::uint32_t>(table_.zones().size());
   for (std::uint32_t zone = 0; zone < zones; ++zone) {
-    coming.add({}, zone, table_.coming_back({}, zone));
-    for (const auto& [pool, facts] : tenants_.pools()) coming.add(pool, zone, table_.coming_back(pool, zone));
+    add({}, zone);
+    for (const auto& [pool, facts] : tenants_.pools()) add(pool, zone);
   }
   for (const auto& [id, pending] : pending_) {
     if (pending.held <= pending.claim.length || pending.parts.empty()) continue;
     const Lineage& lineage = table_.lineage(*pending.parts.back().extent);
-    coming.add(lineage.pool, lineage.zone, pending.held - pending.claim.length);
+    coming.add(lineage.pool, lineage.zone, lineage.suspect, pending.held - pending.claim.length);
   }
   return coming;
 }
@@ -127,10 +131,50 @@ void Claims::end_if_nothing_is_scrubbed() {
   while (fault && !pending_.empty()) finish(pending_.begin()->first, errors::scrub_unavailable(*fault));
 }
 
+void Claims::take_back(VmId vm) {
+  for (auto& [id, pending] : pending_) {
+    if (pending.claim.vm != vm) continue;
+    give_back(pending);
+    pending.held = ByteCount(0);
+    pending.unsettled = 0;
+    waiting_.insert(id);
+  }
+}
+
+void Claims::choose_anew(VmId vm) {
+  for (auto& [id, pending] : pending_) {
+    if (pending.claim.vm != vm) continue;
+    pending.claim = tenants_.claim_for(*tenants_.look_up(vm), pending.claim.kind, pending.claim.length);
+  }
+  retry_waiting();
+}
+
+bool Claims::comes_back(VmId vm) const {
+  return std::any_of(pending_.begin(), pending_.end(), [&](const auto& entry) {
+    return entry.second.claim.vm == vm && entry.second.claim.kind == ClaimKind::Reboot;
+  });
+}
+
+ByteCount Claims::claimed_by_pools() const {
+  ByteCount bytes;
+  for (const auto& [id, pending] : pending_) {
+    if (pending.claim.kind == ClaimKind::Pool) bytes += pending.claim.length;
+  }
+  return bytes;
+}
+
 bool Claims::abandon(ClaimId claim) {
   if (!pending_.contains(claim)) return false;
   finish(claim, Error{HostErrc::Abandoned, fmt::format("claim {} was abandoned", claim.value())});
   return true;
+}
+
+void Claims::withdraw(ClaimId claim) {
+  const auto found = pending_.find(claim);
+  if (found == pending_.end()) return;
+  give_back(found->second);
+  waiting_.erase(claim);
+  pending_.erase(found);
 }
 
 void Claims::close(const Error& reason) {

@@ -34,7 +34,17 @@ class Claims final : public ScrubListener {
   [[nodiscard]] Result<ClaimId> start(const Claim& claim, GrantHandler grant_handler, PoolHandler pool_handler);
   /// False: no such claim is pending.
   bool abandon(ClaimId claim);
+  /// A pool's claim was never there: its handler is not called.
+  void withdraw(ClaimId claim);
   [[nodiscard]] bool any_pending() const { return !pending_.empty(); }
+  /// A VM's settings change: its pending claims give back what they hold ...
+  void take_back(VmId vm);
+  /// ... and choose anew by how the VM is now, in their turn.
+  void choose_anew(VmId vm);
+  /// Whether the VM's claim after a reboot is pending.
+  [[nodiscard]] bool comes_back(VmId vm) const;
+  /// That pools are yet to get. bytes
+  [[nodiscard]] ByteCount claimed_by_pools() const;
 
   /// Claims that wait look again, oldest first. Those that nothing comes back for end.
   void retry_waiting();
@@ -75,6 +85,7 @@ class Claims final : public ScrubListener {
 
   // claim_parts.cpp
   void advance(Pending& pending);
+  [[nodiscard]] bool keeps_enough(Pending& pending);
   [[nodiscard]] bool prepare(Pending& pending, ClaimPart& part);
   void wait_for(Pending& pending, Extent& extent);
   [[nodiscard]] Pending* drop_part(Extent& extent);

@@ -5,8 +5,8 @@
 
 namespace sluice::inline manager {
 
-void ComingMemory::add(DedicatedPoolId pool, std::uint32_t zone, ByteCount bytes) {
-  if (bytes > ByteCount(0)) bytes_[{pool, zone}] += bytes;
+void ComingMemory::add(DedicatedPoolId pool, std::uint32_t zone, SuspectIndex suspect, ByteCount bytes) {
+  if (bytes > ByteCount(0)) bytes_[{pool, zone, suspect}] += bytes;
 }
 
 std::size_t ComingMemory::share_out(std::span<const Shortfall> claims) {
@@ -24,19 +24,22 @@ bool ComingMemory::take(const Shortfall& shortfall, const std::set<std::uint32_t
   for (const bool sparing : {true, false}) {
     for (const std::uint32_t zone : shortfall.zones) {
       if (sparing && spared.contains(zone)) continue;
-      if (claim.kind != ClaimKind::Pool && claim.pool.is_set()) take_from(claim.pool, zone, missing);
-      take_from({}, zone, missing);
+      if (claim.kind != ClaimKind::Pool && claim.pool.is_set()) take_from(claim.pool, zone, claim.vm, missing);
+      take_from({}, zone, claim.vm, missing);
     }
   }
   return missing == ByteCount(0);
 }
 
-void ComingMemory::take_from(DedicatedPoolId pool, std::uint32_t zone, ByteCount& missing) {
-  const auto found = bytes_.find({pool, zone});
-  if (found == bytes_.end()) return;
-  const ByteCount taken = std::min(missing, found->second);
-  found->second -= taken;
-  missing -= taken;
+void ComingMemory::take_from(DedicatedPoolId pool, std::uint32_t zone, VmId vm, ByteCount& missing) {
+  for (auto found = bytes_.lower_bound({pool, zone, 0}); found != bytes_.end(); ++found) {
+    const auto& [in_pool, in_zone, suspect] = found->first;
+    if (in_pool != pool || in_zone != zone) return;
+    if (table_.is_suspect(suspect, vm)) continue;
+    const ByteCount taken = std::min(missing, found->second);
+    found->second -= taken;
+    missing -= taken;
+  }
 }
 
 }  // namespace sluice::inline manager

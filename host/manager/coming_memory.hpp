@@ -4,10 +4,11 @@
 #include <map>
 #include <set>
 #include <span>
-#include <utility>
+#include <tuple>
 #include <vector>
 
 #include "sluice/base/ids.hpp"
+#include "sluice/memory/extent_table.hpp"
 #include "sluice/policy/claim.hpp"
 
 namespace sluice::inline manager {
@@ -19,10 +20,14 @@ struct Shortfall {
   std::vector<std::uint32_t> zones;
 };
 
-/// Memory that is free as soon as an engine lets go of it, by whom it can serve: a pool's VMs, in one zone.
+/// Memory that is free as soon as an engine lets go of it, by whom it can serve: a pool's VMs, in one zone, and none
+/// for whom it is suspect.
 class ComingMemory {
  public:
-  void add(DedicatedPoolId pool, std::uint32_t zone, ByteCount bytes);
+  /// `table` says for whom memory is suspect.
+  explicit ComingMemory(const ExtentTable& table) : table_(table) {}
+
+  void add(DedicatedPoolId pool, std::uint32_t zone, SuspectIndex suspect, ByteCount bytes);
 
   /// Shares it out in the order of the claims. The index of the first for which it is not enough; their count: for all
   /// of them it is. A claim takes first what those behind it cannot use.
@@ -30,9 +35,10 @@ class ComingMemory {
 
  private:
   [[nodiscard]] bool take(const Shortfall& shortfall, const std::set<std::uint32_t>& spared);
-  void take_from(DedicatedPoolId pool, std::uint32_t zone, ByteCount& missing);
+  void take_from(DedicatedPoolId pool, std::uint32_t zone, VmId vm, ByteCount& missing);
 
-  std::map<std::pair<DedicatedPoolId, std::uint32_t>, ByteCount> bytes_;
+  const ExtentTable& table_;
+  std::map<std::tuple<DedicatedPoolId, std::uint32_t, SuspectIndex>, ByteCount> bytes_;
 };
 
 }  // namespace sluice::inline manager

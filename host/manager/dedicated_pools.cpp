@@ -2,6 +2,8 @@
 // Dedicated pools: filled from the shared pool, cut, joined, and given back.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "errors.hpp"
 #include "parts.hpp"
 #include "pool_memory.hpp"
@@ -9,20 +11,69 @@
 namespace sluice::inline manager {
 
 Result<ClaimId> MemoryManager::create_dedicated_pool(DedicatedPoolId pool, CustomerId customer, ByteCount length,
-                                                     PoolHandler handler, const Placement& placement) {
+                                                     PoolHandler handler, const PoolOptions& options) {
   Tenants& tenants = parts_->tenants;
   if (auto checked = tenants.check_new_pool(pool); !checked) return checked.error();
   if (!customer.is_set()) return errors::unset("customer");
-  auto completed = tenants.complete(placement, std::nullopt);
+  auto completed = tenants.complete(options.placement, std::nullopt);
   if (!completed) return completed.error();
-  tenants.add_pool(pool, {customer, *completed});
+  if (auto checked = parts_->check_shared_minimum(length); !checked) return checked.error();
+  tenants.add_pool(pool, {.customer = customer, .placement = *completed, .shares = options.shares});
   auto started = parts_->claims.start(tenants.claim_for(pool, length), {}, std::move(handler));
   if (!started) tenants.forget_pool(pool);
   return started;
 }
 
+Result<std::vector<ClaimId>> MemoryManager::create_dedicated_pools(DedicatedPoolId first, std::uint32_t count,
+                                                                   CustomerId customer, ByteCount length,
+                                                                   const PoolHandler& handler,
+                                                                   const PoolOptions& options) {
+  if (count == 0 || first.value() > ~0ULL - count) {
+    return Error{
+        HostErrc::InvalidArgument,
+        fmt::format("{} pools with ids from {}: give at least one, with ids below 2^64", count, first.value())};
+  }
+  if (length.value() % count != 0) {
+    return Error{HostErrc::InvalidArgument, fmt::format("{} bytes for {} pools of equal length: give a multiple of {}",
+                                                        length.value(), count, count)};
+  }
+  const ByteCount each(length.value() / count);
+  for (std::uint64_t id = first.value(); id < first.value() + count; ++id) {
+    if (auto checked = parts_->tenants.check_new_pool(DedicatedPoolId(id)); !checked) return checked.error();
+  }
+  std::vector<ClaimId> claims;
+  for (std::uint64_t id = first.value(); id < first.value() + count; ++id) {
+    auto started = create_dedicated_pool(DedicatedPoolId(id), customer, each, handler, options);
+    if (started) {
+      claims.push_back(*started);
+      continue;
+    }
+    // The handlers of those before do not hear of it: they were never there.
+    for (const ClaimId claim : claims) parts_->claims.withdraw(claim);
+    for (std::uint64_t begun = first.value(); begun < id; ++begun) {
+      parts_->tenants.forget_pool(DedicatedPoolId(begun));
+    }
+    return started.error();
+  }
+  return claims;
+}
+
+/// What a dedicated pool takes must leave the shared pool its minimum.
+Result<void> MemoryManager::Parts::check_shared_minimum(ByteCount length) const {
+  const ByteCount pending = claims.claimed_by_pools();
+  if (length <= table.total() && tenants.may_leave_shared(table, length + pending)) return {};
+  if (tenants.shared_minimum() == ByteCount(0)) return {};  // then its claim says what is missing
+  return Error{HostErrc::OutOfMemory,
+               fmt::format("{} bytes for a dedicated pool: the shared pool has {} and keeps {}: ask for less, or keep "
+                           "less shared",
+                           length.value(), table.bytes_in({}).value(), tenants.shared_minimum().value())};
+}
+
+void MemoryManager::keep_shared(ByteCount minimum) { parts_->tenants.keep_shared(minimum); }
+
 Result<ClaimId> MemoryManager::grow_dedicated_pool(DedicatedPoolId pool, ByteCount length, PoolHandler handler) {
   if (auto found = parts_->tenants.find_pool(pool); !found) return found.error();
+  if (auto checked = parts_->check_shared_minimum(length); !checked) return checked.error();
   return parts_->claims.start(parts_->tenants.claim_for(pool, length), {}, std::move(handler));
 }
 
@@ -47,36 +98,61 @@ Result<void> MemoryManager::partition_dedicated_pool(DedicatedPoolId pool, Dedic
   auto found = tenants.find_pool(pool);
   if (!found) return found.error();
   if (auto checked = tenants.check_new_pool(part); !checked) return checked;
-  const Tenants::Pool facts{.customer = (*found)->customer, .placement = (*found)->placement, .ready = true};
+  Tenants::Pool facts{.customer = (*found)->customer, .placement = (*found)->placement, .shares = (*found)->shares};
+  facts.ready = true;
   if (auto moved = move_free(parts_->table, pool, *facts.placement.pages, part, length); !moved) return moved;
   tenants.add_pool(part, facts);
+  parts_->scrubber.pump();
+  return {};
+}
+
+Result<void> MemoryManager::move_between_pools(DedicatedPoolId from, DedicatedPoolId to, ByteCount length) {
+  if (auto checked = parts_->tenants.check_pair(to, from); !checked) return checked;
+  const PageKind pages = *parts_->tenants.pools().at(from).placement.pages;
+  if (auto moved = move_free(parts_->table, from, pages, to, length); !moved) return moved;
+  parts_->scrubber.pump();
   return {};
 }
 
 Result<void> MemoryManager::merge_dedicated_pools(DedicatedPoolId pool, DedicatedPoolId other) {
   Tenants& tenants = parts_->tenants;
-  auto found = tenants.find_pool(pool);
-  if (!found) return found.error();
-  auto joining = tenants.find_pool(other);
-  if (!joining) return joining.error();
-  if (pool == other) {
-    return Error{HostErrc::InvalidArgument, fmt::format("pool {} and itself: give two pools", pool.value())};
+  if (auto checked = tenants.check_pair(pool, other); !checked) return checked;
+  if (tenants.pools().at(other).claims > 0) {
+    return Error{HostErrc::WrongState, fmt::format("pool {} is growing: wait for its handler", other.value())};
   }
-  if ((*joining)->customer != (*found)->customer) {
-    return errors::foreign("pool", other.value(), (*found)->customer);
+  std::vector<VmId> moved;
+  for (const auto& [id, vm] : tenants.vms()) {
+    if (vm.profile.pool == other) moved.push_back(id);
   }
-  if (auto same = tenants.complete((*joining)->placement, (*found)->placement.pages); !same) return same.error();
-  if (auto idle = tenants.find_idle_pool(other); !idle) return idle.error();
+  std::sort(moved.begin(), moved.end());
+  for (const VmId vm : moved) parts_->claims.take_back(vm);
   move_all(parts_->table, other, pool);
+  tenants.move_vms(other, pool);
   tenants.end_pool(other);
+  for (const VmId vm : moved) parts_->claims.choose_anew(vm);
+  parts_->scrubber.pump();
+  return {};
+}
+
+Result<void> MemoryManager::change_dedicated_pool(VmId vm, DedicatedPoolId pool) {
+  const Tenants::Vm* const found = parts_->tenants.look_up(vm);
+  const DedicatedPoolId old = found == nullptr ? DedicatedPoolId() : found->profile.pool;
+  if (auto changed = parts_->tenants.change_dedicated_pool(vm, pool); !changed) return changed;
+  if (old != pool) parts_->holdings.leave_pool(vm, old);
+  parts_->scrubber.pump();
   return {};
 }
 
 std::optional<PoolFacts> MemoryManager::dedicated_pool(DedicatedPoolId pool) const {
   const auto found = parts_->tenants.pools().find(pool);
   if (found == parts_->tenants.pools().end()) return std::nullopt;
-  return PoolFacts{found->second.customer, *found->second.placement.pages, found->second.vms,
-                   found->second.ready,    parts_->table.bytes_in(pool),   parts_->table.free_bytes(pool)};
+  return PoolFacts{.customer = found->second.customer,
+                   .shares = found->second.shares,
+                   .pages = *found->second.placement.pages,
+                   .vms = found->second.vms,
+                   .ready = found->second.ready,
+                   .size = parts_->table.bytes_in(pool),
+                   .free = parts_->table.free_bytes(pool)};
 }
 
 }  // namespace sluice::inline manager

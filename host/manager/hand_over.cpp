@@ -7,9 +7,11 @@ namespace sluice::inline manager {
 
 GrantedRange hand_over(ExtentTable& table, const Claim& claim, const ClaimPart& part, Statistics& statistics) {
   Extent& extent = *part.extent;
-  const Decision decision = RecyclePolicy::decide(table.owner(extent), claim);
+  const Lineage before = table.lineage(extent);
+  const Decision decision = RecyclePolicy::decide(before, claim);
   const bool clean = extent.state() == ExtentState::Clean;
   enforce(clean || decision.recycle, "only clean memory crosses from one trust domain to another");
+  enforce(!table.is_suspect(before.suspect, claim.vm), "nobody gets memory that is suspect for it");
   if (clean && part.scrubbed_because) {
     statistics.scrubbed_for_claim[static_cast<std::size_t>(*part.scrubbed_because)] += extent.length();
   } else if (clean) {
@@ -26,7 +28,7 @@ GrantedRange hand_over(ExtentTable& table, const Claim& claim, const ClaimPart& 
                            !clean,
                            clean ? table.pattern(extent) : 0,
                            decision.reason};
-  table.grant(extent, clean ? owner_of(claim) : passed_on(table.owner(extent), claim));
+  table.grant(extent, clean ? owner_of(claim, before.pool) : passed_on(before, claim));
   table.coalesce(extent);
   return range;
 }

@@ -3,14 +3,21 @@
 
 #include <fmt/format.h>
 
+#include "sluice/base/saturating.hpp"
+
 namespace sluice::inline manager {
 namespace {
 
 const std::byte* end_of(MemorySpan memory) { return memory.data() + memory.size(); }
 
-/// Whether memory stays reserved during a reboot: for the VM, or to keep it from the VM until that has other memory.
+/// Whether memory stays reserved for the VM during a reboot.
 bool keeps_memory(const Claim& reboot) {
-  return (reboot.allowed.enable && reboot.allowed.recycle_on_reboot) || reboot.allowed.force_new_memory;
+  return reboot.allowed.enable && reboot.allowed.recycle_on_reboot && !reboot.allowed.force_new_memory;
+}
+
+std::chrono::nanoseconds delay_of(const ScrubSettings& scrub) {
+  if (scrub.timing == ScrubTiming::BeforeGrant) return kOnlyForClaims;
+  return scrub.timing == ScrubTiming::Scheduled ? scrub.delay : std::chrono::nanoseconds(0);
 }
 
 }  // namespace
@@ -54,9 +61,9 @@ Result<void> Holdings::check_release(const Tenants::Vm& vm, MemorySpan memory) c
   return {};
 }
 
-Result<void> Holdings::release(const Tenants::Vm& vm, MemorySpan memory) {
-  if (auto checked = check_release(vm, memory); !checked) return checked;
-  if (auto room = table_.make_room(2); !room) return room;
+/// Calls `act` with each extent of a range, cut where the range begins and ends. There is room for two cuts.
+template <class Act>
+void Holdings::for_each_piece(MemorySpan memory, Act act) {
   const std::byte* const end = end_of(memory);
   for (const std::byte* at = memory.data(); at < end;) {
     Extent* extent = table_.find(at);
@@ -66,51 +73,161 @@ Result<void> Holdings::release(const Tenants::Vm& vm, MemorySpan memory) {
     const ByteCount wanted(static_cast<std::uint64_t>(end - at));
     if (extent->length() > wanted) table_.split(*extent, wanted);
     at = end_of(table_.memory(*extent));
-    release(*extent, vm.profile.scrub);
+    act(*extent);
   }
+}
+
+Result<void> Holdings::release(const Tenants::Vm& vm, MemorySpan memory) {
+  if (auto checked = check_release(vm, memory); !checked) return checked;
+  if (auto room = table_.make_room(2); !room) return room;
+  for_each_piece(memory, [&](Extent& extent) { release(extent, vm, Leaves::No); });
   return {};
 }
 
-void Holdings::release(Extent& extent, const ScrubSettings& scrub) {
-  std::chrono::nanoseconds delay{0};
-  if (scrub.timing == ScrubTiming::BeforeGrant) delay = kOnlyForClaims;
-  if (scrub.timing == ScrubTiming::Scheduled) delay = scrub.delay;
-  table_.release(extent, fill_of(scrub), delay, scrubber_.now());
+Result<void> Holdings::suspect(MemorySpan memory, VmId vm) {
+  const auto address = reinterpret_cast<std::uintptr_t>(memory.data());
+  const bool passes_the_end = memory.size() > UINTPTR_MAX - address;
+  for (const std::byte* at = memory.data(); memory.empty() || passes_the_end || at < end_of(memory);) {
+    const Extent* const extent = memory.empty() || passes_the_end ? nullptr : table_.find(at);
+    if (extent == nullptr) {
+      return Error{HostErrc::InvalidArgument,
+                   fmt::format("memory at {:#x} of {} bytes is not all in the pool: give memory that is", address,
+                               memory.size())};
+    }
+    const std::uint64_t page = page_length(table_.brick(*extent).pages).value();
+    const auto offset = static_cast<std::uint64_t>(at - table_.brick(*extent).memory.data());
+    const auto rest = static_cast<std::uint64_t>(end_of(memory) - table_.brick(*extent).memory.data());
+    const bool works = extent->state() == ExtentState::Scrubbing || extent->state() == ExtentState::Cancelling;
+    if (offset % page != 0 || (end_of(memory) < end_of(table_.memory(*extent)) && rest % page != 0)) {
+      return Error{HostErrc::InvalidArgument, fmt::format("memory at {:#x} of {} bytes: give whole pages of {} bytes",
+                                                          address, memory.size(), page)};
+    }
+    if (works || extent->is_claimed()) {
+      return Error{HostErrc::WrongState,
+                   fmt::format("memory at {:#x} is being scrubbed or granted: try again after the next poll",
+                               reinterpret_cast<std::uintptr_t>(at))};
+    }
+    at = end_of(table_.memory(*extent));
+  }
+  if (auto room = table_.make_room(2); !room) return room;
+  for_each_piece(memory, [&](Extent& extent) {
+    table_.suspect(extent, vm);
+    table_.coalesce(extent);
+  });
+  return {};
+}
+
+/// What it gives back to its pool stays its own there until it leaves.
+void Holdings::release(Extent& extent, const Tenants::Vm& vm, Leaves leaves) {
+  const VmProfile& profile = vm.profile;
+  const DedicatedPoolId pool = table_.lineage(extent).pool;
+  const auto facts = tenants_.pools().find(pool);
+  const bool shared = facts != tenants_.pools().end() && facts->second.shares;
+  const bool strange = pool.is_set() && pool != profile.pool;
+  if (leaves == Leaves::No && profile.allowed.force_new_memory) table_.suspect(extent, profile.vm);
+  table_.release(extent, fill_of(profile.scrub), delay_of(profile.scrub), scrubber_.now());
+  if (strange || (leaves == Leaves::ForGood && !shared)) disown(extent);
   table_.coalesce(extent);
 }
 
-void Holdings::release_all(VmId vm, const ScrubSettings& scrub) {
-  for (Extent* extent : of(vm)) release(*extent, scrub);
+/// The VM that held it last will not have it back. Its trust group may, by the group's own rules.
+void Holdings::disown(Extent& extent) {
+  Owner owner = table_.owner(extent);
+  owner.vm = {};
+  owner.pool = {};
+  table_.set_owner(extent, owner);
+}
+
+void Holdings::release_all(const Tenants::Vm& vm) {
+  for (Extent* extent : of(vm.profile.vm)) release(*extent, vm, Leaves::ForGood);
+}
+
+void Holdings::release_unadopted(VmId vm) {
+  Tenants::Vm unknown;
+  unknown.profile.vm = vm;
+  release_all(unknown);
+}
+
+std::vector<Extent*> Holdings::given_back(VmId vm) const {
+  std::vector<Extent*> found;
+  const Domain domain = Domain::vm(vm);
+  for (auto index = table_.next_lineage(domain); index; index = table_.next_lineage(domain, index)) {
+    for (const ExtentState state : {ExtentState::Dirty, ExtentState::Scrubbing}) {
+      for (Extent* extent = table_.first(*index, state); extent != nullptr; extent = table_.next(*extent)) {
+        found.push_back(extent);
+      }
+    }
+  }
+  return found;
+}
+
+void Holdings::leave_pool(VmId vm, DedicatedPoolId pool) {
+  const auto facts = tenants_.pools().find(pool);
+  if (facts == tenants_.pools().end()) return;
+  const bool shares = facts->second.shares;
+  if (shares && facts->second.vms > 0) return;  // the others may have it
+  for (Extent* extent : shares ? table_.all_of(Domain::member(pool)) : given_back(vm)) {
+    const ExtentState state = extent->state();
+    if (state != ExtentState::Dirty && state != ExtentState::Scrubbing) continue;
+    if (!extent->is_claimed() && table_.lineage(*extent).pool == pool) disown(*extent);
+  }
 }
 
 void Holdings::reserve(const Tenants::Vm& vm) {
   const Claim claim = tenants_.claim_for(vm, ClaimKind::Reboot, {});
+  const bool keeps = keeps_memory(claim);
   for (Extent* extent : of(claim.vm)) {
-    if (claim.allowed.grow_pool_on_reboot && claim.pool.is_set()) table_.move_to_pool(*extent, claim.pool);
-    if (!keeps_memory(claim)) {
-      release(*extent, claim.scrub);
+    const bool joins = claim.allowed.grow_pool_on_reboot && claim.pool.is_set() &&
+                       !table_.lineage(*extent).pool.is_set() && tenants_.may_leave_shared(table_, extent->length());
+    if (joins) table_.move_to_pool(*extent, claim.pool);
+    if (!keeps) {
+      release(*extent, vm, Leaves::No);
     } else if (extent->state() == ExtentState::Owned) {
-      table_.reserve(*extent);
+      table_.reserve(*extent, claim.allowed.lend_reserved_memory);
+    }
+  }
+  if (keeps && claim.allowed.reservation.count() > 0) {
+    expiries_.emplace(add_saturating(scrubber_.now(), claim.allowed.reservation), claim.vm);
+  }
+}
+
+void Holdings::release_reserved(VmId vm, Keep keep) { release_reserved(*tenants_.look_up(vm), keep, Leaves::No); }
+
+void Holdings::release_reserved(const Tenants::Vm& vm, Keep keep, Leaves leaves) {
+  const Claim next = tenants_.claim_for(vm, ClaimKind::Grow, {});
+  for (Extent* extent : of(vm.profile.vm)) {
+    if (extent->state() != ExtentState::Reserved) continue;
+    const bool wanted = next.allowed.retain_memory && RecyclePolicy::decide(table_.lineage(*extent), next).recycle;
+    if (keep == Keep::ForNextClaim && wanted) continue;
+    release(*extent, vm, leaves);
+  }
+}
+
+void Holdings::settings_changed(const Tenants::Vm& vm, bool comes_back) {
+  const VmId id = vm.profile.vm;
+  if (vm.profile.allowed.force_new_memory) {
+    release_reserved(id, Keep::Nothing);
+    for (Extent* extent : given_back(id)) table_.suspect(*extent, id);
+  } else if (!comes_back) {
+    release_reserved(id, Keep::ForNextClaim);
+  } else if (!keeps_memory(tenants_.claim_for(vm, ClaimKind::Reboot, {}))) {
+    release_reserved(id, Keep::Nothing);
+  }
+}
+
+void Holdings::expire() {
+  while (!expiries_.empty() && expiries_.begin()->first <= scrubber_.now()) {
+    const VmId id = expiries_.begin()->second;
+    expiries_.erase(expiries_.begin());
+    const Tenants::Vm* const vm = tenants_.look_up(id);
+    if (vm != nullptr && vm->phase == Tenants::VmPhase::Rebooting) {
+      release_reserved(*vm, Keep::Nothing, Leaves::ForGood);
     }
   }
 }
 
-void Holdings::release_reserved(VmId vm, Keep keep) {
-  const Claim next = tenants_.claim_for(*tenants_.look_up(vm), ClaimKind::Grow, {});
-  for (Extent* extent : of(vm)) {
-    if (extent->state() != ExtentState::Reserved) continue;
-    const bool wanted = next.allowed.retain_memory && RecyclePolicy::decide(table_.owner(*extent), next).recycle;
-    if (keep == Keep::ForNextClaim && wanted) continue;
-    release(*extent, next.scrub);
-  }
-}
-
-void Holdings::settings_changed(const Tenants::Vm& vm) {
-  if (vm.phase == Tenants::VmPhase::Running) {
-    release_reserved(vm.profile.vm, Keep::ForNextClaim);
-  } else if (!keeps_memory(tenants_.claim_for(vm, ClaimKind::Reboot, {}))) {
-    release_reserved(vm.profile.vm, Keep::Nothing);
-  }
+std::optional<std::chrono::nanoseconds> Holdings::next_expiry() const {
+  return expiries_.empty() ? std::nullopt : std::optional(expiries_.begin()->first);
 }
 
 }  // namespace sluice::inline manager

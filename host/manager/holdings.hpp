@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <optional>
+#include <set>
+#include <utility>
 #include <vector>
 
 #include "scrubber.hpp"
@@ -19,22 +22,41 @@ class Holdings {
 
   /// Gives back a part. Errors: InvalidArgument, NotHeld, NoResources.
   [[nodiscard]] Result<void> release(const Tenants::Vm& vm, MemorySpan memory);
-  void release_all(VmId vm, const ScrubSettings& scrub);
+  /// The VM is gone for good: all that it holds is released.
+  void release_all(const Tenants::Vm& vm);
+  /// The same of a VM of which only the id is known.
+  void release_unadopted(VmId vm);
   /// The VM goes down: its memory is reserved for it, or released where its settings allow no reuse.
   void reserve(const Tenants::Vm& vm);
+  /// The VM has ended, or is no member of this pool any more: nobody owns what it gave back there.
+  void leave_pool(VmId vm, DedicatedPoolId pool);
   enum class Keep : std::uint8_t { Nothing, ForNextClaim };
   /// Releases what is reserved for a VM and not part of a claim.
   void release_reserved(VmId vm, Keep keep);
-  /// Releases what is not to be kept any more.
-  void settings_changed(const Tenants::Vm& vm);
+  /// Follows new settings: releases what is not to be kept any more, and marks what the VM must not get again.
+  /// `comes_back`: it reboots, or its claim after a reboot is pending.
+  void settings_changed(const Tenants::Vm& vm, bool comes_back);
+  /// MemoryManager::suspect(), of a VM that there is.
+  [[nodiscard]] Result<void> suspect(MemorySpan memory, VmId vm);
+  /// Releases what was reserved for too long.
+  void expire();
+  /// When the next reservation ends; nullopt: none does.
+  [[nodiscard]] std::optional<std::chrono::nanoseconds> next_expiry() const;
 
  private:
   [[nodiscard]] Result<void> check_release(const Tenants::Vm& vm, MemorySpan memory) const;
-  void release(Extent& extent, const ScrubSettings& scrub);
+  template <class Act>
+  void for_each_piece(MemorySpan memory, Act act);
+  enum class Leaves : std::uint8_t { No, ForGood };
+  void release(Extent& extent, const Tenants::Vm& vm, Leaves leaves);
+  void release_reserved(const Tenants::Vm& vm, Keep keep, Leaves leaves);
+  void disown(Extent& extent);
+  [[nodiscard]] std::vector<Extent*> given_back(VmId vm) const;
 
   ExtentTable& table_;
   const Tenants& tenants_;
-  const Scrubber& scrubber_;  ///< Says what time it is.
+  const Scrubber& scrubber_;                                      ///< Says what time it is.
+  std::set<std::pair<std::chrono::nanoseconds, VmId>> expiries_;  ///< Of reservations.
 };
 
 }  // namespace sluice::inline manager

@@ -18,28 +18,29 @@ class Choice {
   void make() && {
     const bool recycles = claim_.kind != ClaimKind::Pool;
     // What is kept for it comes first, whatever it wishes now.
-    if (recycles && !claim_.allowed.force_new_memory) take_reserved();
+    if (recycles) take_reserved(Domain::holder(claim_.vm));
+    if (recycles && claim_.pool.is_set()) take_from(claim_.pool);
+    take_from({});
+  }
+
+ private:
+  /// Its own pool is used up before any of the shared pool is.
+  void take_from(DedicatedPoolId pool) {
+    pool_ = pool;
+    const bool recycles = claim_.kind != ClaimKind::Pool;
     for (const ByteCount shortest : {claim_.placement.contiguous, ByteCount(0)}) {
       if (enough()) return;
       shortest_ = shortest;
       for (const std::uint32_t zone : zones_) {
-        if (recycles) {
-          take_recyclable(Domain::vm(claim_.vm), zone);
-          take_recyclable(Domain::owner_pool(claim_.pool), zone);
-          take_recyclable(Domain::group(claim_.group), zone);
-          take_recyclable(Domain::larger_group(claim_.larger_group), zone);
-        }
-        if (recycles && claim_.pool.is_set()) take_clean(claim_.pool, zone);
-        take_clean({}, zone);
+        if (recycles) take_recyclable(zone);
+        take_clean(zone);
       }
     }
-    for (const std::uint32_t zone : zones_) {
-      if (recycles && claim_.pool.is_set()) take_for_scrub(claim_.pool, zone);
-      take_for_scrub({}, zone);
-    }
+    if (recycles) take_reserved(Domain::lent(claim_.group));
+    if (recycles) take_reserved(Domain::larger_lent(claim_.larger_group));
+    for (const std::uint32_t zone : zones_) take_for_scrub(zone);
   }
 
- private:
   [[nodiscard]] bool enough() const { return missing_ == ByteCount(0); }
   [[nodiscard]] bool long_enough(const Extent& extent) const {
     return extent.length() >= std::min(shortest_, missing_);
@@ -64,9 +65,16 @@ class Choice {
     }
   }
 
-  void take_reserved() {
+  void take_reserved(const Domain& domain) {
     for (const std::uint32_t zone : zones_) {
-      visit(Domain::holder(claim_.vm), zone, [&](LineageIndex lineage) { take_all(lineage, ExtentState::Reserved); });
+      visit(domain, zone, [&](LineageIndex lineage) { take_all(lineage, ExtentState::Reserved); });
+    }
+  }
+
+  void take_recyclable(std::uint32_t zone) {
+    for (const Domain& domain : {Domain::vm(claim_.vm), Domain::owner_pool(claim_.pool), Domain::group(claim_.group),
+                                 Domain::larger_group(claim_.larger_group)}) {
+      take_recyclable(domain, zone);
     }
   }
 
@@ -82,26 +90,28 @@ class Choice {
     if (domain.id == 0) return;
     for (auto index = table_.next_lineage(domain); index && !enough(); index = table_.next_lineage(domain, index)) {
       const Lineage& lineage = table_.lineage(*index);
-      const bool in_reach = !lineage.pool.is_set() || lineage.pool == claim_.pool;
-      if (lineage.zone == zone && in_reach && RecyclePolicy::decide(lineage.owner, claim_).recycle) visit(*index);
+      const bool own = domain.kind == Domain::Kind::Holder;  // in whichever pool
+      const bool in_reach = own || lineage.pool == pool_;
+      if (lineage.zone != zone || !in_reach || table_.is_suspect(lineage.suspect, claim_.vm)) continue;
+      if (RecyclePolicy::decide(lineage, claim_).recycle) visit(*index);
     }
   }
 
   /// The shortest extent that is enough, or else the longest ones: few extents for a large claim, little cutting for a
   /// small one.
-  void take_clean(DedicatedPoolId pool, std::uint32_t zone) {
+  void take_clean(std::uint32_t zone) {
     while (!enough()) {
-      Extent* clean = table_.fitting_clean(pool, zone, missing_);
-      if (clean == nullptr) clean = table_.longest_clean(pool, zone);
+      Extent* clean = table_.fitting_clean(pool_, zone, claim_.vm, missing_);
+      if (clean == nullptr) clean = table_.longest_clean(pool_, zone, claim_.vm);
       if (clean == nullptr || !long_enough(*clean)) return;
       take(*clean);
     }
   }
 
-  void take_for_scrub(DedicatedPoolId pool, std::uint32_t zone) {
+  void take_for_scrub(std::uint32_t zone) {
     while (!enough()) {
-      Extent* dirty = table_.any_scrubbing(pool, zone);
-      if (dirty == nullptr) dirty = table_.oldest_dirty(pool, zone);
+      Extent* dirty = table_.any_scrubbing(pool_, zone, claim_.vm);
+      if (dirty == nullptr) dirty = table_.oldest_dirty(pool_, zone, claim_.vm);
       if (dirty == nullptr) return;
       take(*dirty);
     }
@@ -112,6 +122,7 @@ class Choice {
   std::span<const std::uint32_t> zones_;
   ByteCount missing_;
   const std::function<void(Extent&)>& take_;
+  DedicatedPoolId pool_;  ///< That is searched now; unset: the shared pool.
   ByteCount shortest_;
 };
 

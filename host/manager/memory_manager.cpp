@@ -18,7 +18,9 @@ MemoryManager::~MemoryManager() {
 }
 
 std::optional<std::chrono::nanoseconds> MemoryManager::next_scheduled() const {
-  return parts_->scrubber.next_scheduled();
+  const auto scrub = parts_->scrubber.next_scheduled();
+  const auto expiry = parts_->holdings.next_expiry();
+  return scrub && expiry ? std::min(scrub, expiry) : scrub ? scrub : expiry;
 }
 std::chrono::nanoseconds MemoryManager::now() const { return parts_->scrubber.now(); }
 std::optional<Error> MemoryManager::fault() const { return parts_->scrubber.fault(); }
@@ -38,10 +40,6 @@ Result<void> MemoryManager::enable_trust_group(TrustGroupId group, bool enabled)
 Result<void> MemoryManager::destroy_trust_group(TrustGroupId group) {
   return parts_->tenants.destroy_trust_group(group);
 }
-Result<void> MemoryManager::change_trust_group(VmId vm, TrustGroupId group) {
-  return parts_->tenants.change_trust_group(vm, group);
-}
-
 Result<void> MemoryManager::create_vm(const VmProfile& profile) {
   auto checked = parts_->tenants.check_new_vm(profile);
   if (!checked) return checked.error();
@@ -57,23 +55,41 @@ std::optional<VmProfile> MemoryManager::profile(VmId vm) const {
   return found == nullptr ? std::nullopt : std::optional(found->profile);
 }
 
-Result<void> MemoryManager::change_settings(VmId vm, const RecycleSettings& settings) {
-  auto changed = parts_->tenants.change_settings(vm, settings);
-  if (!changed) return changed.error();
-  parts_->holdings.settings_changed(**changed);
+Result<void> MemoryManager::change_trust_group(VmId vm, TrustGroupId group) {
+  if (auto changed = parts_->tenants.change_trust_group(vm, group); !changed) return changed;
+  parts_->settings_changed(vm);
   return {};
 }
 
-Result<void> MemoryManager::switch_recycling(VmId vm, bool on) {
-  auto changed = parts_->tenants.switch_recycling(vm, on);
-  if (!changed) return changed.error();
-  parts_->holdings.settings_changed(**changed);
+Result<void> MemoryManager::change_settings(VmId vm, const RecycleSettings& settings) {
+  if (auto changed = parts_->tenants.change_settings(vm, settings); !changed) return changed;
+  parts_->settings_changed(vm);
+  return {};
+}
+
+Result<void> MemoryManager::switch_recycling(VmId vm, const VmSay& say) {
+  if (auto changed = parts_->tenants.switch_recycling(vm, say); !changed) return changed;
+  parts_->settings_changed(vm);
   return {};
 }
 
 Result<void> MemoryManager::change_scrub_settings(VmId vm, const ScrubSettings& settings) {
-  return parts_->tenants.change_scrub_settings(vm, settings);
+  if (auto changed = parts_->tenants.change_scrub_settings(vm, settings); !changed) return changed;
+  parts_->settings_changed(vm);
+  return {};
 }
+
+/// Pending claims choose anew, and what is reserved is kept or let go as the VM has it now.
+void MemoryManager::Parts::settings_changed(VmId vm) {
+  const bool back = claims.comes_back(vm);
+  const Tenants::Vm& changed = *tenants.look_up(vm);
+  claims.take_back(vm);
+  holdings.settings_changed(changed, back || changed.phase == Tenants::VmPhase::Rebooting);
+  claims.choose_anew(vm);
+  if (back) holdings.release_reserved(vm, Holdings::Keep::ForNextClaim);
+  scrubber.pump();
+}
+
 Result<void> MemoryManager::change_placement(VmId vm, const Placement& placement) {
   return parts_->tenants.change_placement(vm, placement);
 }
@@ -107,27 +123,50 @@ Result<ClaimId> MemoryManager::finish_reboot(VmId vm, ByteCount length, GrantHan
   auto started = parts_->claims.start(claim, std::move(handler), {});
   if (!started) return started;
   (*found)->phase = Tenants::VmPhase::Running;
-  // Memory that it must not have back is kept from it until it has other memory.
-  if (!claim.allowed.force_new_memory) {
-    parts_->holdings.release_reserved(vm, Holdings::Keep::ForNextClaim);
-  }
+  parts_->holdings.release_reserved(vm, Holdings::Keep::ForNextClaim);
   return started;
 }
 
 Result<void> MemoryManager::terminate(VmId vm) {
   const bool unadopted = parts_->tenants.take_unadopted(vm);
   if (unadopted) {
-    parts_->holdings.release_all(vm, {});
+    parts_->holdings.release_unadopted(vm);
     parts_->tenants.end_unadopted(vm);
   } else {
     auto found = parts_->tenants.find_vm_without_claims(vm);
     if (!found) return found.error();
-    parts_->holdings.release_all(vm, (*found)->profile.scrub);
+    const DedicatedPoolId pool = (*found)->profile.pool;
+    parts_->holdings.release_all(**found);
     parts_->tenants.end_vm(vm);
+    parts_->holdings.leave_pool(vm, pool);
   }
+  for (Extent* extent : parts_->table.all_of(Domain::suspect(vm))) parts_->table.absolve(*extent, vm);
   if (parts_->ledger != nullptr) parts_->ledger->forget(vm);
   parts_->scrubber.pump();
   return {};
+}
+
+Result<void> MemoryManager::suspect(MemorySpan memory, VmId vm) {
+  if (vm.is_set()) {
+    if (auto found = parts_->tenants.find_vm(vm); !found) return found.error();
+  }
+  return parts_->holdings.suspect(memory, vm);
+}
+
+Result<void> MemoryManager::absolve(VmId vm) {
+  if (vm.is_set()) {
+    if (auto found = parts_->tenants.find_vm(vm); !found) return found.error();
+  }
+  for (Extent* extent : parts_->table.all_of(Domain::suspect(vm))) {
+    parts_->table.absolve(*extent, vm);
+  }
+  return {};
+}
+
+ByteCount MemoryManager::suspect_bytes(VmId vm) const {
+  ByteCount bytes;
+  for (const Extent* extent : parts_->table.all_of(Domain::suspect(vm))) bytes += extent->length();
+  return bytes;
 }
 
 ByteCount MemoryManager::available_to(VmId vm) const {
@@ -154,6 +193,7 @@ void MemoryManager::poll() {
   Scrubber& scrubber = parts_->scrubber;
   Claims& claims = parts_->claims;
   if (!claims.closed()) {
+    parts_->holdings.expire();
     do {  // what is refused leaves service, so this ends
       scrubber.pump();
       scrubber.collect(claims);

@@ -17,6 +17,9 @@ struct MemoryManager::Parts {
         notifications(tenants),
         claims(table, tenants, holdings, scrubber, notifications, statistics) {}
 
+  void settings_changed(VmId vm);
+  [[nodiscard]] Result<void> check_shared_minimum(ByteCount length) const;
+
   Statistics statistics;
   Ledger* ledger;  ///< nullptr: a crash makes all dirty.
   ExtentTable table;

@@ -59,7 +59,7 @@ std::vector<VmId> MemoryManager::unadopted() const {
 
 Result<Grant> MemoryManager::adopt(const VmProfile& profile) {
   Tenants& tenants = parts_->tenants;
-  const ExtentTable& table = parts_->table;
+  ExtentTable& table = parts_->table;
   if (!tenants.unadopted().contains(profile.vm)) {
     return Error{HostErrc::UnknownId,
                  fmt::format("VM {} held no memory before the crash: create it instead", profile.vm.value())};
@@ -79,7 +79,11 @@ Result<Grant> MemoryManager::adopt(const VmProfile& profile) {
     return created.error();
   }
   Grant grant{{}, profile.vm, {}, false};
-  for (const Extent* extent : held) {
+  const BootNumber boot = tenants.look_up(profile.vm)->boot;
+  for (Extent* extent : held) {
+    Owner owner = table.owner(*extent);
+    owner.boot = owner.since = boot;
+    table.set_owner(*extent, owner);
     const Brick& brick = table.brick(*extent);
     const MemorySpan memory = table.memory(*extent);
     grant.ranges.push_back(

@@ -11,6 +11,13 @@
 namespace sluice::inline manager {
 namespace {
 
+Result<void> check(const RecycleSettings& settings) {
+  if (settings.reservation.count() >= 0) return {};
+  return Error{HostErrc::InvalidArgument,
+               fmt::format("memory is reserved for {} ns during a reboot: give 0 (for ever) or more",
+                           settings.reservation.count())};
+}
+
 Result<void> check(const ScrubSettings& settings) {
   if (settings.delay.count() >= 0) return {};
   return Error{HostErrc::InvalidArgument,
@@ -64,6 +71,7 @@ Result<VmProfile> Tenants::check_new_vm(const VmProfile& profile) {
     return errors::used_before("VM", profile.vm.value());
   }
   if (auto checked = check(profile.scrub); !checked) return checked.error();
+  if (auto checked = check(profile.allowed); !checked) return checked.error();
   std::optional<PageKind> pool_pages;
   if (profile.group.is_set()) {
     if (auto found = find_group(profile.group, profile.customer); !found) return found.error();
@@ -90,7 +98,8 @@ Result<VmProfile> Tenants::check_new_vm(const VmProfile& profile) {
 void Tenants::add_vm(const VmProfile& profile) {
   if (profile.pool.is_set()) ++pools_.at(profile.pool).vms;
   if (profile.group.is_set()) ++groups_.at(profile.group).vms;
-  vms_.emplace(profile.vm, Vm{profile});
+  Vm& vm = vms_.emplace(profile.vm, Vm{profile}).first->second;
+  vm.boot = ++last_boot_;
 }
 
 void Tenants::end_vm(VmId vm) {
@@ -101,7 +110,7 @@ void Tenants::end_vm(VmId vm) {
   ended_vms_.insert(vm);
 }
 
-Result<const Tenants::Vm*> Tenants::begin_reboot(VmId vm) {
+Result<Tenants::Vm*> Tenants::begin_reboot(VmId vm) {
   auto found = find_vm(vm);
   if (!found) return found.error();
   if ((*found)->phase != VmPhase::Running || (*found)->claims > 0) {
@@ -109,28 +118,58 @@ Result<const Tenants::Vm*> Tenants::begin_reboot(VmId vm) {
                                                    (*found)->claims > 0 ? "has a claim pending" : "reboots already")};
   }
   (*found)->phase = VmPhase::Rebooting;
+  (*found)->boot = ++last_boot_;
+  (*found)->has_rebooted = true;
   return *found;
 }
 
-Result<const Tenants::Vm*> Tenants::change_settings(VmId vm, const RecycleSettings& settings) {
-  auto found = find_vm_without_claims(vm);
+Result<void> Tenants::change_settings(VmId vm, const RecycleSettings& settings) {
+  if (auto checked = check(settings); !checked) return checked;
+  auto found = find_vm(vm);
   if (!found) return found.error();
   (*found)->profile.allowed = settings;
-  return *found;
+  return {};
 }
 
-Result<const Tenants::Vm*> Tenants::switch_recycling(VmId vm, bool on) {
-  auto found = find_vm_without_claims(vm);
+Result<void> Tenants::switch_recycling(VmId vm, const VmSay& say) {
+  auto found = find_vm(vm);
   if (!found) return found.error();
-  (*found)->recycles = on;
-  return *found;
+  const VmSay& may = (*found)->profile.may_say;
+  const auto locked = [&](std::optional<bool> wanted, std::optional<bool> permitted) {
+    return wanted.value_or(false) && !permitted.value_or(false);
+  };
+  if (locked(say.enable, may.enable) || locked(say.recycle_on_reboot, may.recycle_on_reboot)) {
+    return Error{HostErrc::NotPermitted,
+                 fmt::format("VM {} switches {} on, which the provider has locked: ask the provider", vm.value(),
+                             locked(say.enable, may.enable) ? "recycling" : "recycling after a reboot")};
+  }
+  if (say.enable) (*found)->say.enable = say.enable;
+  if (say.recycle_on_reboot) (*found)->say.recycle_on_reboot = say.recycle_on_reboot;
+  return {};
 }
 
 Result<void> Tenants::change_scrub_settings(VmId vm, const ScrubSettings& settings) {
   if (auto checked = check(settings); !checked) return checked;
-  auto found = find_vm_without_claims(vm);
+  auto found = find_vm(vm);
   if (!found) return found.error();
   (*found)->profile.scrub = settings;
+  return {};
+}
+
+Result<void> Tenants::change_dedicated_pool(VmId vm, DedicatedPoolId pool) {
+  auto found = find_vm_without_claims(vm);
+  if (!found) return found.error();
+  if (auto running = find_running_vm(vm, "change its pool when it is back"); !running) return running.error();
+  VmProfile& profile = (*found)->profile;
+  if (pool.is_set()) {
+    auto target = find_pool(pool);
+    if (!target) return target.error();
+    if ((*target)->customer != profile.customer) return errors::foreign("pool", pool.value(), profile.customer);
+    if (auto same = complete((*target)->placement, profile.placement.pages); !same) return same.error();
+    ++(*target)->vms;
+  }
+  if (profile.pool.is_set()) --pools_.at(profile.pool).vms;
+  profile.pool = pool;
   return {};
 }
 
@@ -157,6 +196,29 @@ Result<Tenants::Pool*> Tenants::find_idle_pool(DedicatedPoolId pool) {
   if (!found || ((*found)->vms == 0 && (*found)->claims == 0)) return found;
   return Error{HostErrc::WrongState, fmt::format("pool {} has {} VMs and {} pending claims: end them first",
                                                  pool.value(), (*found)->vms, (*found)->claims)};
+}
+
+Result<void> Tenants::check_pair(DedicatedPoolId pool, DedicatedPoolId other) {
+  auto found = find_pool(pool);
+  if (!found) return found.error();
+  auto second = find_pool(other);
+  if (!second) return second.error();
+  if (pool == other) {
+    return Error{HostErrc::InvalidArgument, fmt::format("pool {} and itself: give two pools", pool.value())};
+  }
+  if ((*second)->customer != (*found)->customer) {
+    return errors::foreign("pool", other.value(), (*found)->customer);
+  }
+  if (auto same = complete((*second)->placement, (*found)->placement.pages); !same) return same.error();
+  return {};
+}
+
+void Tenants::move_vms(DedicatedPoolId from, DedicatedPoolId to) {
+  for (auto& [id, vm] : vms_) {
+    if (vm.profile.pool == from) vm.profile.pool = to;
+  }
+  pools_.at(to).vms += pools_.at(from).vms;
+  pools_.at(from).vms = 0;
 }
 
 Result<void> Tenants::check_new_pool(DedicatedPoolId pool) const {
@@ -204,7 +266,11 @@ Claim Tenants::claim_for(const Vm& vm, ClaimKind kind, ByteCount length) const {
   claim.customer = vm.profile.customer;
   set_groups(claim);
   claim.allowed = vm.profile.allowed;
-  claim.allowed.enable = claim.allowed.enable && vm.recycles;
+  claim.allowed.enable = vm.say.enable.value_or(claim.allowed.enable);
+  claim.allowed.recycle_on_reboot = vm.say.recycle_on_reboot.value_or(claim.allowed.recycle_on_reboot);
+  claim.boot = vm.boot;
+  claim.has_rebooted = vm.has_rebooted;
+  claim.pool_shares = claim.pool.is_set() && pools_.at(claim.pool).shares;
   claim.scrub = vm.profile.scrub;
   claim.placement = vm.profile.placement;
   claim.length = length;

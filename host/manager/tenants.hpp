@@ -19,12 +19,15 @@ class Tenants {
   struct Vm {
     VmProfile profile;  ///< Its pages are set.
     VmPhase phase = VmPhase::Running;
-    bool recycles = true;      ///< Its own say.
+    VmSay say;
     std::uint32_t claims = 0;  ///< Whose handlers have not been called.
+    BootNumber boot = 0;
+    bool has_rebooted = false;
   };
   struct Pool {
     CustomerId customer;
     Placement placement;  ///< Its pages are set.
+    bool shares = false;
     std::uint32_t vms = 0;
     std::uint32_t claims = 0;
     bool ready = false;
@@ -45,11 +48,13 @@ class Tenants {
   /// One that was checked.
   void add_vm(const VmProfile& profile);
   void end_vm(VmId vm);
-  [[nodiscard]] Result<const Vm*> begin_reboot(VmId vm);
-  [[nodiscard]] Result<const Vm*> change_settings(VmId vm, const RecycleSettings& settings);
-  [[nodiscard]] Result<const Vm*> switch_recycling(VmId vm, bool on);
+  [[nodiscard]] Result<Vm*> begin_reboot(VmId vm);
+  [[nodiscard]] Result<void> change_settings(VmId vm, const RecycleSettings& settings);
+  [[nodiscard]] Result<void> switch_recycling(VmId vm, const VmSay& say);
+  [[nodiscard]] Result<void> change_dedicated_pool(VmId vm, DedicatedPoolId pool);
   [[nodiscard]] Result<void> change_scrub_settings(VmId vm, const ScrubSettings& settings);
   [[nodiscard]] Result<void> change_placement(VmId vm, const Placement& placement);
+  [[nodiscard]] const std::unordered_map<VmId, Vm>& vms() const { return vms_; }
 
   /// VMs that held memory before a crash and that nobody has spoken for.
   [[nodiscard]] const std::set<VmId>& unadopted() const { return unadopted_; }
@@ -69,8 +74,19 @@ class Tenants {
   [[nodiscard]] Result<Pool*> find_pool(DedicatedPoolId pool);
   /// One that nobody uses.
   [[nodiscard]] Result<Pool*> find_idle_pool(DedicatedPoolId pool);
+  /// Two pools of one customer with pages of one length.
+  [[nodiscard]] Result<void> check_pair(DedicatedPoolId pool, DedicatedPoolId other);
+  /// All VMs of `from` are `to`'s.
+  void move_vms(DedicatedPoolId from, DedicatedPoolId to);
   [[nodiscard]] const std::unordered_map<DedicatedPoolId, Pool>& pools() const { return pools_; }
   [[nodiscard]] Result<void> check_new_pool(DedicatedPoolId pool) const;
+  /// The shared pool keeps so much. bytes
+  void keep_shared(ByteCount minimum) { shared_minimum_ = minimum; }
+  [[nodiscard]] ByteCount shared_minimum() const { return shared_minimum_; }
+  /// Whether a dedicated pool may grow by `length` bytes of the shared pool.
+  [[nodiscard]] bool may_leave_shared(const ExtentTable& table, ByteCount length) const {
+    return table.bytes_in({}) >= shared_minimum_ + length;
+  }
   void add_pool(DedicatedPoolId pool, const Pool& facts) { pools_.emplace(pool, facts); }
   /// As if it had never been.
   void forget_pool(DedicatedPoolId pool) { pools_.erase(pool); }
@@ -111,6 +127,8 @@ class Tenants {
   std::unordered_set<VmId> ended_vms_;
   std::unordered_set<DedicatedPoolId> ended_pools_;
   std::unordered_set<TrustGroupId> ended_groups_;
+  BootNumber last_boot_ = 0;
+  ByteCount shared_minimum_;
 };
 
 }  // namespace sluice::inline manager

@@ -30,6 +30,8 @@ class HostCategory final : public boost::system::error_category {
         return "claim was abandoned";
       case HostErrc::NoResources:
         return "a resource was refused";
+      case HostErrc::NotPermitted:
+        return "not permitted";
     }
     return "unknown error";
   }

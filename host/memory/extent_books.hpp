@@ -11,6 +11,7 @@
 #include "lineage_book.hpp"
 #include "place_index.hpp"
 #include "sluice/memory/extent_table.hpp"
+#include "suspect_sets.hpp"
 
 namespace sluice::inline memory {
 
@@ -27,9 +28,10 @@ struct DomainHash {
 /// By a time, then by lineage.
 using ByTime = std::set<std::pair<std::uint64_t, LineageIndex>>;
 
-/// What a pool has in one zone.
+/// What a pool has in one zone that is suspect for the same VMs.
 struct Shelf {
-  explicit Shelf(ExtentSlab& slab) : clean(slab) {}
+  Shelf(ExtentSlab& slab, SuspectIndex suspect_for) : suspect(suspect_for), clean(slab) {}
+  SuspectIndex suspect;
   CleanBins clean;
   ByteCount clean_bytes;
   ByteCount scrubbing_bytes;
@@ -37,10 +39,15 @@ struct Shelf {
   ByteCount coming_back;             ///< Cancelling
   ByTime dirty_by_age;               ///< Lineages by the release of their first Dirty extent.
   std::set<LineageIndex> scrubbing;  ///< Lineages with free Scrubbing extents.
+
+  [[nodiscard]] bool is_empty() const {
+    return free_bytes == ByteCount(0) && coming_back == ByteCount(0) && dirty_by_age.empty() && scrubbing.empty();
+  }
 };
 
 struct PoolBook {
-  std::vector<std::unique_ptr<Shelf>> shelves;  ///< by zone; nullptr: nothing was there yet
+  /// By zone; in each the one of what is suspect for nobody comes first.
+  std::vector<std::vector<std::unique_ptr<Shelf>>> shelves;
   ByteCount all;
   std::size_t lineages = 0;  ///< Of its extents.
 };
@@ -55,9 +62,10 @@ struct ExtentTable::Books {
   ExtentSlab slab;
   PlaceIndex places;
   LineageBook lineages;
+  SuspectSets suspects;
   std::unordered_map<DedicatedPoolId, PoolBook> pools;
   std::unordered_map<Domain, std::set<LineageIndex>, DomainHash> domains;
-  ByTime due;  // of the shared pool
+  ByTime due;  // in the background
   std::array<ByteCount, kExtentStates> bytes{};
   ByteCount total;
   std::uint64_t last_stamp = 0;
@@ -69,13 +77,39 @@ struct ExtentTable::Books {
   [[nodiscard]] Shelf& shelf(const Lineage& lineage) {
     auto& shelves = pools[lineage.pool].shelves;
     if (shelves.size() < zones.size()) shelves.resize(zones.size());
-    if (!shelves[lineage.zone]) shelves[lineage.zone] = std::make_unique<Shelf>(slab);
-    return *shelves[lineage.zone];
+    auto& here = shelves[lineage.zone];
+    for (const auto& shelf : here) {
+      if (shelf->suspect == lineage.suspect) return *shelf;
+    }
+    const auto place = lineage.suspect == 0 ? here.begin() : here.end();
+    return **here.insert(place, std::make_unique<Shelf>(slab, lineage.suspect));
   }
-  [[nodiscard]] Shelf* find_shelf(DedicatedPoolId pool, std::uint32_t zone) const {
+  /// All shelves of a pool in a zone.
+  [[nodiscard]] std::span<const std::unique_ptr<Shelf>> shelves(DedicatedPoolId pool, std::uint32_t zone) const {
     const auto found = pools.find(pool);
-    if (found == pools.end() || zone >= found->second.shelves.size()) return nullptr;
-    return found->second.shelves[zone].get();
+    if (found == pools.end() || zone >= found->second.shelves.size()) return {};
+    return found->second.shelves[zone];
+  }
+  [[nodiscard]] bool is_suspect(SuspectIndex suspect, VmId vm) const {
+    return suspect != 0 && (suspects.has(suspect, VmId()) || suspects.has(suspect, vm));
+  }
+  /// The first answer other than nullptr of a shelf whose memory the VM may get.
+  template <class Find>
+  [[nodiscard]] Extent* find_on_shelves(DedicatedPoolId pool, std::uint32_t zone, VmId vm, Find find) const {
+    for (const auto& shelf : shelves(pool, zone)) {
+      if (is_suspect(shelf->suspect, vm)) continue;
+      if (Extent* const found = find(*shelf)) return found;
+    }
+    return nullptr;
+  }
+  /// Of the shelves whose memory the VM may get. bytes
+  template <class Sum>
+  [[nodiscard]] ByteCount sum_of_shelves(DedicatedPoolId pool, std::uint32_t zone, VmId vm, Sum sum) const {
+    ByteCount all;
+    for (const auto& shelf : shelves(pool, zone)) {
+      if (!is_suspect(shelf->suspect, vm)) all += sum(*shelf);
+    }
+    return all;
   }
 
   /// An extent has this lineage now, and so belongs to its pool.
@@ -85,6 +119,8 @@ struct ExtentTable::Books {
     if (entry.extents++ == 0) {
       ++pools[entry.lineage.pool].lineages;
       enter(Domain::member(entry.lineage.pool), index);
+      suspects.lineage_added(entry.lineage.suspect);
+      for (const VmId vm : suspects[entry.lineage.suspect]) enter(Domain::suspect(vm), index);
     }
   }
   void drop_extents(LineageIndex index, ByteCount length) {
@@ -93,8 +129,20 @@ struct ExtentTable::Books {
     pool.all -= length;
     if (--lineages[index].extents > 0) return;
     leave(Domain::member(lineage.pool), index);
+    for (const VmId vm : suspects[lineage.suspect]) leave(Domain::suspect(vm), index);
+    drop_shelf(lineage);
+    suspects.lineage_removed(lineage.suspect);
     lineages.remove(index);
     if (--pool.lineages == 0) pools.erase(lineage.pool);
+  }
+
+  /// A shelf for what is suspect ends with the last lineage there.
+  void drop_shelf(const Lineage& lineage) {
+    if (lineage.suspect == 0) return;
+    auto& here = pools.at(lineage.pool).shelves;
+    if (lineage.zone >= here.size()) return;
+    std::erase_if(here[lineage.zone],
+                  [&](const auto& shelf) { return shelf->suspect == lineage.suspect && shelf->is_empty(); });
   }
 
   void enter(const Domain& domain, LineageIndex lineage) {
@@ -115,6 +163,10 @@ struct ExtentTable::Books {
     if (state == ExtentState::Owned || state == ExtentState::Reserved) {
       const auto other = state == ExtentState::Owned ? ExtentState::Reserved : ExtentState::Owned;
       if (entry.list(other).empty()) change(Domain::holder(entry.lineage.owner.vm));
+    }
+    if (state == ExtentState::Reserved && entry.lineage.lent) {
+      change(Domain::lent(entry.lineage.owner.group));
+      change(Domain::larger_lent(entry.lineage.owner.larger_group));
     }
     if (state != ExtentState::Dirty && state != ExtentState::Scrubbing) return;
     if (state == ExtentState::Scrubbing) {
@@ -144,7 +196,8 @@ struct ExtentTable::Books {
     if (entry.oldest == oldest) return;
     const Lineage& lineage = entry.lineage;
     ByTime& by_age = shelf(lineage).dirty_by_age;
-    const bool background = !lineage.pool.is_set() && lineage.delay != kOnlyForClaims;
+    const bool waits_for_its_vm = lineage.pool.is_set() && lineage.owner.vm.is_set();
+    const bool background = !waits_for_its_vm && lineage.delay != kOnlyForClaims;
     if (entry.oldest != 0) {
       by_age.erase({entry.oldest, index});
       if (background) due.erase({due_time(lineage, entry.oldest), index});

@@ -162,15 +162,18 @@ void ExtentTable::grant(Extent& extent, const Owner& owner) {
   detach(extent);
   step(extent, ExtentEvent::Grant);
   const Lineage& now = lineage(extent);
-  change_lineage(extent, {owner, now.pool, now.zone, {}, {}});
+  change_lineage(extent, {owner, now.pool, now.zone, now.suspect, false, {}, {}});
   extent.claimed_ = 0;
   attach(extent);
   record(extent);
 }
 
-void ExtentTable::reserve(Extent& extent) {
+void ExtentTable::reserve(Extent& extent, bool lent) {
   detach(extent);
   step(extent, ExtentEvent::Reserve);
+  Lineage reserved = lineage(extent);
+  reserved.lent = lent;
+  change_lineage(extent, reserved);
   attach(extent);
 }
 
@@ -178,7 +181,7 @@ void ExtentTable::release(Extent& extent, Fill fill, std::chrono::nanoseconds de
   detach(extent);
   step(extent, ExtentEvent::Release);
   const Lineage& held = lineage(extent);
-  change_lineage(extent, {held.owner, held.pool, held.zone, fill, delay});
+  change_lineage(extent, {held.owner, held.pool, held.zone, held.suspect, false, fill, delay});
   // No two are released at the same time.
   books_->last_stamp =
       std::max(books_->last_stamp + 1, static_cast<std::uint64_t>(std::max(now.count(), std::int64_t{0})));
@@ -205,7 +208,7 @@ void ExtentTable::scrub_zeroed(Extent& extent, std::uint64_t pattern) {
   detach(extent);
   step(extent, ExtentEvent::ScrubZeroed);
   const Lineage& before = lineage(extent);
-  change_lineage(extent, {{}, before.pool, before.zone, {}, {}});
+  change_lineage(extent, {{}, before.pool, before.zone, before.suspect, false, {}, {}});
   extent.value_ = pattern;
   attach(extent);
   record(extent);
@@ -240,9 +243,37 @@ void ExtentTable::move_to_pool(Extent& extent, DedicatedPoolId pool) {
   detach(extent);
   Lineage moved = lineage(extent);
   moved.pool = pool;
+  moved.owner.pool = {};
   change_lineage(extent, moved);
   attach(extent);
 }
+
+void ExtentTable::set_owner(Extent& extent, const Owner& owner) {
+  enforce(extent.state() != ExtentState::Clean, "who wrote clean memory does not matter any more");
+  detach(extent);
+  Lineage changed = lineage(extent);
+  changed.owner = owner;
+  change_lineage(extent, changed);
+  attach(extent);
+}
+
+void ExtentTable::suspect(Extent& extent, VmId vm) {
+  detach(extent);
+  Lineage changed = lineage(extent);
+  changed.suspect = books_->suspects.with(changed.suspect, vm);
+  change_lineage(extent, changed);
+  attach(extent);
+}
+
+void ExtentTable::absolve(Extent& extent, VmId vm) {
+  detach(extent);
+  Lineage changed = lineage(extent);
+  changed.suspect = books_->suspects.without(changed.suspect, vm);
+  change_lineage(extent, changed);
+  attach(extent);
+}
+
+bool ExtentTable::is_suspect(SuspectIndex suspect, VmId vm) const { return books_->is_suspect(suspect, vm); }
 
 ByteCount ExtentTable::whole_pages(const Extent& extent, ByteCount length) const {
   const std::uint64_t page = page_length(books_->zones[lineage(extent).zone].pages).value();
@@ -348,36 +379,31 @@ Extent* ExtentTable::first(LineageIndex lineage, ExtentState state) const {
 Extent* ExtentTable::next(const Extent& extent) const { return books_->slab.next(extent); }
 ByteCount ExtentTable::reserved(LineageIndex lineage) const { return books_->lineages[lineage].reserved; }
 
-Extent* ExtentTable::fitting_clean(DedicatedPoolId pool, std::uint32_t zone, ByteCount length) const {
-  Shelf* const shelf = books_->find_shelf(pool, zone);
-  return shelf == nullptr ? nullptr : shelf->clean.fitting(length.value() >> kPageBits);
+Extent* ExtentTable::fitting_clean(DedicatedPoolId pool, std::uint32_t zone, VmId vm, ByteCount length) const {
+  return books_->find_on_shelves(pool, zone, vm,
+                                 [&](Shelf& shelf) { return shelf.clean.fitting(length.value() >> kPageBits); });
 }
-Extent* ExtentTable::longest_clean(DedicatedPoolId pool, std::uint32_t zone) const {
-  Shelf* const shelf = books_->find_shelf(pool, zone);
-  return shelf == nullptr ? nullptr : shelf->clean.longest();
+Extent* ExtentTable::longest_clean(DedicatedPoolId pool, std::uint32_t zone, VmId vm) const {
+  return books_->find_on_shelves(pool, zone, vm, [](Shelf& shelf) { return shelf.clean.longest(); });
 }
-Extent* ExtentTable::oldest_dirty(DedicatedPoolId pool, std::uint32_t zone) const {
-  const Shelf* const shelf = books_->find_shelf(pool, zone);
-  if (shelf == nullptr || shelf->dirty_by_age.empty()) return nullptr;
-  return first(shelf->dirty_by_age.begin()->second, ExtentState::Dirty);
+Extent* ExtentTable::oldest_dirty(DedicatedPoolId pool, std::uint32_t zone, VmId vm) const {
+  return books_->find_on_shelves(pool, zone, vm, [&](const Shelf& shelf) -> Extent* {
+    if (shelf.dirty_by_age.empty()) return nullptr;
+    return first(shelf.dirty_by_age.begin()->second, ExtentState::Dirty);
+  });
 }
-Extent* ExtentTable::any_scrubbing(DedicatedPoolId pool, std::uint32_t zone) const {
-  const Shelf* const shelf = books_->find_shelf(pool, zone);
-  if (shelf == nullptr || shelf->scrubbing.empty()) return nullptr;
-  return first(*shelf->scrubbing.begin(), ExtentState::Scrubbing);
+Extent* ExtentTable::any_scrubbing(DedicatedPoolId pool, std::uint32_t zone, VmId vm) const {
+  return books_->find_on_shelves(pool, zone, vm, [&](const Shelf& shelf) -> Extent* {
+    return shelf.scrubbing.empty() ? nullptr : first(*shelf.scrubbing.begin(), ExtentState::Scrubbing);
+  });
 }
 
-std::vector<Extent*> ExtentTable::members(DedicatedPoolId pool) const {
+std::vector<Extent*> ExtentTable::all_of(const Domain& domain) const {
   std::vector<Extent*> all;
-  const Domain domain = Domain::member(pool);
-  for (auto index = next_lineage(domain); index; index = next_lineage(domain, index)) {
-    for (const ExtentList& list : books_->lineages[*index].lists) {
-      for (Extent* extent = books_->slab.at(list.first); extent != nullptr; extent = next(*extent))
-        all.push_back(extent);
-    }
-  }
-  for (std::uint32_t zone = 0; zone < books_->zones.size(); ++zone) {
-    if (Shelf* const shelf = books_->find_shelf(pool, zone)) shelf->clean.collect(all);
+  const auto found = books_->domains.find(domain);
+  if (found == books_->domains.end()) return all;
+  for (Extent* extent = first_place(); extent != nullptr; extent = next_place(*extent)) {
+    if (found->second.contains(extent->lineage_)) all.push_back(extent);
   }
   return all;
 }
@@ -407,24 +433,28 @@ Extent* ExtentTable::next_place(const Extent& extent) const {
 ByteCount ExtentTable::bytes(ExtentState state) const { return books_->bytes[static_cast<std::size_t>(state)]; }
 ByteCount ExtentTable::free_bytes(DedicatedPoolId pool) const {
   ByteCount free;
-  for (std::uint32_t zone = 0; zone < books_->zones.size(); ++zone) free += free_bytes(pool, zone);
+  for (std::uint32_t zone = 0; zone < books_->zones.size(); ++zone) {
+    for (const auto& shelf : books_->shelves(pool, zone)) free += shelf->free_bytes;
+  }
   return free;
 }
-ByteCount ExtentTable::free_bytes(DedicatedPoolId pool, std::uint32_t zone) const {
-  const Shelf* const shelf = books_->find_shelf(pool, zone);
-  return shelf == nullptr ? ByteCount(0) : shelf->free_bytes;
+ByteCount ExtentTable::free_bytes(DedicatedPoolId pool, std::uint32_t zone, VmId vm) const {
+  return books_->sum_of_shelves(pool, zone, vm, [](const Shelf& shelf) { return shelf.free_bytes; });
 }
 ByteCount ExtentTable::clean_bytes(DedicatedPoolId pool, std::uint32_t zone) const {
-  const Shelf* const shelf = books_->find_shelf(pool, zone);
-  return shelf == nullptr ? ByteCount(0) : shelf->clean_bytes;
+  ByteCount clean;
+  for (const auto& shelf : books_->shelves(pool, zone)) clean += shelf->clean_bytes;
+  return clean;
 }
-ByteCount ExtentTable::idle_bytes(DedicatedPoolId pool, std::uint32_t zone) const {
-  const Shelf* const shelf = books_->find_shelf(pool, zone);
-  return shelf == nullptr ? ByteCount(0) : shelf->free_bytes - shelf->scrubbing_bytes;
+ByteCount ExtentTable::idle_bytes(DedicatedPoolId pool, std::uint32_t zone, VmId vm) const {
+  return books_->sum_of_shelves(pool, zone, vm,
+                                [](const Shelf& shelf) { return shelf.free_bytes - shelf.scrubbing_bytes; });
 }
-ByteCount ExtentTable::coming_back(DedicatedPoolId pool, std::uint32_t zone) const {
-  const Shelf* const shelf = books_->find_shelf(pool, zone);
-  return shelf == nullptr ? ByteCount(0) : shelf->coming_back;
+std::vector<std::pair<SuspectIndex, ByteCount>> ExtentTable::coming_back(DedicatedPoolId pool,
+                                                                         std::uint32_t zone) const {
+  std::vector<std::pair<SuspectIndex, ByteCount>> coming;
+  for (const auto& shelf : books_->shelves(pool, zone)) coming.emplace_back(shelf->suspect, shelf->coming_back);
+  return coming;
 }
 ByteCount ExtentTable::bytes_in(DedicatedPoolId pool) const {
   const auto found = books_->pools.find(pool);

@@ -68,7 +68,8 @@ class LineageBook {
       return hash_of({owner.vm.value(), owner.pool.value(), owner.customer.value(), owner.group.id.value(),
                       owner.group.epoch, owner.larger_group.id.value(), owner.larger_group.epoch, lineage.pool.value(),
                       lineage.zone, lineage.fill.pattern, lineage.fill.random ? 1U : 0U,
-                      static_cast<std::uint64_t>(lineage.delay.count())});
+                      static_cast<std::uint64_t>(lineage.delay.count()), owner.boot, owner.since, lineage.suspect,
+                      lineage.lent ? 1U : 0U});
     }
     std::size_t operator()(LineageIndex index) const { return (*this)((*entries)[index].lineage); }
   };

@@ -43,37 +43,64 @@ Fill fill_of(const ScrubSettings& settings) {
   return {};
 }
 
-Owner owner_of(const Claim& claim) { return {claim.vm, claim.pool, claim.customer, claim.group, claim.larger_group}; }
+Owner owner_of(const Claim& claim, DedicatedPoolId pool) {
+  return {claim.vm, pool, claim.customer, claim.group, claim.larger_group, claim.boot, claim.boot};
+}
 
-Owner passed_on(const Owner& before, const Claim& claim) {
-  Owner owner = owner_of(claim);
-  if (before.pool != claim.pool) owner.pool = {};
-  if (before.customer != claim.customer) owner.customer = {};
-  if (before.group != claim.group) owner.group = {};
-  if (before.larger_group != claim.larger_group) owner.larger_group = {};
+Owner passed_on(const Lineage& before, const Claim& claim) {
+  Owner owner = owner_of(claim, before.pool);
+  const Owner& old = before.owner;
+  if (old.pool != before.pool) owner.pool = {};
+  if (old.customer != claim.customer) owner.customer = {};
+  if (old.group != claim.group) owner.group = {};
+  if (old.larger_group != claim.larger_group) owner.larger_group = {};
+  const bool only_its_own = old.vm == claim.vm && old.since == old.boot;
+  if (!only_its_own) owner.since = old.since;
   return owner;
 }
 
-Decision RecyclePolicy::decide(const Owner& owner, const Claim& claim) {
-  if (owner == Owner{}) return {false, Reason::UnknownOwner};
-  if (claim.kind == ClaimKind::Pool) return {false, Reason::OtherDomain};  // also of what its own VMs wrote
-  bool forbidden = false;
-  bool changed = false;
+namespace {
+
+RecycleSettings allowed_by(const Claim& claim) {
   RecycleSettings allowed = claim.allowed;
   if (!allowed.enable) {
     allowed.recycle_on_reboot = allowed.recycle_within_vm = allowed.recycle_within_dedicated_pool =
         allowed.recycle_within_trust_group = false;
   }
-  if (claim.vm.is_set() && owner.vm == claim.vm) {
-    const bool reboot = claim.kind == ClaimKind::Reboot;
-    if (reboot ? allowed.recycle_on_reboot && !allowed.force_new_memory : allowed.recycle_within_vm) {
-      return {true, reboot ? Reason::SameVmAfterReboot : Reason::SameVm};
-    }
-    // A VM that wants no memory of its own back gets none by way of its pool or its group either.
-    return {false, Reason::Forbidden};
-  }
+  return allowed;
+}
+
+/// What the VM itself held last. There is one way for each piece of memory, so that none gets around a denial.
+Decision decide_own(const Lineage& lineage, const Claim& claim, const RecycleSettings& allowed) {
+  const auto by = [&](bool permitted, Reason reason) {
+    const bool recycle = permitted && !allowed.force_new_memory;
+    return Decision{recycle, recycle ? reason : Reason::Forbidden};
+  };
+  if (lineage.owner.boot != claim.boot) return by(allowed.recycle_on_reboot, Reason::SameVmAfterReboot);
+  if (lineage.pool.is_set()) return by(allowed.recycle_within_dedicated_pool, Reason::DedicatedPool);
+  return by(allowed.recycle_within_vm, Reason::SameVm);
+}
+
+/// Whether memory of others may have in it what the VM wrote before its reboot.
+bool may_hold_earlier_boots(const Owner& owner, const Claim& claim) {
+  const bool several_writers = owner.since != owner.boot;
+  return claim.has_rebooted && several_writers && owner.since < claim.boot;
+}
+
+}  // namespace
+
+Decision RecyclePolicy::decide(const Lineage& lineage, const Claim& claim) {
+  const Owner& owner = lineage.owner;
+  if (owner == Owner{}) return {false, Reason::UnknownOwner};
+  if (claim.kind == ClaimKind::Pool) return {false, Reason::OtherDomain};  // also of what its own VMs wrote
+  const RecycleSettings allowed = allowed_by(claim);
+  if (claim.vm.is_set() && owner.vm == claim.vm) return decide_own(lineage, claim, allowed);
+  if (!allowed.recycle_on_reboot && may_hold_earlier_boots(owner, claim)) return {false, Reason::Forbidden};
+  bool forbidden = false;
+  bool changed = false;
   const bool same_customer = claim.customer.is_set() && owner.customer == claim.customer;
-  if (same_customer && claim.pool.is_set() && owner.pool == claim.pool) {
+  const bool same_pool = claim.pool.is_set() && lineage.pool == claim.pool && owner.pool == claim.pool;
+  if (same_customer && same_pool && claim.pool_shares) {
     if (allowed.recycle_within_dedicated_pool) return {true, Reason::DedicatedPool};
     forbidden = true;
   }

@@ -63,8 +63,9 @@ void World::create_pool(const Step& step) {
   const auto handler = [this, number](const Result<void>& result) { pool_notified(number, result); };
   pools_[id] = pool;
   note_claim(number, next);
-  const auto claim = manager_->create_dedicated_pool(DedicatedPoolId(id), CustomerId(pool.customer),
-                                                     length(next.pages, pool.kind), handler, pool.placement);
+  const auto claim =
+      manager_->create_dedicated_pool(DedicatedPoolId(id), CustomerId(pool.customer), length(next.pages, pool.kind),
+                                      handler, {.placement = pool.placement});
   if (claim) {
     check(fits, "a pool went through where there is no such memory");
     claims_.at(number).id = *claim;
@@ -173,7 +174,7 @@ void World::take_setting_step(const Step& step) {
     if (fits) vm.scrub = settings;
   } else if (step.act == Act::SwitchRecycling) {
     const bool on = step.b % 2 == 0;
-    expect(fits, manager_->switch_recycling(id, on).has_value(), "a VM's own say");
+    expect(fits, manager_->switch_recycling(id, {.enable = on, .recycle_on_reboot = {}}).has_value(), "a VM's own say");
     if (!fits) return;
     vm.recycles = on;
     if (!vm.keeps()) vm.before.reset();

@@ -53,7 +53,8 @@ class Availability : public ::testing::TestWithParam<Setting> {
   void start(const Setting& setting) {
     manager_ = *MemoryManager::create(bricks_, engine_);
     settle();
-    ASSERT_TRUE(manager_->create_dedicated_pool(kPool, kCustomer, ByteCount(12 * 4096), {}, {.node = 1}));
+    ASSERT_TRUE(
+        manager_->create_dedicated_pool(kPool, kCustomer, ByteCount(12 * 4096), {}, {.placement = {.node = 1}}));
     settle();
     ASSERT_TRUE(manager_->create_vm({kVm,
                                      kCustomer,

@@ -271,9 +271,10 @@ TEST_F(MemoryManagerTest, ChangeOfMembershipWhileAClaimWaitsForcesAScrubToo) {
   for (const GrantedRange& range : (*result)->ranges) EXPECT_EQ(first_not(range.memory, std::byte{0}), std::nullopt);
 }
 
-TEST_F(MemoryManagerTest, DedicatedPoolKeepsItsMemoryUnscrubbedForItsVms) {
+TEST_F(MemoryManagerTest, DedicatedPoolThatSharesKeepsItsMemoryUnscrubbedForItsVms) {
   std::optional<Result<void>> ready;
-  ASSERT_TRUE(manager_.create_dedicated_pool(kPool, kCustomer, length(16), [&](Result<void> made) { ready = made; }));
+  ASSERT_TRUE(manager_.create_dedicated_pool(kPool, kCustomer, length(16), [&](Result<void> made) { ready = made; },
+                                             {.placement = {}, .shares = true}));
   manager_.poll();
   ASSERT_TRUE(ready && *ready);
   create(kA, kCustomer, {}, kPool);
@@ -310,7 +311,8 @@ TEST_F(MemoryManagerTest, DedicatedPoolIsScrubbedBeforeItIsFilled) {
 
 /// What A wrote came to B by way of their group; C shares only a pool with B.
 TEST_F(MemoryManagerTest, MemoryOfMixedLineageDoesNotReachAThirdVm) {
-  ASSERT_TRUE(manager_.create_dedicated_pool(kPool, kCustomer, length(4), [](const Result<void>&) {}));
+  ASSERT_TRUE(manager_.create_dedicated_pool(kPool, kCustomer, length(4), [](const Result<void>&) {},
+                                             {.placement = {}, .shares = true}));
   manager_.poll();
   create(kA, kCustomer, kGroup);
   create(kB, kCustomer, kGroup, kPool);
@@ -319,7 +321,7 @@ TEST_F(MemoryManagerTest, MemoryOfMixedLineageDoesNotReachAThirdVm) {
   pool_.fill(std::byte{0xAA});
   ASSERT_TRUE(manager_.terminate(kA));
   std::optional<Result<Grant>> by_group;
-  ask(kB, 40, by_group);
+  ask(kB, 44, by_group);
   engine_.end(0, Outcome::Cancelled, 0);
   manager_.poll();
   ASSERT_TRUE(by_group && *by_group);
@@ -329,8 +331,10 @@ TEST_F(MemoryManagerTest, MemoryOfMixedLineageDoesNotReachAThirdVm) {
   ask(VmId(3), 40, by_pool);
   settle();
   ASSERT_TRUE(by_pool && *by_pool);
-  EXPECT_EQ(manager_.statistics().recycled_for(Reason::DedicatedPool), length(0));
-  for (const GrantedRange& range : (*by_pool)->ranges) EXPECT_FALSE(range.recycled);
+  EXPECT_EQ(manager_.statistics().recycled_for(Reason::DedicatedPool), length(4)) << "which B alone wrote";
+  std::size_t scrubbed = 0;
+  for (const GrantedRange& range : (*by_pool)->ranges) scrubbed += range.recycled ? 0 : range.memory.size();
+  EXPECT_EQ(scrubbed, 36 * 4096U);
 }
 
 }  // namespace

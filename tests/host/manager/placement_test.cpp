@@ -151,9 +151,9 @@ TEST_F(Placements, BackgroundJobsDoNotCutAHugePage) {
 
 TEST_F(Placements, OfAPoolHoldForItsVms) {
   bool ready = false;
-  ASSERT_TRUE(manager_.create_dedicated_pool(DedicatedPoolId(1), kCustomer, ByteCount(2 * kHuge),
-                                             [&](Result<void> made) { ready = made.has_value(); },
-                                             {.pages = PageKind::Huge2MiB, .node = 1, .only_node = true}));
+  ASSERT_TRUE(manager_.create_dedicated_pool(
+      DedicatedPoolId(1), kCustomer, ByteCount(2 * kHuge), [&](Result<void> made) { ready = made.has_value(); },
+      {.placement = {.pages = PageKind::Huge2MiB, .node = 1, .only_node = true}}));
   settle();
   ASSERT_TRUE(ready);
   EXPECT_EQ(manager_.dedicated_pool(DedicatedPoolId(1))->pages, PageKind::Huge2MiB);

@@ -142,11 +142,11 @@ TEST_F(Reboot, WithoutReuseItsMemoryIsFreeForItsGroupMeanwhile) {
 
 TEST_F(Reboot, GivesOtherMemoryWhereThatIsAskedFor) {
   go_down(16, {.force_new_memory = true});
-  EXPECT_EQ(reserved(), length(16));
+  EXPECT_EQ(reserved(), length(0)) << "others may have it";
+  EXPECT_EQ(manager_.suspect_bytes(kA), length(16));
   const Grant after = come_back(40);
   for (std::byte* page : pages_of(after)) EXPECT_FALSE(before_.contains(page));
   EXPECT_EQ(recycled_pages(after), 0U);
-  EXPECT_EQ(reserved(), length(0)) << "its old memory is released";
   EXPECT_EQ(manager_.statistics().scrubbed, length(16));
 }
 
@@ -157,11 +157,11 @@ TEST_F(Reboot, KeepsTheOldMemoryApartUntilTheOtherIsThere) {
   ASSERT_TRUE(manager_.release(kB, others.ranges.at(0).memory));
   std::optional<Result<Grant>> result;
   ASSERT_TRUE(come_back(8, result));
-  EXPECT_EQ(reserved(), length(32)) << "a scrub of the other memory runs";
   settle();
   ASSERT_TRUE(result && *result);
   for (std::byte* page : pages_of(**result)) EXPECT_FALSE(before_.contains(page));
-  EXPECT_EQ(reserved(), length(0));
+  EXPECT_EQ(manager_.available_to(kB), length(56)) << "which others may have";
+  EXPECT_EQ(manager_.available_to(kA), length(24));
 }
 
 TEST_F(Reboot, KeepsTheOldMemoryFromABalloonMeanwhile) {
@@ -186,9 +186,14 @@ TEST_F(Reboot, RefusesOtherMemoryThatIsNotThereAndLosesNothing) {
   const auto refused = come_back(40, result);
   ASSERT_FALSE(refused);
   EXPECT_THAT(refused.error().message, HasSubstr("163840 bytes were asked for and 98304 could be granted"));
-  EXPECT_EQ(reserved(), length(40));
   ASSERT_TRUE(manager_.change_settings(kA, {}));
-  EXPECT_EQ(recycled_pages(come_back(40)), 40U) << "with its old memory after all";
+  EXPECT_FALSE(come_back(40, result)) << "it is suspect until somebody says otherwise";
+  ASSERT_TRUE(manager_.absolve(kA));
+  ASSERT_TRUE(come_back(40, result));
+  engine_.end(0, Outcome::Cancelled, 0);
+  settle();
+  ASSERT_TRUE(result && *result);
+  EXPECT_EQ(recycled_pages(**result), 40U) << "with its old memory after all";
 }
 
 TEST_F(Reboot, IsScrubbedWhereReuseIsForbiddenMeanwhile) {
@@ -201,36 +206,96 @@ TEST_F(Reboot, IsScrubbedWhereReuseIsForbiddenMeanwhile) {
 TEST_F(Reboot, HappensWithoutReuseOnceTheVmItselfHasSaidSo) {
   create(kA);
   for (const GrantedRange& range : take(kA, 64).ranges) write(range.memory);
-  ASSERT_TRUE(manager_.switch_recycling(kA, false));
+  ASSERT_TRUE(manager_.switch_recycling(kA, {.enable = false, .recycle_on_reboot = {}}));
   ASSERT_TRUE(manager_.begin_reboot(kA));
   EXPECT_EQ(recycled_pages(come_back(64)), 0U);
-  ASSERT_TRUE(manager_.switch_recycling(kA, true));
+  ASSERT_TRUE(manager_.switch_recycling(kA, {.enable = true, .recycle_on_reboot = {}}));
   pool_.fill(std::byte{0xAA});
   ASSERT_TRUE(manager_.begin_reboot(kA));
   EXPECT_EQ(recycled_pages(come_back(64)), 64U);
 }
 
-TEST_F(Reboot, OwnSayDoesNotOverrideTheSettings) {
-  create(kA, kCustomer, {}, {}, {.enable = false});
+TEST_F(Reboot, OwnSayOverridesTheSettingsButNotALock) {
+  ASSERT_TRUE(manager_.create_vm({.vm = kA, .customer = kCustomer, .allowed = {.enable = false}, .may_say = {}}));
   for (const GrantedRange& range : take(kA, 64).ranges) write(range.memory);
-  ASSERT_TRUE(manager_.switch_recycling(kA, true));
+  const auto locked = manager_.switch_recycling(kA, {.enable = true, .recycle_on_reboot = {}});
+  ASSERT_FALSE(locked);
+  EXPECT_EQ(locked.error().code, HostErrc::NotPermitted);
+  EXPECT_THAT(locked.error().message, HasSubstr("VM 1 switches recycling on, which the provider has locked"));
+  EXPECT_TRUE(manager_.switch_recycling(kA, {.enable = false, .recycle_on_reboot = {}})) << "it may say no";
   ASSERT_TRUE(manager_.begin_reboot(kA));
   EXPECT_EQ(recycled_pages(come_back(64)), 0U);
 }
 
-TEST_F(Reboot, SettingsStandWhileAClaimIsPending) {
+TEST_F(Reboot, OwnSayMayConcernTheRebootAlone) {
+  create(kA, kCustomer, {}, {}, {.recycle_on_reboot = false});
+  for (const GrantedRange& range : take(kA, 64).ranges) write(range.memory);
+  ASSERT_TRUE(manager_.switch_recycling(kA, {.enable = {}, .recycle_on_reboot = true}));
+  ASSERT_TRUE(manager_.begin_reboot(kA));
+  const Grant after = come_back(64);
+  EXPECT_EQ(recycled_pages(after), 64U);
+  ASSERT_TRUE(manager_.switch_recycling(kA, {.enable = {}, .recycle_on_reboot = false}));
+  ASSERT_TRUE(manager_.release(kA, after.ranges.at(0).memory.first(4096)));
+  std::optional<Result<Grant>> balloon;
+  ask(kA, 1, balloon);
+  engine_.end(0, Outcome::Cancelled, 0);
+  settle();
+  ASSERT_TRUE(balloon && *balloon);
+  EXPECT_EQ(recycled_pages(**balloon), 1U) << "its balloon is another matter";
+  ASSERT_TRUE(manager_.begin_reboot(kA));
+  EXPECT_EQ(recycled_pages(come_back(64)), 0U);
+}
+
+TEST_F(Reboot, SettingsReachAPendingClaim) {
   create(kA);
   create(kB, kOtherCustomer);
   take(kA, 64);
   ASSERT_TRUE(manager_.terminate(kA));
   std::optional<Result<Grant>> waiting;
   ask(kB, 8, waiting);
-  EXPECT_EQ(manager_.change_settings(kB, {}).error().code, HostErrc::WrongState);
-  EXPECT_EQ(manager_.switch_recycling(kB, false).error().code, HostErrc::WrongState);
-  EXPECT_EQ(manager_.change_settings(VmId(404), {}).error().code, HostErrc::UnknownId);
-  EXPECT_EQ(manager_.switch_recycling(VmId(404), true).error().code, HostErrc::UnknownId);
-  settle();
   EXPECT_TRUE(manager_.change_settings(kB, {}));
+  EXPECT_TRUE(manager_.switch_recycling(kB, {.enable = false, .recycle_on_reboot = {}}));
+  EXPECT_EQ(manager_.change_settings(VmId(404), {}).error().code, HostErrc::UnknownId);
+  EXPECT_EQ(manager_.switch_recycling(VmId(404), {.enable = true, .recycle_on_reboot = {}}).error().code,
+            HostErrc::UnknownId);
+  EXPECT_EQ(manager_.change_settings(kB, {.reservation = std::chrono::nanoseconds(-1)}).error().code,
+            HostErrc::InvalidArgument);
+  settle();
+  ASSERT_TRUE(waiting && *waiting);
+  EXPECT_TRUE(manager_.change_settings(kB, {}));
+}
+
+/// A reboot claim waits for a scrub of more memory when reuse is forbidden: it gets none of its own unscrubbed.
+TEST_F(Reboot, ADenialReachesTheClaimThatWaitsAfterAReboot) {
+  create(kB, kOtherCustomer);
+  go_down(32, {});
+  const Grant others = take(kB, 32);
+  ASSERT_TRUE(manager_.release(kB, others.ranges.at(0).memory));
+  std::optional<Result<Grant>> result;
+  ASSERT_TRUE(come_back(40, result));
+  EXPECT_FALSE(result);
+  ASSERT_TRUE(manager_.change_settings(kA, {.recycle_on_reboot = false}));
+  settle();
+  ASSERT_TRUE(result && *result);
+  EXPECT_EQ(recycled_pages(**result), 0U);
+  for (const GrantedRange& range : (*result)->ranges) EXPECT_EQ(first_not(range.memory, std::byte{0}), std::nullopt);
+  EXPECT_EQ(reserved(), length(0));
+}
+
+/// The other way round: what was to be scrubbed is its own again.
+TEST_F(Reboot, APermissionReachesTheClaimThatWaitsAfterAReboot) {
+  go_down(32, {.recycle_on_reboot = false});
+  std::optional<Result<Grant>> result;
+  ASSERT_TRUE(come_back(60, result));
+  ASSERT_TRUE(manager_.change_settings(kA, {}));
+  while (!result) {
+    manager_.poll();
+    for (std::size_t job = 0; job < engine_.running().size();) {
+      engine_.running()[job].cancel_requested ? engine_.end(job, Outcome::Cancelled, 0) : static_cast<void>(++job);
+    }
+  }
+  ASSERT_TRUE(*result);
+  EXPECT_EQ(recycled_pages(**result), 32U);
 }
 
 }  // namespace

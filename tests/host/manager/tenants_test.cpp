@@ -59,7 +59,7 @@ TEST_F(TenantsTest, AVmWithAClaimIsNotPulledAway) {
 }
 
 TEST_F(TenantsTest, APoolThatIsUsedIsNotIdle) {
-  tenants_.add_pool(kPool, {kCustomer, {.pages = PageKind::Small}, 0, 0, true});
+  tenants_.add_pool(kPool, {.customer = kCustomer, .placement = {.pages = PageKind::Small}, .ready = true});
   EXPECT_TRUE(tenants_.find_idle_pool(kPool));
   add({kVm, kCustomer, kPool, {}, {}, {}, {}});
   EXPECT_EQ(tenants_.find_idle_pool(kPool).error().code, HostErrc::WrongState);

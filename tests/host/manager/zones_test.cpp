@@ -66,8 +66,9 @@ class Zones : public ::testing::Test {
   }
   void fill_pool(DedicatedPoolId pool, std::uint64_t bytes, const Placement& placement) {
     bool ready = false;
-    const auto claim = manager_.create_dedicated_pool(
-        pool, kCustomer, ByteCount(bytes), [&ready](const Result<void>& made) { ready = bool(made); }, placement);
+    const auto claim = manager_.create_dedicated_pool(pool, kCustomer, ByteCount(bytes),
+                                                      [&ready](const Result<void>& made) { ready = bool(made); },
+                                                      {.placement = placement});
     ASSERT_TRUE(claim) << claim.error().message;
     settle();
     ASSERT_TRUE(ready);

@@ -128,7 +128,7 @@ void expect_consistent(const ExtentTable& table, std::span<const Brick> bricks) 
 std::vector<std::uint64_t> by_age(ExtentTable& table) {
   std::vector<std::uint64_t> order;
   std::vector<Extent*> taken;
-  while (Extent* const oldest = table.oldest_dirty({}, 0)) {
+  while (Extent* const oldest = table.oldest_dirty({}, 0, {})) {
     order.push_back(oldest->offset() / 4096);
     table.claim(*oldest);
     taken.push_back(oldest);

@@ -31,18 +31,98 @@ Claim in_pool(Claim claim, DedicatedPoolId pool = kPool) {
   return claim;
 }
 
-Decision decide(const Claim& writer, const Claim& claim) { return RecyclePolicy::decide(owner_of(writer), claim); }
+Claim rebooted(Claim claim, BootNumber boot = 9) {
+  claim.kind = ClaimKind::Reboot;
+  claim.boot = boot;
+  claim.has_rebooted = true;
+  return claim;
+}
+
+Claim sharing(Claim claim) {
+  claim.pool_shares = true;
+  return claim;
+}
+
+/// What a claim was granted clean and wrote, in its pool if it has one.
+Lineage written_by(const Claim& claim) { return {.owner = owner_of(claim, claim.pool), .pool = claim.pool}; }
+
+Decision decide(const Claim& writer, const Claim& claim) { return RecyclePolicy::decide(written_by(writer), claim); }
 
 TEST(RecyclePolicy, ScrubsWhatNobodyKnows) {
-  EXPECT_EQ(RecyclePolicy::decide(Owner{}, claim_of(kVm)), (Decision{false, Reason::UnknownOwner}));
-  EXPECT_EQ(RecyclePolicy::decide(Owner{}, Claim{}), (Decision{false, Reason::UnknownOwner})) << "none is not the same";
+  EXPECT_EQ(RecyclePolicy::decide(Lineage{}, claim_of(kVm)), (Decision{false, Reason::UnknownOwner}));
+  EXPECT_EQ(RecyclePolicy::decide(Lineage{}, Claim{}), (Decision{false, Reason::UnknownOwner}))
+      << "none is not the same";
 }
 
 TEST(RecyclePolicy, SkipsWithinSameVm) {
   EXPECT_EQ(decide(claim_of(kVm), claim_of(kVm)), (Decision{true, Reason::SameVm}));
-  Claim reboot = claim_of(kVm);
-  reboot.kind = ClaimKind::Reboot;
-  EXPECT_EQ(decide(claim_of(kVm), reboot), (Decision{true, Reason::SameVmAfterReboot}));
+  EXPECT_EQ(decide(claim_of(kVm), rebooted(claim_of(kVm))), (Decision{true, Reason::SameVmAfterReboot}));
+}
+
+/// One way for each piece of memory: what one setting denies, no other gives.
+TEST(RecyclePolicy, OwnMemoryHasOneWayAndADenialClosesIt) {
+  struct {
+    Claim writer;
+    Claim reader;
+    bool RecycleSettings::*door;
+    Reason reason;
+  } const cases[] = {
+      {claim_of(kVm), claim_of(kVm), &RecycleSettings::recycle_within_vm, Reason::SameVm},
+      {in_pool(claim_of(kVm)), in_pool(claim_of(kVm)), &RecycleSettings::recycle_within_dedicated_pool,
+       Reason::DedicatedPool},
+      {claim_of(kVm), rebooted(claim_of(kVm)), &RecycleSettings::recycle_on_reboot, Reason::SameVmAfterReboot},
+      {in_pool(in_group(claim_of(kVm))), rebooted(sharing(in_pool(in_group(claim_of(kVm))))),
+       &RecycleSettings::recycle_on_reboot, Reason::SameVmAfterReboot},
+  };
+  for (const auto& [writer, reader, door, reason] : cases) {
+    for (const ClaimKind kind : {ClaimKind::Grow, ClaimKind::Reboot}) {
+      Claim claim = reader;
+      claim.kind = kind;
+      EXPECT_EQ(decide(writer, claim), (Decision{true, reason}));
+      claim.allowed.*door = false;
+      EXPECT_EQ(decide(writer, claim), (Decision{false, Reason::Forbidden})) << to_string(reason);
+      claim.allowed = {.recycle_on_reboot = false,
+                       .recycle_within_vm = false,
+                       .recycle_within_dedicated_pool = false,
+                       .recycle_within_trust_group = false};
+      claim.allowed.*door = true;
+      EXPECT_TRUE(decide(writer, claim).recycle) << to_string(reason);
+      claim.allowed.force_new_memory = true;
+      EXPECT_EQ(decide(writer, claim), (Decision{false, Reason::Forbidden})) << to_string(reason);
+    }
+  }
+}
+
+/// A wrote, B of its group got that as it was, A has rebooted: it may be A's from before.
+TEST(RecyclePolicy, WhatOthersHadMayHoldWhatTheVmWroteBeforeItsReboot) {
+  Claim first = in_group(claim_of(kVm));
+  first.boot = 3;
+  Claim other = in_group(claim_of(kOtherVm));
+  other.boot = 4;
+  const Owner owner = passed_on(written_by(first), other);
+  EXPECT_EQ(owner.boot, 4U);
+  EXPECT_EQ(owner.since, 3U);
+  Claim again = rebooted(in_group(claim_of(kVm)), 5);
+  EXPECT_EQ(RecyclePolicy::decide({.owner = owner}, again), (Decision{true, Reason::TrustGroup}));
+  again.allowed.recycle_on_reboot = false;
+  EXPECT_EQ(RecyclePolicy::decide({.owner = owner}, again), (Decision{false, Reason::Forbidden}));
+  EXPECT_TRUE(RecyclePolicy::decide(written_by(other), again).recycle) << "B alone wrote that";
+  again.has_rebooted = false;
+  EXPECT_TRUE(RecyclePolicy::decide({.owner = owner}, again).recycle) << "it never rebooted";
+  Claim later = rebooted(in_group(claim_of(kVm)), 5);
+  later.allowed.recycle_on_reboot = false;
+  other.boot = 7;
+  first.boot = 6;
+  EXPECT_TRUE(RecyclePolicy::decide({.owner = passed_on(written_by(first), other)}, later).recycle)
+      << "all of it was written after the reboot";
+}
+
+TEST(RecyclePolicy, AVmThatGetsItsOwnMemoryAgainIsStillItsOnlyWriter) {
+  Claim first = claim_of(kVm);
+  first.boot = 3;
+  const Owner owner = passed_on(written_by(first), rebooted(claim_of(kVm), 5));
+  EXPECT_EQ(owner.boot, 5U);
+  EXPECT_EQ(owner.since, 5U);
 }
 
 TEST(RecyclePolicy, ScrubsBetweenVmsOfOneCustomerThatShareNothingElse) {
@@ -65,8 +145,15 @@ TEST(RecyclePolicy, NoGroupIsNotAGroup) {
 
 TEST(RecyclePolicy, SkipsWithinDedicatedPool) {
   const Claim writer = in_pool(claim_of(kVm));
-  EXPECT_EQ(decide(writer, in_pool(claim_of(kOtherVm))), (Decision{true, Reason::DedicatedPool}));
-  EXPECT_EQ(decide(writer, in_pool(claim_of(kOtherVm), DedicatedPoolId(1001))), (Decision{false, Reason::OtherDomain}));
+  EXPECT_EQ(decide(writer, in_pool(claim_of(kVm))), (Decision{true, Reason::DedicatedPool}));
+  EXPECT_EQ(decide(writer, in_pool(claim_of(kOtherVm))), (Decision{false, Reason::OtherDomain}));
+  EXPECT_EQ(decide(writer, sharing(in_pool(claim_of(kOtherVm)))), (Decision{true, Reason::DedicatedPool}));
+  EXPECT_EQ(decide(writer, sharing(in_pool(claim_of(kOtherVm), DedicatedPoolId(1001)))),
+            (Decision{false, Reason::OtherDomain}));
+  Lineage left = written_by(writer);
+  left.pool = {};
+  EXPECT_EQ(RecyclePolicy::decide(left, sharing(in_pool(claim_of(kOtherVm)))), (Decision{false, Reason::OtherDomain}))
+      << "it is in the shared pool now";
   EXPECT_EQ(decide(writer, claim_of(kOtherVm)), (Decision{false, Reason::OtherDomain}));
 }
 
@@ -78,7 +165,7 @@ TEST(RecyclePolicy, ScrubsWhateverJoinsAPool) {
 
 TEST(RecyclePolicy, NeverCrossesCustomersWhateverTheIdsSay) {
   const Claim writer = in_pool(in_group(claim_of(kVm)));
-  EXPECT_EQ(decide(writer, in_pool(in_group(claim_of(kOtherVm, kOtherCustomer)))),
+  EXPECT_EQ(decide(writer, sharing(in_pool(in_group(claim_of(kOtherVm, kOtherCustomer))))),
             (Decision{false, Reason::OtherDomain}));
 }
 
@@ -95,7 +182,7 @@ TEST(RecyclePolicy, RecyclesNothingWhereItIsNotEnabled) {
 }
 
 TEST(RecyclePolicy, KeepsToTheSettingsOfTheClaim) {
-  Claim claim = in_pool(in_group(claim_of(kVm)));
+  Claim claim = sharing(in_pool(in_group(claim_of(kVm))));
   claim.allowed = {.recycle_on_reboot = false,
                    .recycle_within_vm = true,
                    .recycle_within_dedicated_pool = false,
@@ -103,12 +190,11 @@ TEST(RecyclePolicy, KeepsToTheSettingsOfTheClaim) {
   EXPECT_EQ(decide(claim_of(kVm), claim), (Decision{true, Reason::SameVm}));
   EXPECT_EQ(decide(in_group(claim_of(kOtherVm)), claim), (Decision{false, Reason::Forbidden}));
   EXPECT_EQ(decide(in_pool(claim_of(kOtherVm)), claim), (Decision{false, Reason::Forbidden}));
-  claim.kind = ClaimKind::Reboot;
-  EXPECT_EQ(decide(in_pool(in_group(claim_of(kVm))), claim), (Decision{false, Reason::Forbidden}));
+  EXPECT_EQ(decide(in_pool(in_group(claim_of(kVm))), rebooted(claim)), (Decision{false, Reason::Forbidden}));
 }
 
 TEST(RecyclePolicy, PoolForbiddenStillLeavesTheGroup) {
-  Claim claim = in_pool(in_group(claim_of(kOtherVm)));
+  Claim claim = sharing(in_pool(in_group(claim_of(kOtherVm))));
   claim.allowed.recycle_within_dedicated_pool = false;
   EXPECT_EQ(decide(in_pool(in_group(claim_of(kVm))), claim), (Decision{true, Reason::TrustGroup}));
 }
@@ -117,17 +203,17 @@ TEST(RecyclePolicy, PoolForbiddenStillLeavesTheGroup) {
 TEST(RecyclePolicy, MixedLineageMustBeScrubbed) {
   const Claim a = in_group(claim_of(kVm));
   const Claim b = in_pool(in_group(claim_of(kOtherVm)));
-  const Claim c = in_pool(claim_of(VmId(3)));
-  const Owner owner = passed_on(owner_of(a), b);
-  EXPECT_EQ(owner.vm, b.vm) << "B has seen it all";
-  EXPECT_EQ(RecyclePolicy::decide(owner, b), (Decision{true, Reason::SameVm}));
-  EXPECT_EQ(RecyclePolicy::decide(owner, c), (Decision{false, Reason::OtherDomain}));
-  EXPECT_EQ(RecyclePolicy::decide(owner, in_group(claim_of(VmId(4)))), (Decision{true, Reason::TrustGroup}));
+  const Claim c = sharing(in_pool(claim_of(VmId(3))));
+  const Lineage lineage{.owner = passed_on({.owner = owner_of(a, {}), .pool = kPool}, b), .pool = kPool};
+  EXPECT_EQ(lineage.owner.vm, b.vm) << "B has seen it all";
+  EXPECT_EQ(RecyclePolicy::decide(lineage, b), (Decision{true, Reason::DedicatedPool}));
+  EXPECT_EQ(RecyclePolicy::decide(lineage, c), (Decision{false, Reason::OtherDomain}));
+  EXPECT_EQ(RecyclePolicy::decide(lineage, in_group(claim_of(VmId(4)))), (Decision{true, Reason::TrustGroup}));
 }
 
 TEST(RecyclePolicy, LineageDoesNotSurviveAChangeOfEpoch) {
-  const Owner owner = passed_on(owner_of(in_group(claim_of(kVm))), in_group(claim_of(kVm), kGroup, 2));
-  EXPECT_EQ(RecyclePolicy::decide(owner, in_group(claim_of(kOtherVm), kGroup, 2)),
+  const Owner owner = passed_on(written_by(in_group(claim_of(kVm))), in_group(claim_of(kVm), kGroup, 2));
+  EXPECT_EQ(RecyclePolicy::decide({.owner = owner}, in_group(claim_of(kOtherVm), kGroup, 2)),
             (Decision{false, Reason::OtherDomain}));
 }
 

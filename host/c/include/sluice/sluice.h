@@ -38,8 +38,9 @@ enum {
   SLUICE_SCRUB_UNAVAILABLE = 8,  ///< The claim needs a scrub, and the engine has failed or refuses it.
   SLUICE_ABANDONED = 9,          ///< The claim was given up by its caller.
   SLUICE_NO_RESOURCES = 10,      ///< The operating system refused memory, descriptors or room on a disk.
-  SLUICE_ENGINE = 11,            ///< An engine could not be made.
-  SLUICE_INTERNAL = 12           ///< Something that should not happen.
+  SLUICE_NOT_PERMITTED = 11,     ///< The caller may not do that.
+  SLUICE_ENGINE = 12,            ///< An engine could not be made.
+  SLUICE_INTERNAL = 13           ///< Something that should not happen.
 };
 
 /// The version of the library, as "0.1.0".
@@ -176,9 +177,11 @@ typedef struct sluice_recycling {
   int recycle_within_vm;
   int recycle_within_dedicated_pool;
   int recycle_within_trust_group;
-  int force_new_memory;     ///< It comes back with none of the memory that it had.
-  int retain_memory;        ///< Memory that it does not need after a reboot stays reserved for it.
-  int grow_pool_on_reboot;  ///< What it holds beyond its dedicated pool joins that when it reboots.
+  int force_new_memory;      ///< It gets none of the memory that it had since this was set, or has then.
+  int retain_memory;         ///< Memory that it does not need after a reboot stays reserved for it.
+  int grow_pool_on_reboot;   ///< What it holds beyond its dedicated pool joins that when it reboots.
+  int lend_reserved_memory;  ///< Its trust group may have what is reserved for it while it reboots.
+  uint64_t reservation_ns;   ///< How long memory is reserved for it during a reboot; 0: for ever.
 } sluice_recycling;
 /// When memory is scrubbed.
 enum {
@@ -226,8 +229,10 @@ int sluice_pool_destroy(sluice_manager* manager, uint64_t pool);
 int sluice_vm_create(sluice_manager* manager, const sluice_vm* vm);
 /// Recycling, scrubs and placement as in `vm`; its pool and its customer stay, its group changes if it is another.
 int sluice_vm_change(sluice_manager* manager, const sluice_vm* vm);
-/// The VM's own choice: 0 means that it accepts only scrubbed memory.
+/// The VM's own choice, instead of its settings: 0 means that it accepts only scrubbed memory.
 int sluice_vm_switch_recycling(sluice_manager* manager, uint64_t vm, int on);
+/// The same only for its own memory after a reboot.
+int sluice_vm_switch_reboot_recycling(sluice_manager* manager, uint64_t vm, int on);
 /// More memory. `claim` may be NULL.
 int sluice_vm_allocate(sluice_manager* manager, uint64_t vm, uint64_t length, sluice_handler handler, void* context,
                        uint64_t* claim);

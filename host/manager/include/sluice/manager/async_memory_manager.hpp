@@ -60,10 +60,10 @@ class AsyncMemoryManager {
   /// void(boost::system::error_code). Errors as MemoryManager::create_dedicated_pool; operation_aborted when cancelled.
   template <class CompletionToken>
   auto async_create_dedicated_pool(DedicatedPoolId pool, CustomerId customer, ByteCount length, CompletionToken&& token,
-                                   const Placement& placement = {}) {
+                                   const PoolOptions& options = {}) {
     return async_claim<void>(
         [=](MemoryManager& to, PoolHandler handler) {
-          return to.create_dedicated_pool(pool, customer, length, std::move(handler), placement);
+          return to.create_dedicated_pool(pool, customer, length, std::move(handler), options);
         },
         std::forward<CompletionToken>(token));
   }
@@ -150,7 +150,9 @@ class AsyncMemoryManager {
   [[nodiscard]] Result<void> change_placement(VmId vm, const Placement& placement) {
     return waking(to().change_placement(vm, placement));
   }
-  [[nodiscard]] Result<void> switch_recycling(VmId vm, bool on) { return waking(to().switch_recycling(vm, on)); }
+  [[nodiscard]] Result<void> switch_recycling(VmId vm, const VmSay& say) {
+    return waking(to().switch_recycling(vm, say));
+  }
   [[nodiscard]] Result<void> release(VmId vm, MemorySpan memory) { return waking(to().release(vm, memory)); }
   [[nodiscard]] Result<void> begin_reboot(VmId vm) { return waking(to().begin_reboot(vm)); }
   [[nodiscard]] Result<void> terminate(VmId vm) { return waking(to().terminate(vm)); }

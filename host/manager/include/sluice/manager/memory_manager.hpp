@@ -24,15 +24,30 @@ namespace sluice::inline manager {
 /// The trust group of all VMs of a customer that ask for it; it exists without being created.
 [[nodiscard]] TrustGroupId customer_group(CustomerId customer);
 
+/// What a dedicated pool is for.
+struct PoolOptions {
+  Placement placement;
+  /// Its VMs may have each other's memory as it is. Otherwise what a VM leaves behind is dirty for the others there,
+  /// unless a trust group allows it.
+  bool shares = false;
+};
+
 /// What is known of a dedicated pool.
 struct PoolFacts {
   CustomerId customer;
+  bool shares = false;
   PageKind pages = PageKind::Small;
   std::uint32_t vms = 0;
   bool ready = false;  ///< It has been filled.
   ByteCount size;
   ByteCount free;
   bool operator==(const PoolFacts&) const = default;
+};
+
+/// What a VM says itself; unset: nothing.
+struct VmSay {
+  std::optional<bool> enable;
+  std::optional<bool> recycle_on_reboot;
 };
 
 /// What a VM is, from its creation on. Pool and group are of the VM's own customer.
@@ -44,6 +59,7 @@ struct VmProfile {
   RecycleSettings allowed;
   ScrubSettings scrub;
   Placement placement;
+  VmSay may_say{true, true};  ///< False or unset: the provider has locked it, and the VM cannot switch it on.
 };
 
 /// One run of granted memory.
@@ -104,10 +120,18 @@ class MemoryManager {
   [[nodiscard]] Result<void> enable_trust_group(TrustGroupId group, bool enabled);
   /// Ends a group that holds no VM and no group. Errors: UnknownId, WrongState, InvalidArgument (a customer's group).
   [[nodiscard]] Result<void> destroy_trust_group(TrustGroupId group);
-  /// Memory set apart for some VMs of one customer, scrubbed before it joins. The pool can be used when the handler was
-  /// called. All of its memory has pages of one length. Errors: InvalidArgument, IdUsedBefore, OutOfMemory.
+  /// Memory set apart for a VM, or for some VMs of one customer, scrubbed before it joins. The pool can be used when
+  /// the handler was called. All of its memory has pages of one length. While the VM lives its memory there is not
+  /// scrubbed between two uses; what it leaves for good is. Errors: InvalidArgument, IdUsedBefore, OutOfMemory (also:
+  /// the shared pool would get smaller than its minimum).
   [[nodiscard]] Result<ClaimId> create_dedicated_pool(DedicatedPoolId pool, CustomerId customer, ByteCount length,
-                                                      PoolHandler handler, const Placement& placement = {});
+                                                      PoolHandler handler, const PoolOptions& options = {});
+  /// So many pools of equal length as are expected VMs, with ids from `first` on: all or none. Each calls the handler.
+  /// Errors: as create_dedicated_pool, InvalidArgument (a length that cannot be divided so).
+  [[nodiscard]] Result<std::vector<ClaimId>> create_dedicated_pools(DedicatedPoolId first, std::uint32_t count,
+                                                                    CustomerId customer, ByteCount length,
+                                                                    const PoolHandler& handler,
+                                                                    const PoolOptions& options = {});
   /// Gives a pool without VMs back to the shared pool. Errors: UnknownId, WrongState.
   [[nodiscard]] Result<void> destroy_dedicated_pool(DedicatedPoolId pool);
   /// More memory for a pool, scrubbed before it joins. Errors: UnknownId, WrongState, InvalidArgument, OutOfMemory.
@@ -118,10 +142,16 @@ class MemoryManager {
   /// Makes free memory of a pool a pool of its own; the VMs stay. What VMs of the old pool wrote is scrubbed before one
   /// of the new pool gets it, unless a trust group allows it. Errors: as shrink_dedicated_pool, IdUsedBefore.
   [[nodiscard]] Result<void> partition_dedicated_pool(DedicatedPoolId pool, DedicatedPoolId part, ByteCount length);
-  /// Moves all memory of `other`, which has no VMs any more, into `pool`, and ends it. What is in it stays apart as
-  /// with a partition. Errors: UnknownId, WrongState, InvalidArgument (also pages of another length),
-  /// ForeignCustomer.
+  /// Moves all memory of `other` and its VMs into `pool`, and ends it. What is in it stays apart as with a partition:
+  /// each VM keeps what it holds. Errors: UnknownId, WrongState (`other` is still growing), InvalidArgument (also pages
+  /// of another length), ForeignCustomer.
   [[nodiscard]] Result<void> merge_dedicated_pools(DedicatedPoolId pool, DedicatedPoolId other);
+  /// Moves free memory from one pool of a customer to another. What is in it stays apart as with a partition.
+  /// Errors: as shrink_dedicated_pool, InvalidArgument (also pages of another length), ForeignCustomer.
+  [[nodiscard]] Result<void> move_between_pools(DedicatedPoolId from, DedicatedPoolId to, ByteCount length);
+  /// The shared pool, from which any VM may have memory, keeps at least so many bytes, whoever uses them: dedicated
+  /// pools do not grow into them. 0, at first: it may become empty.
+  void keep_shared(ByteCount minimum);
   /// nullopt: no such pool.
   [[nodiscard]] std::optional<PoolFacts> dedicated_pool(DedicatedPoolId pool) const;
 
@@ -133,16 +163,31 @@ class MemoryManager {
   /// before it crosses over. Errors: UnknownId, ForeignCustomer, WrongState (a claim is pending).
   [[nodiscard]] Result<void> change_trust_group(VmId vm, TrustGroupId group);
 
-  /// From now on; what is decided already stands. Errors: UnknownId, WrongState (a claim is pending).
+  /// Moves a running VM to another pool (unset: to none), for example to one that was made for it. What it holds stays
+  /// where it is; what it gave back to its old pool is scrubbed. Errors: UnknownId, ForeignCustomer, InvalidArgument
+  /// (pages of another length), WrongState (a claim is pending, or it reboots).
+  [[nodiscard]] Result<void> change_dedicated_pool(VmId vm, DedicatedPoolId pool);
+
+  /// From now on, for pending claims too: those choose their memory anew, in their turn. What was granted stands.
+  /// Errors: UnknownId, InvalidArgument (a reservation below 0).
   [[nodiscard]] Result<void> change_settings(VmId vm, const RecycleSettings& settings);
-  /// The same for scrubs. Errors: InvalidArgument (a delay below 0), UnknownId, WrongState (a claim is pending).
+  /// The same for scrubs. Errors: InvalidArgument (a delay below 0), UnknownId.
   [[nodiscard]] Result<void> change_scrub_settings(VmId vm, const ScrubSettings& settings);
   /// The same for where its next memory lies; the length of its pages stays. Errors: InvalidArgument, UnknownId,
   /// WrongState (a claim is pending).
   [[nodiscard]] Result<void> change_placement(VmId vm, const Placement& placement);
-  /// The VM's own say: false means that it takes no memory but scrubbed memory, whatever its settings allow.
-  /// Errors: UnknownId, WrongState (a claim is pending).
-  [[nodiscard]] Result<void> switch_recycling(VmId vm, bool on);
+  /// The VM's own say, instead of its settings: about all recycling, about that after a reboot, or about both.
+  /// Errors: UnknownId, NotPermitted (it switches on what the provider has locked: VmProfile::may_say).
+  [[nodiscard]] Result<void> switch_recycling(VmId vm, const VmSay& say);
+
+  /// In a hunt for bad memory: nobody (`vm` unset), or not this VM, gets this memory, in whole pages, until
+  /// absolve(). Whoever holds it keeps it. Errors: InvalidArgument (outside the pool, no whole pages), UnknownId.
+  [[nodiscard]] Result<void> suspect(MemorySpan memory, VmId vm = {});
+  /// Everything that was suspect for this VM (unset: for all) is as good as other memory again. Ending a VM does it
+  /// too. Errors: UnknownId.
+  [[nodiscard]] Result<void> absolve(VmId vm = {});
+  /// What is suspect for this VM (unset: for all). bytes
+  [[nodiscard]] ByteCount suspect_bytes(VmId vm = {}) const;
 
   /// More memory for a running VM. The handler gets the Grant, or OutOfMemory, ScrubUnavailable, Abandoned.
   /// Errors: UnknownId, InvalidArgument, WrongState, OutOfMemory.

@@ -17,6 +17,7 @@ enum class HostErrc {
   ScrubUnavailable,     ///< The claim needs a scrub, and the engine has failed or refuses it.
   Abandoned,            ///< The claim was given up by its caller.
   NoResources,          ///< The operating system refused memory or descriptors.
+  NotPermitted,         ///< The caller may not do that.
 };
 
 [[nodiscard]] const boost::system::error_category& host_category() noexcept;

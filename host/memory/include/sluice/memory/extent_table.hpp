@@ -31,6 +31,10 @@ struct Domain {
     LargerGroup,  ///< Owner::larger_group, with its epoch
     Holder,       ///< The VM that holds it.
     Member,       ///< The dedicated pool that it belongs to, whatever its state.
+    Lent,         ///< Reserved memory that this group may have meanwhile, with its epoch.
+    LargerLent,   ///< The same of the group around it.
+    Suspect,      ///< The VM that must not get it, whatever its state.
+    SuspectToAll  ///< Nobody may get it, whatever its state.
   };
   Kind kind = Kind::Vm;
   std::uint64_t id = 0;
@@ -43,6 +47,12 @@ struct Domain {
   static Domain larger_group(GroupAt group) { return {Kind::LargerGroup, group.id.value(), group.epoch}; }
   static Domain holder(VmId vm) { return {Kind::Holder, vm.value(), 0}; }
   static Domain member(DedicatedPoolId pool) { return {Kind::Member, pool.value(), 0}; }
+  static Domain lent(GroupAt group) { return {Kind::Lent, group.id.value(), group.epoch}; }
+  static Domain larger_lent(GroupAt group) { return {Kind::LargerLent, group.id.value(), group.epoch}; }
+  /// Unset: all VMs.
+  static Domain suspect(VmId vm) {
+    return vm.is_set() ? Domain{Kind::Suspect, vm.value(), 0} : Domain{Kind::SuspectToAll, 1, 0};
+  }
 };
 
 /// Every byte of the pool, in extents, with what the choice of memory needs to find them. All changes of state go
@@ -74,7 +84,8 @@ class ExtentTable {
 
   // The events. `now` is the time on any clock that does not go back.
   void grant(Extent& extent, const Owner& owner);
-  void reserve(Extent& extent);
+  /// `lent`: the trust group of its VM may have it meanwhile.
+  void reserve(Extent& extent, bool lent = false);
   void release(Extent& extent, Fill fill, std::chrono::nanoseconds delay, std::chrono::nanoseconds now);
   void start_scrub(Extent& extent);
   void request_cancel(Extent& extent);
@@ -85,7 +96,17 @@ class ExtentTable {
   /// A pending claim has it: nobody else finds it.
   void claim(Extent& extent);
   void unclaim(Extent& extent);
+  /// What is in it was not written in that pool.
   void move_to_pool(Extent& extent, DedicatedPoolId pool);
+  /// Who wrote it is known otherwise. Not of a Clean extent.
+  void set_owner(Extent& extent, const Owner& owner);
+  /// `vm` (unset: no VM) must not get this memory, whoever holds it now, until absolve().
+  void suspect(Extent& extent, VmId vm);
+  /// Takes that back.
+  void absolve(Extent& extent, VmId vm);
+  /// Whether `vm` must not get it. Unset: a dedicated pool, which may have all that is not suspect for everybody.
+  [[nodiscard]] bool is_suspect(SuspectIndex suspect, VmId vm) const;
+  [[nodiscard]] bool is_suspect(const Extent& extent, VmId vm) const { return is_suspect(lineage(extent).suspect, vm); }
 
   /// The longest piece of at most `length` that the extent may be cut into, or one page: its pages are never cut.
   [[nodiscard]] ByteCount whole_pages(const Extent& extent, ByteCount length) const;
@@ -109,20 +130,22 @@ class ExtentTable {
   /// What is held of a lineage, Owned and Reserved, claimed or not. bytes
   [[nodiscard]] ByteCount reserved(LineageIndex lineage) const;
 
-  /// A free Clean extent of a pool (unset: the shared pool) of at least `length` and little more; nullptr: none.
-  [[nodiscard]] Extent* fitting_clean(DedicatedPoolId pool, std::uint32_t zone, ByteCount length) const;
+  // What `vm` (unset: a dedicated pool) may have of a pool (unset: the shared pool) in one zone.
+  /// A free Clean extent of at least `length` and little more; nullptr: none.
+  [[nodiscard]] Extent* fitting_clean(DedicatedPoolId pool, std::uint32_t zone, VmId vm, ByteCount length) const;
   /// One of the longest.
-  [[nodiscard]] Extent* longest_clean(DedicatedPoolId pool, std::uint32_t zone) const;
-  /// The free Dirty extent of the pool that was released first; nullptr: none.
-  [[nodiscard]] Extent* oldest_dirty(DedicatedPoolId pool, std::uint32_t zone) const;
-  /// A free Scrubbing extent of the pool; nullptr: none.
-  [[nodiscard]] Extent* any_scrubbing(DedicatedPoolId pool, std::uint32_t zone) const;
+  [[nodiscard]] Extent* longest_clean(DedicatedPoolId pool, std::uint32_t zone, VmId vm) const;
+  /// The free Dirty extent that was released first; nullptr: none.
+  [[nodiscard]] Extent* oldest_dirty(DedicatedPoolId pool, std::uint32_t zone, VmId vm) const;
+  /// A free Scrubbing extent; nullptr: none.
+  [[nodiscard]] Extent* any_scrubbing(DedicatedPoolId pool, std::uint32_t zone, VmId vm) const;
 
-  /// All extents of a dedicated pool that are not claimed, whatever their state.
-  [[nodiscard]] std::vector<Extent*> members(DedicatedPoolId pool) const;
+  /// All extents with a lineage of a domain of Kind::Member, Suspect or SuspectToAll, claimed or not. Looks at every
+  /// extent, unless there is none.
+  [[nodiscard]] std::vector<Extent*> all_of(const Domain& domain) const;
 
-  /// The free Dirty extent of the shared pool that is to be scrubbed next in the background, and from when on: by its
-  /// release and its lineage's delay.
+  /// The free Dirty extent that is to be scrubbed next in the background, and from when on: by its release and its
+  /// lineage's delay. In dedicated pools only what its VM has left for good.
   struct Due {
     Extent* extent;
     std::chrono::nanoseconds time;
@@ -137,13 +160,15 @@ class ExtentTable {
 
   [[nodiscard]] ByteCount bytes(ExtentState state) const;
   [[nodiscard]] ByteCount free_bytes(DedicatedPoolId pool) const;
-  [[nodiscard]] ByteCount free_bytes(DedicatedPoolId pool, std::uint32_t zone) const;
+  /// What `vm` (unset: a dedicated pool) may have of it. bytes
+  [[nodiscard]] ByteCount free_bytes(DedicatedPoolId pool, std::uint32_t zone, VmId vm) const;
   /// Free and Clean. bytes
   [[nodiscard]] ByteCount clean_bytes(DedicatedPoolId pool, std::uint32_t zone) const;
   /// Free, and no engine works on it. bytes
-  [[nodiscard]] ByteCount idle_bytes(DedicatedPoolId pool, std::uint32_t zone) const;
-  /// Cancelling and of no claim. bytes
-  [[nodiscard]] ByteCount coming_back(DedicatedPoolId pool, std::uint32_t zone) const;
+  [[nodiscard]] ByteCount idle_bytes(DedicatedPoolId pool, std::uint32_t zone, VmId vm) const;
+  /// Cancelling and of no claim, by for whom it is suspect. bytes
+  [[nodiscard]] std::vector<std::pair<SuspectIndex, ByteCount>> coming_back(DedicatedPoolId pool,
+                                                                            std::uint32_t zone) const;
   /// Of the pool, whatever their state. bytes
   [[nodiscard]] ByteCount bytes_in(DedicatedPoolId pool) const;
   [[nodiscard]] ByteCount total() const;

@@ -15,13 +15,18 @@ struct GroupAt {
   auto operator<=>(const GroupAt&) const = default;
 };
 
-/// Who wrote an extent last, frozen when the memory was granted. All ids unset: nobody knows.
+/// A boot of a VM: no two have the same number, and a later one has a higher one.
+using BootNumber = std::uint64_t;
+
+/// Who wrote an extent last, frozen when the memory was granted. All unset: nobody knows.
 struct Owner {
-  VmId vm;               ///< Held it last, so it has seen all that is in it.
+  VmId vm;               ///< Held it last, so it has seen all that is in it; unset: it has left it for good.
   DedicatedPoolId pool;  ///< Everything in it was written inside this pool; unset: not so.
   CustomerId customer;   ///< Everything in it was written by this customer; unset: not so.
   GroupAt group;         ///< Everything in it was written inside this group; unset: not so.
   GroupAt larger_group;  ///< The same of the group around that one, or of itself where there is none around.
+  BootNumber boot = 0;   ///< Of the VM that held it last, when it was granted.
+  BootNumber since = 0;  ///< Nothing in it is older than this boot. The same as `boot`: no other VM wrote in it.
 
   auto operator<=>(const Owner&) const = default;
 };

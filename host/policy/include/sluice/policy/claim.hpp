@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 
 #include "sluice/base/ids.hpp"
 #include "sluice/base/units.hpp"
-#include "sluice/memory/owner.hpp"
+#include "sluice/memory/lineage.hpp"
 #include "sluice/policy/placement.hpp"
 #include "sluice/policy/scrub_settings.hpp"
 
@@ -18,9 +19,13 @@ struct RecycleSettings {
   bool recycle_within_vm = true;
   bool recycle_within_dedicated_pool = true;
   bool recycle_within_trust_group = true;
-  bool force_new_memory = false;  ///< It comes back with none of the memory that it had.
-  bool retain_memory = false;     ///< What it does not need after a reboot stays reserved for it; else it is released.
-  bool grow_pool_on_reboot = false;  ///< What it holds beyond its dedicated pool joins that when it reboots.
+  /// It gets none of the memory that it had since this was set, or has then, scrubbed or not, until that is absolved.
+  bool force_new_memory = false;
+  bool retain_memory = false;  ///< What it does not need after a reboot stays reserved for it; else it is released.
+  bool grow_pool_on_reboot = false;   ///< What it holds beyond its dedicated pool joins that when it reboots.
+  bool lend_reserved_memory = false;  ///< Its trust group may have what is reserved for it while it reboots.
+  /// How long memory is reserved for it while it reboots; 0: for ever. After that others get it, scrubbed.
+  std::chrono::nanoseconds reservation{std::chrono::hours(1)};
 };
 
 enum class ClaimKind : std::uint8_t {
@@ -37,16 +42,19 @@ struct Claim {
   CustomerId customer;
   GroupAt group;
   GroupAt larger_group;
+  BootNumber boot = 0;        ///< Of the VM.
+  bool has_rebooted = false;  ///< The VM, at least once.
+  bool pool_shares = false;   ///< The VMs of its pool may have each other's memory.
   RecycleSettings allowed;
   ScrubSettings scrub;
   Placement placement;
   ByteCount length;
 };
 
-/// The owner of clean memory that is granted to `claim`.
-[[nodiscard]] Owner owner_of(const Claim& claim);
-/// The owner of memory that is handed to `claim` as it is: what was in it may still be in it, so only what `before` and
+/// The owner of clean memory of `pool` (unset: the shared pool) that is granted to `claim`.
+[[nodiscard]] Owner owner_of(const Claim& claim, DedicatedPoolId pool);
+/// The owner of memory that is handed to `claim` as it is: what was in it may still be in it, so only what it was and
 /// the claim have in common remains.
-[[nodiscard]] Owner passed_on(const Owner& before, const Claim& claim);
+[[nodiscard]] Owner passed_on(const Lineage& before, const Claim& claim);
 
 }  // namespace sluice::inline policy

@@ -12,7 +12,7 @@ namespace sluice::inline policy {
 enum class Reason : std::uint8_t {
   SameVmAfterReboot,  ///< recycle
   SameVm,             ///< recycle: the VM gave it back (balloon) and gets it again
-  DedicatedPool,      ///< recycle
+  DedicatedPool,      ///< recycle: the same inside its dedicated pool, or between the VMs of a pool that share
   TrustGroup,         ///< recycle
   LargerGroup,        ///< recycle: both VMs' groups lie inside one
   UnknownOwner,       ///< scrub: nobody knows what is in it
@@ -35,7 +35,7 @@ struct Decision {
 
 /// The one place that decides whether memory may cross over without a scrub. Pure.
 struct RecyclePolicy {
-  [[nodiscard]] static Decision decide(const Owner& owner, const Claim& claim);
+  [[nodiscard]] static Decision decide(const Lineage& lineage, const Claim& claim);
 };
 
 }  // namespace sluice::inline policy
