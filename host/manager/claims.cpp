@@ -169,14 +169,6 @@ bool Claims::abandon(ClaimId claim) {
   return true;
 }
 
-void Claims::withdraw(ClaimId claim) {
-  const auto found = pending_.find(claim);
-  if (found == pending_.end()) return;
-  give_back(found->second);
-  waiting_.erase(claim);
-  pending_.erase(found);
-}
-
 void Claims::close(const Error& reason) {
   closed_ = reason;
   while (!pending_.empty()) finish(pending_.begin()->first, reason);

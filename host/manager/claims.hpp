@@ -34,8 +34,6 @@ class Claims final : public ScrubListener {
   [[nodiscard]] Result<ClaimId> start(const Claim& claim, GrantHandler grant_handler, PoolHandler pool_handler);
   /// False: no such claim is pending.
   bool abandon(ClaimId claim);
-  /// A pool's claim was never there: its handler is not called.
-  void withdraw(ClaimId claim);
   [[nodiscard]] bool any_pending() const { return !pending_.empty(); }
   /// A VM's settings change: its pending claims give back what they hold ...
   void take_back(VmId vm);

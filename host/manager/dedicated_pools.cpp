@@ -4,9 +4,11 @@
 
 #include <algorithm>
 
+#include "availability.hpp"
 #include "errors.hpp"
 #include "parts.hpp"
 #include "pool_memory.hpp"
+#include "sluice/base/enforce.hpp"
 
 namespace sluice::inline manager {
 
@@ -37,25 +39,39 @@ Result<std::vector<ClaimId>> MemoryManager::create_dedicated_pools(DedicatedPool
     return Error{HostErrc::InvalidArgument, fmt::format("{} bytes for {} pools of equal length: give a multiple of {}",
                                                         length.value(), count, count)};
   }
-  const ByteCount each(length.value() / count);
+  if (auto checked = parts_->check_new_pools(first, count, customer, length, options); !checked) return checked.error();
+  std::vector<ClaimId> started;
   for (std::uint64_t id = first.value(); id < first.value() + count; ++id) {
-    if (auto checked = parts_->tenants.check_new_pool(DedicatedPoolId(id)); !checked) return checked.error();
+    auto one =
+        create_dedicated_pool(DedicatedPoolId(id), customer, ByteCount(length.value() / count), handler, options);
+    enforce(one.has_value(), "what was checked for all pools holds for each");
+    started.push_back(*one);
   }
-  std::vector<ClaimId> claims;
+  return started;
+}
+
+/// Whether all of these pools can be filled with what is free now.
+Result<void> MemoryManager::Parts::check_new_pools(DedicatedPoolId first, std::uint32_t count, CustomerId customer,
+                                                   ByteCount length, const PoolOptions& options) {
+  if (claims.closed()) return errors::scrub_unavailable({HostErrc::ScrubUnavailable, "the memory manager was stopped"});
   for (std::uint64_t id = first.value(); id < first.value() + count; ++id) {
-    auto started = create_dedicated_pool(DedicatedPoolId(id), customer, each, handler, options);
-    if (started) {
-      claims.push_back(*started);
-      continue;
-    }
-    // The handlers of those before do not hear of it: they were never there.
-    for (const ClaimId claim : claims) parts_->claims.withdraw(claim);
-    for (std::uint64_t begun = first.value(); begun < id; ++begun) {
-      parts_->tenants.forget_pool(DedicatedPoolId(begun));
-    }
-    return started.error();
+    if (auto checked = tenants.check_new_pool(DedicatedPoolId(id)); !checked) return checked;
   }
-  return claims;
+  if (!customer.is_set()) return errors::unset("customer");
+  auto completed = tenants.complete(options.placement, std::nullopt);
+  if (!completed) return completed.error();
+  if (auto checked = errors::check_length(ByteCount(length.value() / count), *completed->pages); !checked) {
+    return checked;
+  }
+  if (auto checked = check_shared_minimum(length); !checked) return checked;
+  Claim all;
+  all.kind = ClaimKind::Pool;
+  all.placement = *completed;
+  if (const ByteCount available = available_for(table, all); available < length) {
+    return Error{HostErrc::OutOfMemory, fmt::format("{} bytes for {} pools and {} could be granted: ask for less",
+                                                    length.value(), count, available.value())};
+  }
+  return table.make_room(std::size_t{2} * count);
 }
 
 /// What a dedicated pool takes must leave the shared pool its minimum.

@@ -187,7 +187,7 @@ void Holdings::reserve(const Tenants::Vm& vm) {
     }
   }
   if (keeps && claim.allowed.reservation.count() > 0) {
-    expiries_.emplace(add_saturating(scrubber_.now(), claim.allowed.reservation), claim.vm);
+    expiries_.insert({add_saturating(scrubber_.now(), claim.allowed.reservation), claim.vm, claim.boot});
   }
 }
 
@@ -216,18 +216,17 @@ void Holdings::settings_changed(const Tenants::Vm& vm, bool comes_back) {
 }
 
 void Holdings::expire() {
-  while (!expiries_.empty() && expiries_.begin()->first <= scrubber_.now()) {
-    const VmId id = expiries_.begin()->second;
+  while (!expiries_.empty() && expiries_.begin()->time <= scrubber_.now()) {
+    const Expiry expiry = *expiries_.begin();
     expiries_.erase(expiries_.begin());
-    const Tenants::Vm* const vm = tenants_.look_up(id);
-    if (vm != nullptr && vm->phase == Tenants::VmPhase::Rebooting) {
-      release_reserved(*vm, Keep::Nothing, Leaves::ForGood);
-    }
+    const Tenants::Vm* const vm = tenants_.look_up(expiry.vm);
+    const bool still_away = vm != nullptr && vm->phase == Tenants::VmPhase::Rebooting && vm->boot == expiry.boot;
+    if (still_away) release_reserved(*vm, Keep::Nothing, Leaves::ForGood);
   }
 }
 
 std::optional<std::chrono::nanoseconds> Holdings::next_expiry() const {
-  return expiries_.empty() ? std::nullopt : std::optional(expiries_.begin()->first);
+  return expiries_.empty() ? std::nullopt : std::optional(expiries_.begin()->time);
 }
 
 }  // namespace sluice::inline manager

@@ -3,7 +3,6 @@
 
 #include <optional>
 #include <set>
-#include <utility>
 #include <vector>
 
 #include "scrubber.hpp"
@@ -55,8 +54,14 @@ class Holdings {
 
   ExtentTable& table_;
   const Tenants& tenants_;
-  const Scrubber& scrubber_;                                      ///< Says what time it is.
-  std::set<std::pair<std::chrono::nanoseconds, VmId>> expiries_;  ///< Of reservations.
+  const Scrubber& scrubber_;  ///< Says what time it is.
+  struct Expiry {
+    std::chrono::nanoseconds time;
+    VmId vm;
+    BootNumber boot = 0;  ///< For which it is reserved.
+    auto operator<=>(const Expiry&) const = default;
+  };
+  std::set<Expiry> expiries_;
 };
 
 }  // namespace sluice::inline manager

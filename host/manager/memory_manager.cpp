@@ -20,7 +20,8 @@ MemoryManager::~MemoryManager() {
 std::optional<std::chrono::nanoseconds> MemoryManager::next_scheduled() const {
   const auto scrub = parts_->scrubber.next_scheduled();
   const auto expiry = parts_->holdings.next_expiry();
-  return scrub && expiry ? std::min(scrub, expiry) : scrub ? scrub : expiry;
+  if (parts_->claims.closed() || !expiry || *expiry <= now()) return scrub;
+  return scrub ? std::min(scrub, expiry) : expiry;
 }
 std::chrono::nanoseconds MemoryManager::now() const { return parts_->scrubber.now(); }
 std::optional<Error> MemoryManager::fault() const { return parts_->scrubber.fault(); }
@@ -186,7 +187,9 @@ ByteCount MemoryManager::stop() {
 }
 
 bool MemoryManager::has_work() const {
-  return !parts_->notifications.empty() || parts_->claims.any_pending() || parts_->scrubber.has_work();
+  const auto expiry = parts_->holdings.next_expiry();
+  return !parts_->notifications.empty() || parts_->claims.any_pending() || parts_->scrubber.has_work() ||
+         (expiry && *expiry <= now() && !parts_->claims.closed());
 }
 
 void MemoryManager::poll() {

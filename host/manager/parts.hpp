@@ -19,6 +19,8 @@ struct MemoryManager::Parts {
 
   void settings_changed(VmId vm);
   [[nodiscard]] Result<void> check_shared_minimum(ByteCount length) const;
+  [[nodiscard]] Result<void> check_new_pools(DedicatedPoolId first, std::uint32_t count, CustomerId customer,
+                                             ByteCount length, const PoolOptions& options);
 
   Statistics statistics;
   Ledger* ledger;  ///< nullptr: a crash makes all dirty.

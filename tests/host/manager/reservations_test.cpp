@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+// Memory that is reserved for a VM while it reboots: for how long, and who may have it meanwhile.
+#include <gmock/gmock.h>
+
+#include "support/recycling_fixture.hpp"
+
+namespace sluice::test {
+namespace {
+
+constexpr VmId kA{1};
+constexpr VmId kB{2};
+constexpr VmId kC{3};
+constexpr TrustGroupId kGroup{7};
+constexpr TrustGroupId kLarger{8};
+
+class Reservations : public RecyclingTest {
+ protected:
+  [[nodiscard]] ByteCount reserved() const { return manager_.extents().bytes(ExtentState::Reserved); }
+  /// A and B in one group, C in another inside the same larger one.
+  void create_group(const RecycleSettings& allowed) {
+    ASSERT_TRUE(manager_.create_trust_group(kLarger, kCustomer));
+    ASSERT_TRUE(manager_.create_trust_group(kGroup, kCustomer, kLarger));
+    ASSERT_TRUE(manager_.create_trust_group(TrustGroupId(9), kCustomer, kLarger));
+    ASSERT_TRUE(manager_.create_vm({kA, kCustomer, {}, kGroup, allowed}));
+    ASSERT_TRUE(manager_.create_vm({kB, kCustomer, {}, kGroup, {}}));
+    ASSERT_TRUE(manager_.create_vm({kC, kCustomer, {}, TrustGroupId(9), {}}));
+  }
+};
+
+TEST_F(Reservations, EndAfterTheirTimeAndWhatWasReservedIsScrubbed) {
+  engine_.set_time(std::chrono::hours(1));
+  create(kA, kCustomer, {}, {}, {.reservation = std::chrono::minutes(10)});
+  create(kB, kOtherCustomer);
+  const Pages old = write(take(kA, 64));
+  ASSERT_TRUE(manager_.begin_reboot(kA));
+  EXPECT_EQ(manager_.next_scheduled(), std::chrono::minutes(70));
+  engine_.set_time(std::chrono::minutes(70) - std::chrono::nanoseconds(1));
+  settle();
+  EXPECT_EQ(reserved(), length(64));
+  EXPECT_EQ(manager_.available_to(kB), length(0));
+  engine_.set_time(std::chrono::minutes(70));
+  settle();
+  EXPECT_EQ(reserved(), length(0));
+  EXPECT_EQ(with_data(old), 0U);
+  EXPECT_EQ(manager_.next_scheduled(), std::nullopt);
+  EXPECT_EQ(look(take(kB, 16), old), (Seen{16, 0, 16, 0}));
+  EXPECT_EQ(look(back(kA, 48)), (Seen{48, 0, 0, 0})) << "it comes back all the same";
+}
+
+TEST_F(Reservations, HaveATimeByDefaultAndMayLastForEver) {
+  create(kA);
+  create(kB, kOtherCustomer, {}, {}, {.reservation = std::chrono::nanoseconds(0)});
+  take(kA, 32);
+  take(kB, 32);
+  ASSERT_TRUE(manager_.begin_reboot(kA));
+  ASSERT_TRUE(manager_.begin_reboot(kB));
+  engine_.set_time(std::chrono::hours(1000));
+  settle();
+  EXPECT_EQ(reserved(), length(32));
+  EXPECT_EQ(look(back(kB, 32)).recycled, 32U);
+}
+
+TEST_F(Reservations, OfAVmThatCameBackDoNotEndInItsNextReboot) {
+  create(kA, kCustomer, {}, {}, {.reservation = std::chrono::minutes(10)});
+  take(kA, 32);
+  ASSERT_TRUE(manager_.begin_reboot(kA));
+  engine_.set_time(std::chrono::minutes(6));
+  back(kA, 32);
+  ASSERT_TRUE(manager_.begin_reboot(kA));
+  engine_.set_time(std::chrono::minutes(12));
+  settle();
+  EXPECT_EQ(reserved(), length(32)) << "its time began at the second reboot";
+  engine_.set_time(std::chrono::minutes(16));
+  settle();
+  EXPECT_EQ(reserved(), length(0));
+}
+
+TEST_F(Reservations, AreNobodyElsesUnlessTheVmLends) {
+  create_group({});
+  take(kA, 64);
+  ASSERT_TRUE(manager_.begin_reboot(kA));
+  EXPECT_EQ(refused(kB, 1), HostErrc::OutOfMemory);
+  EXPECT_EQ(manager_.available_to(kB), length(0));
+}
+
+TEST_F(Reservations, AreLentToTheGroupOnly) {
+  create_group({.lend_reserved_memory = true});
+  create(VmId(4));
+  const Pages old = write(take(kA, 64));
+  ASSERT_TRUE(manager_.begin_reboot(kA));
+  EXPECT_EQ(manager_.available_to(kB), length(64));
+  EXPECT_EQ(manager_.available_to(kC), length(64)) << "by the larger group";
+  EXPECT_EQ(manager_.available_to(VmId(4)), length(0)) << "the same customer, no group";
+  EXPECT_EQ(refused(VmId(4), 1), HostErrc::OutOfMemory);
+  EXPECT_EQ(look(take(kB, 16), old), (Seen{16, 16, 16, 16}));
+  EXPECT_EQ(look(take(kC, 8), old), (Seen{8, 8, 8, 8}));
+  EXPECT_EQ(look(back(kA, 40), old), (Seen{40, 40, 40, 40})) << "the rest is still there";
+}
+
+TEST_F(Reservations, ThatAreLentComeAfterOtherMemoryThatNeedsNoScrub) {
+  create_group({.lend_reserved_memory = true});
+  const Pages old = write(take(kA, 32));
+  ASSERT_TRUE(manager_.begin_reboot(kA));
+  EXPECT_EQ(look(take(kB, 32), old).old, 0U);
+  EXPECT_EQ(look(take(kB, 8), old).old, 8U);
+}
+
+/// B waits for a scrub of other memory with lent memory in hand when the group changes.
+TEST_F(Reservations, ThatALendersGroupChangedForGoBack) {
+  create_group({.lend_reserved_memory = true});
+  create(VmId(4), kOtherCustomer);
+  write(take(kA, 16));
+  const Grant others = take(VmId(4), 48);
+  ASSERT_TRUE(manager_.begin_reboot(kA));
+  give_back(VmId(4), others);
+  std::optional<Result<Grant>> waiting;
+  ask(kB, 40, waiting);
+  ASSERT_FALSE(waiting);
+  ASSERT_TRUE(manager_.enable_trust_group(kGroup, false));
+  ASSERT_TRUE(manager_.enable_trust_group(kLarger, false));
+  settle();
+  ASSERT_TRUE(waiting && *waiting);
+  EXPECT_EQ(look(**waiting), (Seen{40, 0, 0, 0}));
+  EXPECT_EQ(reserved(), length(16));
+}
+
+}  // namespace
+}  // namespace sluice::test
