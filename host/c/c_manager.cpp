@@ -253,11 +253,11 @@ int sluice_group_destroy(sluice_manager* manager, uint64_t group) {
       manager, [&](sluice::MemoryManager& to) { return code_of(to.destroy_trust_group(sluice::TrustGroupId(group))); });
 }
 
-int sluice_pool_create(sluice_manager* manager, uint64_t pool, uint64_t customer, uint64_t length,
+int sluice_pool_create(sluice_manager* manager, uint64_t pool, uint64_t customer, uint64_t length, int shares,
                        sluice_handler handler, void* context, uint64_t* claim) {
   return start_claim<void>(manager, 0, handler, context, claim, [&](sluice::MemoryManager& to, const auto& answer) {
     return to.create_dedicated_pool(sluice::DedicatedPoolId(pool), sluice::CustomerId(customer), ByteCount(length),
-                                    answer);
+                                    answer, {.placement = {}, .shares = shares != 0});
   });
 }
 int sluice_pool_grow(sluice_manager* manager, uint64_t pool, uint64_t length, sluice_handler handler, void* context,

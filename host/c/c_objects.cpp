@@ -41,6 +41,7 @@ const char* sluice_error_text(int code) {
       "no engine can scrub",
       "claim was abandoned",
       "a resource was refused",
+      "not permitted",
       "an engine could not be made",
       "internal error",
   };

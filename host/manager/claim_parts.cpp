@@ -152,6 +152,7 @@ void Claims::finish(ClaimId id, Result<Grant> result) {
   give_back(pending);
   waiting_.erase(id);
   if (claim.kind == ClaimKind::Pool && !tenants_.pools().at(claim.pool).ready) tenants_.end_pool(claim.pool);
+  if (claim.kind == ClaimKind::Reboot && ledger_ != nullptr) ledger_->set_rebooting(claim.vm, false);
   if (claim.kind == ClaimKind::Reboot && !result) holdings_.release_reserved(claim.vm, Holdings::Keep::Nothing);
   notifications_.add({claim, std::move(pending.grant_handler), std::move(pending.pool_handler), std::move(result)});
   pending_.erase(found);

@@ -21,9 +21,11 @@ namespace sluice::inline manager {
 /// comes back that can serve it, of its zones and its pool; a claim for which none would is refused at once.
 class Claims final : public ScrubListener {
  public:
+  /// `ledger`: or nullptr.
   Claims(ExtentTable& table, Tenants& tenants, Holdings& holdings, Scrubber& scrubber, Notifications& notifications,
-         Statistics& statistics)
-      : table_(table),
+         Statistics& statistics, Ledger* ledger)
+      : ledger_(ledger),
+        table_(table),
         tenants_(tenants),
         holdings_(holdings),
         scrubber_(scrubber),
@@ -91,6 +93,7 @@ class Claims final : public ScrubListener {
   void finish(ClaimId id, Result<Grant> result);
   void give_back(Pending& pending);
 
+  Ledger* ledger_;
   ExtentTable& table_;
   Tenants& tenants_;
   Holdings& holdings_;

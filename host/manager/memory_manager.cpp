@@ -112,6 +112,7 @@ Result<void> MemoryManager::release(VmId vm, MemorySpan memory) {
 Result<void> MemoryManager::begin_reboot(VmId vm) {
   auto begun = parts_->tenants.begin_reboot(vm);
   if (!begun) return begun.error();
+  if (parts_->ledger != nullptr) parts_->ledger->set_rebooting(vm, true);
   parts_->holdings.reserve(**begun);
   parts_->scrubber.pump();
   return {};
@@ -175,6 +176,11 @@ ByteCount MemoryManager::available_to(VmId vm) const {
   if (found == nullptr) return {};
   const ClaimKind kind = found->phase == Tenants::VmPhase::Rebooting ? ClaimKind::Reboot : ClaimKind::Grow;
   return available_for(parts_->table, parts_->tenants.claim_for(*found, kind, {}));
+}
+
+bool MemoryManager::reboots(VmId vm) const {
+  const Tenants::Vm* const found = parts_->tenants.look_up(vm);
+  return found != nullptr && found->phase == Tenants::VmPhase::Rebooting;
 }
 
 bool MemoryManager::abandon(ClaimId claim) { return parts_->claims.abandon(claim); }

@@ -15,7 +15,7 @@ struct MemoryManager::Parts {
         scrubber(std::move(engine), table, statistics, config),
         holdings(table, tenants, scrubber),
         notifications(tenants),
-        claims(table, tenants, holdings, scrubber, notifications, statistics) {}
+        claims(table, tenants, holdings, scrubber, notifications, statistics, crash_ledger) {}
 
   void settings_changed(VmId vm);
   [[nodiscard]] Result<void> check_shared_minimum(ByteCount length) const;

@@ -44,6 +44,7 @@ Result<std::unique_ptr<MemoryManager>> MemoryManager::recover(const BackingMemor
   for (const LedgerEntry& run : ledger.found()) {
     if (run.kind != LedgerKind::Held) continue;
     if (auto entered = ledger.enter(run.vm); !entered) return entered.error();
+    ledger.set_rebooting(run.vm, ledger.found_rebooting().contains(run.vm));
   }
   auto parts = std::make_unique<Parts>(memory, std::move(*checked), config, &ledger);
   for (const LedgerEntry& run : ledger.found()) {
@@ -79,15 +80,20 @@ Result<Grant> MemoryManager::adopt(const VmProfile& profile) {
     return created.error();
   }
   Grant grant{{}, profile.vm, {}, false};
+  const bool reboots = parts_->ledger->found_rebooting().contains(profile.vm);
   const BootNumber boot = tenants.look_up(profile.vm)->boot;
   for (Extent* extent : held) {
     Owner owner = table.owner(*extent);
     owner.boot = owner.since = boot;
     table.set_owner(*extent, owner);
+    if (reboots) continue;
     const Brick& brick = table.brick(*extent);
     const MemorySpan memory = table.memory(*extent);
     grant.ranges.push_back(
         {memory, brick.fd, static_cast<std::uint64_t>(memory.data() - brick.memory.data()), true, 0, Reason::SameVm});
+  }
+  if (reboots) {
+    if (auto begun = begin_reboot(profile.vm); !begun) return begun.error();
   }
   return grant;
 }

@@ -93,6 +93,7 @@ Result<void> Ledger::read_old(std::uint64_t pages) {
   LedgerContent content = read_ledger(image, header(), pages);
   ::close(old);
   found_ = std::move(content.entries);
+  found_rebooting_ = std::move(content.rebooting);
   if (!content.rejected.empty()) rejected_ = fmt::format("{}: {}", path_, content.rejected);
   return {};
 }
@@ -164,8 +165,14 @@ Result<void> Ledger::enter(VmId vm) {
   const std::uint32_t slot = free_slots_.back();
   free_slots_.pop_back();
   slot_of_vm_.emplace(vm, slot);
-  store(Format::kVmsBegin + slot * Format::kVmBytes, vm.value());
+  const std::uint64_t at = Format::kVmsBegin + slot * Format::kVmBytes;
+  store(at + 8, 0);  // what the last VM of this slot left
+  store(at, vm.value());
   return {};
+}
+
+void Ledger::set_rebooting(VmId vm, bool rebooting) {
+  store(Format::kVmsBegin + slot_of_vm_.at(vm) * Format::kVmBytes + 8, rebooting ? 1 : 0);
 }
 
 void Ledger::store(std::uint64_t offset, std::uint64_t value) {

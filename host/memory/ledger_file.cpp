@@ -85,7 +85,7 @@ class Reader {
     return {};
   }
 
-  [[nodiscard]] std::vector<LedgerEntry> entries() && { return std::move(entries_); }
+  [[nodiscard]] LedgerContent content() && { return {std::move(entries_), std::move(rebooting_), {}}; }
 
  private:
   [[nodiscard]] std::string take(std::uint32_t index, const LedgerRecord& record) {
@@ -101,6 +101,7 @@ class Reader {
     if (kind == LedgerKind::Held) {
       vm = vm_in(record.slot());
       if (!vm.is_set()) return fmt::format("record {} describes memory of a VM that has no id", index);
+      if (reboots(record.slot())) rebooting_.insert(vm);
     }
     entries_.push_back({record.page(), record.pages(), kind, vm});
     return {};
@@ -114,9 +115,16 @@ class Reader {
     return read ? VmId(id) : VmId();
   }
 
+  [[nodiscard]] bool reboots(std::uint64_t slot) const {
+    std::uint64_t word = 0;
+    return image_.read(Format::kVmsBegin + slot * Format::kVmBytes + 8, std::as_writable_bytes(std::span(&word, 1))) &&
+           word == 1;
+  }
+
   const LedgerImage& image_;
   std::uint64_t pages_;
   std::vector<LedgerEntry> entries_;
+  std::set<VmId> rebooting_;
 };
 
 }  // namespace
@@ -147,16 +155,16 @@ unsigned LedgerRecord::kind() const { return facts >> kPageNumberBits & 3; }
 LedgerContent read_ledger(const LedgerImage& image, const LedgerHeader& expected, std::uint64_t pages) {
   if (image.length < Format::kRecordsBegin || image.length > Format::kFileLimit ||
       (image.length - Format::kRecordsBegin) % Format::kRecordBytes != 0) {
-    return {{}, fmt::format("it has {} bytes, which is not the size of a ledger", image.length)};
+    return {{}, {}, fmt::format("it has {} bytes, which is not the size of a ledger", image.length)};
   }
   LedgerHeader header;
-  if (!image.read(0, std::as_writable_bytes(std::span(&header, 1)))) return {{}, "it cannot be read to its end"};
+  if (!image.read(0, std::as_writable_bytes(std::span(&header, 1)))) return {{}, {}, "it cannot be read to its end"};
   std::string why = check(header, expected);
   Reader reader(image, pages);
   if (why.empty()) why = reader.read_records();
   if (why.empty()) why = reader.join();
-  if (!why.empty()) return {{}, std::move(why)};
-  return {std::move(reader).entries(), {}};
+  if (!why.empty()) return {{}, {}, std::move(why)};
+  return std::move(reader).content();
 }
 
 }  // namespace sluice::inline memory

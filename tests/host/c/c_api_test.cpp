@@ -222,7 +222,7 @@ TEST_F(CInterface, RunningScrubIsCancelledForItsOldHolder) {
 
 TEST_F(CInterface, PoolsGroupsAndChangesWorkAsInCpp) {
   Notified pool;
-  ASSERT_EQ(sluice_pool_create(manager_, 1, 1, 8 * kPage, notify, &pool, nullptr), SLUICE_OK);
+  ASSERT_EQ(sluice_pool_create(manager_, 1, 1, 8 * kPage, 0, notify, &pool, nullptr), SLUICE_OK);
   settle();
   EXPECT_EQ(pool.code, SLUICE_OK);
   EXPECT_TRUE(pool.ranges.empty());

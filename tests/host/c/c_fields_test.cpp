@@ -111,7 +111,7 @@ TEST_F(CFields, RecyclingFlagsSayWhatAVmGetsAsItWas) {
     restart();
     Heard made;
     if (pool != 0) {
-      EXPECT_EQ(sluice_pool_create(manager_, pool, 1, kLength, hear, &made, nullptr), SLUICE_OK);
+      EXPECT_EQ(sluice_pool_create(manager_, pool, 1, kLength, 1, hear, &made, nullptr), SLUICE_OK);
       poll();
     }
     if (group != 0) {
@@ -161,7 +161,7 @@ TEST_F(CFields, RecyclingFlagsSayWhatBecomesOfAVmsMemoryInAReboot) {
   const auto left_beside_the_pool = [&](int grows) {
     restart();
     Heard made;
-    EXPECT_EQ(sluice_pool_create(manager_, 7, 1, 4 * kPage, hear, &made, nullptr), SLUICE_OK);
+    EXPECT_EQ(sluice_pool_create(manager_, 7, 1, 4 * kPage, 0, hear, &made, nullptr), SLUICE_OK);
     poll();
     sluice_vm facts = lazy(1);
     facts.pool = 7;

@@ -26,7 +26,7 @@ TEST_F(CMisuse, NoManagerIsACodeInEveryCall) {
   expect_missing(sluice_group_create(nullptr, 1, 1, 0));
   expect_missing(sluice_group_enable(nullptr, 1, 1));
   expect_missing(sluice_group_destroy(nullptr, 1));
-  expect_missing(sluice_pool_create(nullptr, 1, 1, kPage, hear, &heard, nullptr));
+  expect_missing(sluice_pool_create(nullptr, 1, 1, kPage, 0, hear, &heard, nullptr));
   expect_missing(sluice_pool_grow(nullptr, 1, kPage, hear, &heard, nullptr));
   expect_missing(sluice_pool_shrink(nullptr, 1, kPage));
   expect_missing(sluice_pool_partition(nullptr, 1, 2, kPage));
@@ -76,7 +76,7 @@ TEST_F(CMisuse, NothingElseThatIsMissingIsMissed) {
   expect_missing(sluice_vm_create(manager_, nullptr));
   expect_missing(sluice_vm_adopt(manager_, nullptr, hear, nullptr));
   expect_missing(sluice_vm_allocate(manager_, 1, kPage, nullptr, nullptr, nullptr));
-  expect_missing(sluice_pool_create(manager_, 1, 1, kPage, nullptr, nullptr, nullptr));
+  expect_missing(sluice_pool_create(manager_, 1, 1, kPage, 0, nullptr, nullptr, nullptr));
   expect_missing(sluice_pool_grow(manager_, 1, kPage, nullptr, nullptr, nullptr));
   expect_missing(sluice_vm_finish_reboot(manager_, 1, kPage, nullptr, nullptr, nullptr));
   expect_missing(sluice_vm_change(manager_, nullptr));
@@ -178,18 +178,18 @@ TEST_F(CMisuse, LengthsThatAreNoPagesOrMoreThanThereIsAreRefusedByEveryCall) {
   create(1);
   Heard heard;
   Heard made;
-  ASSERT_EQ(sluice_pool_create(manager_, 7, 1, 4 * kPage, hear, &made, nullptr), SLUICE_OK);
+  ASSERT_EQ(sluice_pool_create(manager_, 7, 1, 4 * kPage, 0, hear, &made, nullptr), SLUICE_OK);
   poll();
   for (const std::uint64_t length : {std::uint64_t{0}, std::uint64_t{1}, kPage + 1}) {
     EXPECT_EQ(sluice_vm_allocate(manager_, 1, length, hear, &heard, nullptr), SLUICE_INVALID_ARGUMENT) << length;
-    EXPECT_EQ(sluice_pool_create(manager_, 8, 1, length, hear, &heard, nullptr), SLUICE_INVALID_ARGUMENT) << length;
+    EXPECT_EQ(sluice_pool_create(manager_, 8, 1, length, 0, hear, &heard, nullptr), SLUICE_INVALID_ARGUMENT) << length;
     EXPECT_EQ(sluice_pool_grow(manager_, 7, length, hear, &heard, nullptr), SLUICE_INVALID_ARGUMENT) << length;
     EXPECT_EQ(sluice_pool_shrink(manager_, 7, length), SLUICE_INVALID_ARGUMENT) << length;
     EXPECT_EQ(sluice_pool_partition(manager_, 7, 8, length), SLUICE_INVALID_ARGUMENT) << length;
   }
   for (const std::uint64_t length : {2 * kLength, std::uint64_t{1} << 63, ~std::uint64_t{0} << 12}) {
     EXPECT_EQ(sluice_vm_allocate(manager_, 1, length, hear, &heard, nullptr), SLUICE_OUT_OF_MEMORY) << length;
-    EXPECT_EQ(sluice_pool_create(manager_, 8, 1, length, hear, &heard, nullptr), SLUICE_OUT_OF_MEMORY) << length;
+    EXPECT_EQ(sluice_pool_create(manager_, 8, 1, length, 0, hear, &heard, nullptr), SLUICE_OUT_OF_MEMORY) << length;
     EXPECT_EQ(sluice_pool_grow(manager_, 7, length, hear, &heard, nullptr), SLUICE_OUT_OF_MEMORY) << length;
     EXPECT_EQ(sluice_pool_shrink(manager_, 7, length), SLUICE_OUT_OF_MEMORY) << length;
     EXPECT_EQ(sluice_pool_partition(manager_, 7, 8, length), SLUICE_OUT_OF_MEMORY) << length;
@@ -259,7 +259,7 @@ TEST_F(CMisuse, DestroyCallsEachPendingHandlerOnce) {
   Heard claims[3];
   ASSERT_EQ(ask(1, 4, claims[0]), SLUICE_OK);
   ASSERT_EQ(ask(2, 4, claims[1]), SLUICE_OK);
-  ASSERT_EQ(sluice_pool_create(manager_, 1, 1, 4 * kPage, hear, &claims[2], nullptr), SLUICE_OK);
+  ASSERT_EQ(sluice_pool_create(manager_, 1, 1, 4 * kPage, 0, hear, &claims[2], nullptr), SLUICE_OK);
   poll(3);
   // Whoever is called may still ask: a code, not a crash.
   sluice_manager* const manager = manager_;

@@ -132,8 +132,9 @@ class Life {
         check(manager_->terminate(vm).has_value(), Exit::Refused);
         continue;
       }
-      const auto grant = manager_->adopt(profile(vm));
+      auto grant = manager_->adopt(profile(vm));
       check(grant.has_value(), Exit::Refused);
+      if (manager_->reboots(vm)) grant = come_back(vm);
       std::uint64_t left[kPages];
       std::memcpy(left, holders_.of_page, sizeof left);
       for (const GrantedRange& range : grant->ranges) {
@@ -143,6 +144,18 @@ class Life {
       notify(vm, *grant);
       vms_.push_back(vm);
     }
+  }
+
+  /// A VM that was rebooting when the process ended comes back with what it had.
+  Result<Grant> come_back(VmId vm) {
+    const auto pages = std::count(std::begin(holders_.of_page), std::end(holders_.of_page), vm.value());
+    std::optional<Result<Grant>> result;
+    const auto claim = manager_->finish_reboot(vm, ByteCount(static_cast<std::uint64_t>(pages) * 4096),
+                                               [&](Result<Grant> granted) { result.emplace(std::move(granted)); });
+    check(claim.has_value(), Exit::Refused);
+    manager_->poll();
+    check(result && *result, Exit::LostLease);
+    return *result;
   }
 
   /// Every third VM wants its memory filled with ones, and right before it gets it.

@@ -81,7 +81,7 @@ TEST_F(Ledgers, OfMemoryOfAnotherLengthAreNotBelieved) {
 TEST_F(Ledgers, OfAnotherVersionAreNotBelieved) {
   write_one();
   overwrite(8, 99);
-  expect_rejected("it has version 99, not 1");
+  expect_rejected("it has version 99, not 2");
 }
 
 TEST_F(Ledgers, WithADamagedHeaderAreNotBelieved) {

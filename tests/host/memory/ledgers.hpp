@@ -11,7 +11,7 @@
 
 namespace sluice::test {
 
-inline constexpr std::uint64_t kRecords = 4096 + (8ULL << 24);  // where they begin in the file
+inline constexpr std::uint64_t kRecords = 4096 + (16ULL << 24);  // where they begin in the file
 
 class Ledgers : public ::testing::Test {
  protected:

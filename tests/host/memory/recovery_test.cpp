@@ -133,7 +133,45 @@ TEST_F(Recovery, EndOfTheManagerGivesNothingBack) {
   start(*memory_);
   const auto grant = manager_->adopt({kA, kCustomer, {}, {}, {}, {}, {}});
   ASSERT_TRUE(grant) << grant.error().message;
-  EXPECT_EQ(pages_in(ExtentState::Owned), 8U);
+  EXPECT_TRUE(grant->ranges.empty());
+  EXPECT_TRUE(manager_->reboots(kA)) << "it has not come back";
+  EXPECT_EQ(pages_in(ExtentState::Reserved), 8U);
+}
+
+/// As the patents have it: the mark lasts through the whole reboot, whatever becomes of the manager meanwhile.
+TEST_F(Recovery, AVmThatRebootsWhenTheProcessEndsComesBackWithItsMemory) {
+  for (const bool reuse : {true, false}) {
+    SCOPED_TRACE(reuse);
+    std::filesystem::remove(path_);
+    start(*memory_);
+    settle();
+    ASSERT_TRUE(manager_->create_vm({kA, kCustomer, {}, {}, {}, {}, {}}));
+    const Grant before = take(kA, 8);
+    for (const GrantedRange& range : before.ranges)
+      std::fill(range.memory.begin(), range.memory.end(), std::byte{0xAA});
+    ASSERT_TRUE(manager_->begin_reboot(kA));
+    crash();
+    start(*memory_);
+    ASSERT_TRUE(manager_->adopt({kA, kCustomer, {}, {}, {.recycle_on_reboot = reuse}, {}, {}}));
+    ASSERT_TRUE(manager_->reboots(kA));
+    EXPECT_FALSE(manager_->allocate(kA, kPageSize, {})) << "it is not back";
+    std::optional<Result<Grant>> after;
+    ASSERT_TRUE(manager_->finish_reboot(kA, ByteCount(8 * 4096), [&](Result<Grant> grant) { after = grant; }));
+    settle();
+    ASSERT_TRUE(after && *after);
+    for (const GrantedRange& range : (*after)->ranges) {
+      EXPECT_EQ(range.recycled, reuse);
+      EXPECT_EQ(range.memory[0], reuse ? std::byte{0xAA} : std::byte{0});
+    }
+    EXPECT_FALSE(manager_->reboots(kA));
+    crash();
+    start(*memory_);
+    const auto running = manager_->adopt({kA, kCustomer, {}, {}, {}, {}, {}});
+    ASSERT_TRUE(running);
+    EXPECT_FALSE(manager_->reboots(kA));
+    EXPECT_EQ(pages_in(ExtentState::Owned), 8U);
+    crash();
+  }
 }
 
 TEST_F(Recovery, DoesNotTakeMemoryWithAPatternForClean) {

@@ -216,8 +216,9 @@ int sluice_group_create(sluice_manager* manager, uint64_t group, uint64_t custom
 int sluice_group_enable(sluice_manager* manager, uint64_t group, int enabled);
 int sluice_group_destroy(sluice_manager* manager, uint64_t group);
 
-/// The pool can be used when the handler was called with SLUICE_OK. `claim` may be NULL.
-int sluice_pool_create(sluice_manager* manager, uint64_t pool, uint64_t customer, uint64_t length,
+/// The pool can be used when the handler was called with SLUICE_OK. `shares`: its VMs may have each other's memory as
+/// it is (not 0), or what a VM leaves behind is dirty for the others (0). `claim` may be NULL.
+int sluice_pool_create(sluice_manager* manager, uint64_t pool, uint64_t customer, uint64_t length, int shares,
                        sluice_handler handler, void* context, uint64_t* claim);
 int sluice_pool_grow(sluice_manager* manager, uint64_t pool, uint64_t length, sluice_handler handler, void* context,
                      uint64_t* claim);

@@ -109,6 +109,7 @@ class MemoryManager {
   [[nodiscard]] std::vector<VmId> unadopted() const;
   /// The VM lives, and whoever runs it goes on with it. The grant is all that it holds, also what it was not notified
   /// of before the crash. Only its own id is known of who wrote that: it is recycled for the VM itself and no other.
+  /// A VM that was rebooting still is: reboots(). Its grant is empty, and its memory reserved for it as its settings say.
   /// Errors: as create_vm, UnknownId (it held nothing). terminate() gives up a VM that does not live.
   [[nodiscard]] Result<Grant> adopt(const VmProfile& profile);
 
@@ -188,6 +189,9 @@ class MemoryManager {
   [[nodiscard]] Result<void> absolve(VmId vm = {});
   /// What is suspect for this VM (unset: for all). bytes
   [[nodiscard]] ByteCount suspect_bytes(VmId vm = {}) const;
+
+  /// Whether a VM is between begin_reboot() and finish_reboot(). False: also without such a VM.
+  [[nodiscard]] bool reboots(VmId vm) const;
 
   /// More memory for a running VM. The handler gets the Grant, or OutOfMemory, ScrubUnavailable, Abandoned.
   /// Errors: UnknownId, InvalidArgument, WrongState, OutOfMemory.

@@ -44,6 +44,8 @@ class Ledger {
 
   /// What the old file said, by page, neighbours of one kind and VM joined.
   [[nodiscard]] std::span<const LedgerEntry> found() const { return found_; }
+  /// The VMs that hold something and were rebooting.
+  [[nodiscard]] const std::set<VmId>& found_rebooting() const { return found_rebooting_; }
   /// Why nothing of the old file is believed; empty: it is, or there was none.
   [[nodiscard]] const std::string& rejected() const { return rejected_; }
   [[nodiscard]] const std::string& path() const { return path_; }
@@ -53,6 +55,8 @@ class Ledger {
   [[nodiscard]] bool has_room(std::uint32_t index) const { return index < record_room_; }
   /// A VM that may hold memory from now on. Errors: NoResources.
   [[nodiscard]] Result<void> enter(VmId vm);
+  /// A VM that was entered reboots from now on, or does not any more.
+  void set_rebooting(VmId vm, bool rebooting);
   /// A VM holds nothing any more.
   void forget(VmId vm);
   /// From now on this file is the ledger. Errors: NoResources.
@@ -78,6 +82,7 @@ class Ledger {
   LedgerOptions options_;
   std::vector<std::uint64_t> identity_;  ///< Device, inode and length of each brick.
   std::vector<LedgerEntry> found_;
+  std::set<VmId> found_rebooting_;
   std::string rejected_;
   int lock_fd_ = -1;
   int fd_ = -1;

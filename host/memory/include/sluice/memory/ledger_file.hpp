@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -27,13 +28,13 @@ struct LedgerEntry {
   bool operator==(const LedgerEntry&) const = default;
 };
 
-/// The format of a ledger's file: a header, then the ids of VMs by slot, then the records. It is sparse, and all
-/// numbers are little endian.
+/// The format of a ledger's file: a header, then for each slot a VM's id and, in a word of its own, whether it reboots
+/// (1) or not (0), then the records. It is sparse, and all numbers are little endian.
 struct LedgerFormat {
   static constexpr std::uint64_t kMagic = 0x524547444c434c53;  // "SLCLDGER"
-  static constexpr std::uint64_t kVersion = 1;
+  static constexpr std::uint64_t kVersion = 2;
   static constexpr std::uint64_t kVmsBegin = 4096;
-  static constexpr std::uint64_t kVmBytes = 8;
+  static constexpr std::uint64_t kVmBytes = 16;
   static constexpr std::uint64_t kMostVms = 1ULL << 24;
   static constexpr std::uint64_t kRecordsBegin = kVmsBegin + kMostVms * kVmBytes;
   static constexpr std::uint64_t kRecordBytes = 16;
@@ -79,6 +80,7 @@ struct LedgerImage {
 /// What can be believed of a file: all of it or nothing.
 struct LedgerContent {
   std::vector<LedgerEntry> entries;  ///< By page, neighbours of one kind and VM joined.
+  std::set<VmId> rebooting;          ///< Of the VMs that hold something.
   std::string rejected;              ///< Why nothing is believed; empty: all is.
 };
 
