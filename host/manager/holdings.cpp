@@ -177,9 +177,7 @@ void Holdings::reserve(const Tenants::Vm& vm) {
   const Claim claim = tenants_.claim_for(vm, ClaimKind::Reboot, {});
   const bool keeps = keeps_memory(claim);
   for (Extent* extent : of(claim.vm)) {
-    const bool joins = claim.allowed.grow_pool_on_reboot && claim.pool.is_set() &&
-                       !table_.lineage(*extent).pool.is_set() && tenants_.may_leave_shared(table_, extent->length());
-    if (joins) table_.move_to_pool(*extent, claim.pool);
+    if (joins_pool(*extent, claim)) table_.move_to_pool(*extent, claim.pool);
     if (!keeps) {
       release(*extent, vm, Leaves::No);
     } else if (extent->state() == ExtentState::Owned) {
@@ -189,6 +187,20 @@ void Holdings::reserve(const Tenants::Vm& vm) {
   if (keeps && claim.allowed.reservation.count() > 0) {
     expiries_.insert({add_saturating(scrubber_.now(), claim.allowed.reservation), claim.vm, claim.boot});
   }
+}
+
+void Holdings::keep_through_reboot(const Tenants::Vm& vm) {
+  const Claim claim = tenants_.claim_for(vm, ClaimKind::Reboot, {});
+  for (Extent* extent : of(claim.vm)) {
+    if (joins_pool(*extent, claim)) table_.move_to_pool(*extent, claim.pool);
+    if (extent->state() == ExtentState::Owned) table_.set_owner(*extent, passed_on(table_.lineage(*extent), claim));
+  }
+}
+
+/// What a VM holds beyond its pool becomes a part of that, if it shall and the shared pool can do without.
+bool Holdings::joins_pool(const Extent& extent, const Claim& reboot) const {
+  return reboot.allowed.grow_pool_on_reboot && reboot.pool.is_set() && !table_.lineage(extent).pool.is_set() &&
+         tenants_.may_leave_shared(table_, extent.length());
 }
 
 void Holdings::release_reserved(VmId vm, Keep keep) { release_reserved(*tenants_.look_up(vm), keep, Leaves::No); }

@@ -27,6 +27,8 @@ class Holdings {
   void release_unadopted(VmId vm);
   /// The VM goes down: its memory is reserved for it, or released where its settings allow no reuse.
   void reserve(const Tenants::Vm& vm);
+  /// The VM reboots and holds what it has on: all of that is of its new boot.
+  void keep_through_reboot(const Tenants::Vm& vm);
   /// The VM has ended, or is no member of this pool any more: nobody owns what it gave back there.
   void leave_pool(VmId vm, DedicatedPoolId pool);
   enum class Keep : std::uint8_t { Nothing, ForNextClaim };
@@ -50,6 +52,7 @@ class Holdings {
   void release(Extent& extent, const Tenants::Vm& vm, Leaves leaves);
   void release_reserved(const Tenants::Vm& vm, Keep keep, Leaves leaves);
   void disown(Extent& extent);
+  [[nodiscard]] bool joins_pool(const Extent& extent, const Claim& reboot) const;
   [[nodiscard]] std::vector<Extent*> given_back(VmId vm) const;
 
   ExtentTable& table_;

@@ -118,6 +118,13 @@ Result<void> MemoryManager::begin_reboot(VmId vm) {
   return {};
 }
 
+Result<void> MemoryManager::reboot_in_place(VmId vm) {
+  auto changed = parts_->tenants.reboot_in_place(vm);
+  if (!changed) return changed.error();
+  parts_->holdings.keep_through_reboot(**changed);
+  return {};
+}
+
 Result<ClaimId> MemoryManager::finish_reboot(VmId vm, ByteCount length, GrantHandler handler) {
   auto found = parts_->tenants.find_rebooting_vm(vm);
   if (!found) return found.error();

@@ -123,6 +123,23 @@ Result<Tenants::Vm*> Tenants::begin_reboot(VmId vm) {
   return *found;
 }
 
+Result<const Tenants::Vm*> Tenants::reboot_in_place(VmId vm) {
+  auto found = find_vm(vm);
+  if (!found) return found.error();
+  const RecycleSettings allowed = claim_for(**found, ClaimKind::Reboot, {}).allowed;
+  if (!allowed.enable || !allowed.recycle_on_reboot || allowed.force_new_memory) {
+    return Error{
+        HostErrc::NotPermitted,
+        fmt::format("VM {} keeps its memory through a reboot, and its settings forbid that: begin a reboot, and "
+                    "have it scrubbed",
+                    vm.value())};
+  }
+  auto begun = begin_reboot(vm);
+  if (!begun) return begun.error();
+  (*begun)->phase = VmPhase::Running;
+  return *begun;
+}
+
 Result<void> Tenants::change_settings(VmId vm, const RecycleSettings& settings) {
   if (auto checked = check(settings); !checked) return checked;
   auto found = find_vm(vm);

@@ -49,6 +49,7 @@ class Tenants {
   void add_vm(const VmProfile& profile);
   void end_vm(VmId vm);
   [[nodiscard]] Result<Vm*> begin_reboot(VmId vm);
+  [[nodiscard]] Result<const Vm*> reboot_in_place(VmId vm);
   [[nodiscard]] Result<void> change_settings(VmId vm, const RecycleSettings& settings);
   [[nodiscard]] Result<void> switch_recycling(VmId vm, const VmSay& say);
   [[nodiscard]] Result<void> change_dedicated_pool(VmId vm, DedicatedPoolId pool);

@@ -124,5 +124,60 @@ TEST_F(Reservations, ThatALendersGroupChangedForGoBack) {
   EXPECT_EQ(reserved(), length(16));
 }
 
+class RebootInPlace : public RecyclingTest {};
+
+TEST_F(RebootInPlace, KeepsAllThatTheVmHolds) {
+  create(kA);
+  const Pages old = write(take(kA, 16));
+  ASSERT_TRUE(manager_.reboot_in_place(kA));
+  EXPECT_FALSE(manager_.reboots(kA));
+  EXPECT_EQ(manager_.extents().bytes(ExtentState::Owned), length(16));
+  EXPECT_EQ(with_data(old), 16U);
+  EXPECT_EQ(manager_.statistics().scrub_jobs, 0U);
+}
+
+TEST_F(RebootInPlace, IsOneBootMoreForWhatTheVmGaveBackBefore) {
+  create(kA, kCustomer, {}, {}, {.recycle_within_vm = false});
+  const Grant given = take(kA, 16);
+  const Grant kept = take(kA, 16);
+  const Pages before = write(given);
+  write(kept);
+  give_back(kA, given);
+  ASSERT_TRUE(manager_.reboot_in_place(kA));
+  EXPECT_EQ(look(more(kA, 16), before), (Seen{16, 16, 16, 16})) << "as after any reboot";
+  give_back(kA, kept);
+  EXPECT_EQ(look(more(kA, 48), pages_of(kept)), (Seen{48, 0, 16, 0})) << "which is of this boot";
+}
+
+TEST_F(RebootInPlace, IsRefusedWhereMemoryMayNotBeReused) {
+  for (const RecycleSettings& settings : {RecycleSettings{.enable = false}, RecycleSettings{.recycle_on_reboot = false},
+                                          RecycleSettings{.force_new_memory = true}}) {
+    const VmId vm(10 + (settings.enable ? 1U : 0U) + (settings.force_new_memory ? 2U : 0U));
+    create(vm, kCustomer, {}, {}, settings);
+    const auto refused = manager_.reboot_in_place(vm);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, HostErrc::NotPermitted);
+    EXPECT_THAT(refused.error().message, ::testing::HasSubstr("its settings forbid that: begin a reboot"));
+  }
+  EXPECT_EQ(manager_.reboot_in_place(VmId(404)).error().code, HostErrc::UnknownId);
+  create(kA);
+  ASSERT_TRUE(manager_.begin_reboot(kA));
+  EXPECT_EQ(manager_.reboot_in_place(kA).error().code, HostErrc::WrongState);
+}
+
+/// Before the guest is down, while it is, and after that: the same memory each time.
+TEST_F(RebootInPlace, MemoryComesBackBeforeDuringOrAfterTheReboot) {
+  create(kA);
+  const Pages old = write(take(kA, 16));
+  ASSERT_TRUE(manager_.reboot_in_place(kA));
+  ASSERT_TRUE(manager_.begin_reboot(kA));
+  EXPECT_EQ(look(back(kA, 16), old), (Seen{16, 16, 16, 16})) << "at once";
+  ASSERT_TRUE(manager_.begin_reboot(kA));
+  settle();
+  engine_.set_time(std::chrono::minutes(30));
+  settle();
+  EXPECT_EQ(look(back(kA, 16), old), (Seen{16, 16, 16, 16})) << "later";
+}
+
 }  // namespace
 }  // namespace sluice::test

@@ -155,6 +155,7 @@ class AsyncMemoryManager {
   }
   [[nodiscard]] Result<void> release(VmId vm, MemorySpan memory) { return waking(to().release(vm, memory)); }
   [[nodiscard]] Result<void> begin_reboot(VmId vm) { return waking(to().begin_reboot(vm)); }
+  [[nodiscard]] Result<void> reboot_in_place(VmId vm) { return waking(to().reboot_in_place(vm)); }
   [[nodiscard]] Result<void> terminate(VmId vm) { return waking(to().terminate(vm)); }
   bool abandon(ClaimId claim) { return waking(to().abandon(claim)); }
 

@@ -109,8 +109,8 @@ class MemoryManager {
   [[nodiscard]] std::vector<VmId> unadopted() const;
   /// The VM lives, and whoever runs it goes on with it. The grant is all that it holds, also what it was not notified
   /// of before the crash. Only its own id is known of who wrote that: it is recycled for the VM itself and no other.
-  /// A VM that was rebooting still is: reboots(). Its grant is empty, and its memory reserved for it as its settings say.
-  /// Errors: as create_vm, UnknownId (it held nothing). terminate() gives up a VM that does not live.
+  /// A VM that was rebooting still is: reboots(). Its grant is empty, and its memory reserved for it as its settings
+  /// say. Errors: as create_vm, UnknownId (it held nothing). terminate() gives up a VM that does not live.
   [[nodiscard]] Result<Grant> adopt(const VmProfile& profile);
 
   /// A group that recycles memory between its VMs, and `inside` a larger one of the same customer with the other groups
@@ -201,9 +201,12 @@ class MemoryManager {
   /// The VM goes down to come back: its memory is reserved for it, or released where its settings allow no reuse after
   /// a reboot. Errors: UnknownId, WrongState.
   [[nodiscard]] Result<void> begin_reboot(VmId vm);
-  /// The VM comes back with `length` bytes, its own first, or none of its own (force_new_memory). What it does
-  /// not need any more is released, or stays reserved for its next allocate() (retain_memory); all of it is released
-  /// if the claim is abandoned or fails later. Errors as allocate().
+  /// The guest reboots and keeps all memory that it holds: it is returned to it before the reboot. Errors: UnknownId,
+  /// WrongState, NotPermitted (its settings allow no reuse after a reboot: begin_reboot() scrubs).
+  [[nodiscard]] Result<void> reboot_in_place(VmId vm);
+  /// The VM comes back, or is about to, with `length` bytes, its own first, or none of its own (force_new_memory). What
+  /// it does not need any more is released, or stays reserved for its next allocate() (retain_memory); all of it is
+  /// released if the claim is abandoned or fails later. Errors as allocate().
   [[nodiscard]] Result<ClaimId> finish_reboot(VmId vm, ByteCount length, GrantHandler handler);
   /// The VM is gone for good. Errors: UnknownId, WrongState (a claim is pending).
   [[nodiscard]] Result<void> terminate(VmId vm);
