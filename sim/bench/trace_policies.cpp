@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
+#include <cmath>
 #include <map>
 #include <memory>
 #include <stdexcept>
@@ -42,7 +44,49 @@ struct Charts {
   Chart* cpu;
   Chart* waits;
   Chart* levels;
+  Chart* shares;
+  Chart* reboots;
+  Chart* sources;
 };
+
+/// Sizes of VMs, each up to twice the one before.
+struct SizeClass {
+  double length = 0.0;  ///< Of grants. bytes
+  double recycled = 0.0;
+  std::vector<double> reboot_waits;  // ms
+};
+
+/// The benefit of recycling by the size of the VM.
+void add_by_size(const Charts& charts, const Figure& figure, const ReplayResult& result) {
+  std::map<int, SizeClass> classes;
+  for (const GrantFacts& grant : result.grants) {
+    const std::uint64_t halves = (std::max(grant.vm, ByteCount(1)).value() - 1) >> 29;  // GiB
+    SizeClass& sizes = classes[static_cast<int>(std::bit_width(halves))];
+    sizes.length += static_cast<double>(grant.length.value());
+    sizes.recycled += static_cast<double>(grant.recycled.value());
+    if (grant.reboot) sizes.reboot_waits.push_back(static_cast<double>(grant.wait.count()) / 1e6);
+  }
+  for (const auto& [power, sizes] : classes) {
+    Figure at = figure;
+    at.x = std::ldexp(0.5, power);  // GiB
+    at.at = fmt::format("{} GiB", digits(at.x));
+    Bench::add_sample(*charts.shares, at, 100.0 * sizes.recycled / sizes.length);
+    if (!sizes.reboot_waits.empty()) Bench::add_sample(*charts.reboots, at, quantile(sizes.reboot_waits, 0.5));
+  }
+}
+
+/// How much of what VMs get has stayed with them, in their pools and in their groups.
+void add_sources(const Charts& charts, const Figure& figure, const Statistics& statistics) {
+  ByteCount all = statistics.granted_clean;
+  for (const ByteCount bytes : statistics.recycled) all += bytes;
+  for (const ByteCount bytes : statistics.scrubbed_for_claim) all += bytes;
+  for (const Reason reason : kRecycleReasons) {
+    Figure at = figure;
+    at.at = std::string(to_string(reason));
+    at.x = static_cast<double>(reason);
+    Bench::add_sample(*charts.sources, at, 100.0 * gib(statistics.recycled_for(reason)) / gib(all));
+  }
+}
 
 double hours(std::chrono::nanoseconds time) { return std::chrono::duration<double, std::ratio<3600>>(time).count(); }
 
@@ -67,7 +111,7 @@ void add(const Bench& bench, const Charts& charts, const NamedPolicy& policy, co
     charts.cpu->notes.emplace_back("Not measured in this run: give micro too.");
   }
   std::vector<double> waits;
-  for (const auto wait : result.waits) waits.push_back(static_cast<double>(wait.count()) / 1e6);
+  for (const GrantFacts& grant : result.grants) waits.push_back(static_cast<double>(grant.wait.count()) / 1e6);
   constexpr std::array<std::pair<const char*, double>, 5> kQuantiles = {
       {{"p50", 0.5}, {"p90", 0.9}, {"p99", 0.99}, {"p99.9", 0.999}, {"longest", 1.0}}};
   for (std::size_t index = 0; index < kQuantiles.size(); ++index) {
@@ -76,6 +120,8 @@ void add(const Bench& bench, const Charts& charts, const NamedPolicy& policy, co
     quantile_at.x = static_cast<double>(index);
     Bench::add_sample(*charts.waits, quantile_at, quantile(waits, kQuantiles[index].second));
   }
+  add_by_size(charts, figure, result);
+  add_sources(charts, figure, statistics);
   // At the same times for all: the level after the last event before.
   const double end = hours(result.levels.back().time);
   std::size_t event = 0;
@@ -152,6 +198,14 @@ void plan_trace(Bench& bench, Plan& plan) {
   charts.cpu = &bench.add(chart("trace_cpu", "What that costs the CPU", "", "CPU time", "s"));
   charts.waits = &bench.add(chart("trace_waits", "How long VMs wait for their memory", "grants", "time", "ms"));
   charts.levels = &bench.add(chart("trace_clean", "How much of the pool is clean", "hours", "clean", "% of the pool"));
+  charts.shares = &bench.add(chart("trace_by_size", "How much of a VM's memory needs no scrub, by its size",
+                                   "memory of the VM", "recycled", "% of what it gets"));
+  charts.reboots = &bench.add(chart("trace_reboots_by_size", "How long a VM waits for its memory after a reboot",
+                                    "memory of the VM", "median time", "ms"));
+  charts.sources = &bench.add(
+      chart("trace_sources", "What stays with its VM, its pool and its group", "", "of all memory that VMs get", "%"));
+  for (Chart* shares : {charts.shares, charts.sources}) shares->more_is_better = true;
+  for (Chart* by_size : {charts.shares, charts.reboots, charts.sources}) by_size->baseline.clear();
   charts.levels->x_scale = Scale::Linear;
   charts.levels->more_is_better = true;
   charts.levels->baseline.clear();

@@ -164,13 +164,14 @@ void Replay::handle(const TraceEvent& event) {
 
 void Replay::handle_create_pool(const TraceEvent& event) {
   const auto done = std::make_shared<bool>(false);
-  const auto claim = manager().create_dedicated_pool(event.pool, event.customer, scaled_bytes(event),
-                                                     [this, waits = std::weak_ptr(done)](const Result<void>& made) {
-                                                       const auto waited = waits.lock();
-                                                       if (!waited) return;  // nobody waits any more
-                                                       if (!made) fail(made.error());
-                                                       *waited = true;
-                                                     });
+  const auto handler = [this, waits = std::weak_ptr(done)](const Result<void>& made) {
+    const auto waited = waits.lock();
+    if (!waited) return;  // nobody waits any more
+    if (!made) fail(made.error());
+    *waited = true;
+  };
+  const auto claim = manager().create_dedicated_pool(event.pool, event.customer, scaled_bytes(event), handler,
+                                                     {.placement = {}, .shares = true});
   if (!claim) {
     fail(claim.error());
     return;
@@ -231,7 +232,7 @@ void Replay::handle_reboot(const TraceEvent& event) {
 
 void Replay::give(VmId vm, ByteCount length, bool reboot) {
   if (length == ByteCount(0)) return;
-  const Asked asked{engine_.now(), engine_.time()};
+  const Asked asked{engine_.now(), engine_.time(), reboot};
   const auto done = std::make_shared<bool>(false);
   const auto handler = [this, vm, asked, waits = std::weak_ptr(done)](Result<Grant> grant) {
     const auto waited = waits.lock();
@@ -253,11 +254,14 @@ void Replay::give(VmId vm, ByteCount length, bool reboot) {
 
 void Replay::receive(VmId id, const Grant& grant, const Asked& asked) {
   Vm& vm = vms_.at(id);
+  GrantFacts facts;
   GrantKind kind = grant.waited ? GrantKind::Scrubbed : GrantKind::Clean;
   for (const GrantedRange& range : grant.ranges) {
     if (range.recycled) kind = GrantKind::Skipped;
     vm.memory.push_back(range.memory);
     vm.length += length_of(range.memory);
+    facts.length += length_of(range.memory);
+    if (range.recycled) facts.recycled += length_of(range.memory);
     if (!options_.vms_write) continue;
     if (const auto leak = oracle_.inspect(id, range.memory, !range.recycled)) {
       ++result_.leaks;
@@ -268,7 +272,9 @@ void Replay::receive(VmId id, const Grant& grant, const Asked& asked) {
     oracle_.fill(id, range.memory);
   }
   result_.latencies[static_cast<std::size_t>(kind)].push_back(engine_.now() - asked.engine_time);
-  result_.waits.push_back(engine_.time() - asked.trace_time);
+  const auto in_trace = [&](ByteCount bytes) { return ByteCount(bytes.value() * options_.memory_scale); };
+  result_.grants.push_back({in_trace(vm.length), in_trace(facts.length), in_trace(facts.recycled), asked.reboot,
+                            engine_.time() - asked.trace_time});
 }
 
 }  // namespace sluice::inline workload

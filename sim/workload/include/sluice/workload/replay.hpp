@@ -37,6 +37,15 @@ enum class GrantKind : std::uint8_t {
 };
 inline constexpr std::size_t kGrantKinds = 3;
 
+/// A grant, in the sizes of the trace.
+struct GrantFacts {
+  ByteCount vm;        ///< All that the VM has with it.
+  ByteCount length;    ///< Of the grant.
+  ByteCount recycled;  ///< Of that.
+  bool reboot = false;
+  std::chrono::nanoseconds wait{0};  ///< By the trace's clock.
+};
+
 /// How much memory was clean, by the trace's clock.
 struct CleanLevel {
   std::chrono::nanoseconds time{0};
@@ -49,7 +58,7 @@ struct ReplayResult {
   std::size_t events_done = 0;
   Statistics statistics;
   std::array<std::vector<std::chrono::nanoseconds>, kGrantKinds> latencies;  ///< By the engine's clock.
-  std::vector<std::chrono::nanoseconds> waits;                               ///< Of all grants, by the trace's clock.
+  std::vector<GrantFacts> grants;                                            ///< All of them.
   std::vector<CleanLevel> levels;                                            ///< After each event.
   std::chrono::nanoseconds initial_scrub{0};  ///< How long the engine took for the whole pool, by its clock.
   std::uint64_t leaks = 0;
@@ -89,6 +98,7 @@ class Replay {
   struct Asked {
     std::chrono::nanoseconds engine_time;
     std::chrono::nanoseconds trace_time;
+    bool reboot = false;
   };
   void receive(VmId vm, const Grant& grant, const Asked& asked);
   [[nodiscard]] ByteCount scaled_bytes(const TraceEvent& event) const;
