@@ -77,7 +77,7 @@ Result<Tenants::Group*> Tenants::find_group(TrustGroupId group, CustomerId custo
 }
 
 Result<void> Tenants::change_trust_group(VmId vm, TrustGroupId group) {
-  auto found = find_vm_without_claims(vm);
+  auto found = find_vm(vm);
   if (!found) return found.error();
   VmProfile& profile = (*found)->profile;
   if (group.is_set()) {

@@ -161,7 +161,7 @@ class MemoryManager {
   /// What a VM is now, with the pages that its memory has. nullopt: no such VM.
   [[nodiscard]] std::optional<VmProfile> profile(VmId vm) const;
   /// Moves a VM to another group (unset: to none). Memory written before, by any member of either group, is scrubbed
-  /// before it crosses over. Errors: UnknownId, ForeignCustomer, WrongState (a claim is pending).
+  /// before it crosses over, for pending claims too. Errors: UnknownId, ForeignCustomer.
   [[nodiscard]] Result<void> change_trust_group(VmId vm, TrustGroupId group);
 
   /// Moves a running VM to another pool (unset: to none), for example to one that was made for it. What it holds stays
