@@ -117,6 +117,7 @@ Result<std::size_t> JobSplitter::submit(std::span<const ScrubJob> jobs, std::spa
     queue_of(ids[index].slot).push_back(ids[index].slot);
   }
   give();
+  follow_offers();
   notify();
   return count;
 }
@@ -139,6 +140,7 @@ std::size_t JobSplitter::poll(std::span<Completion> out) {
     slots_->give_back(finished_.front().id.slot);
     finished_.pop_front();
   }
+  follow_offers();
   notify();
   return count;
 }
@@ -317,6 +319,12 @@ void JobSplitter::settle(std::uint32_t slot) {
   }
   progress.finished = true;
   finished_.push_back(completion);
+}
+
+/// Another engine may have taken over.
+void JobSplitter::follow_offers() {
+  capabilities_.verifies = engine_->capabilities().verifies;
+  capabilities_.fills_random = engine_->capabilities().fills_random;
 }
 
 /// Whoever sleeps on the descriptor must also wake up for what was collected already, and when nobody else would say

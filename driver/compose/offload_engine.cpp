@@ -44,7 +44,8 @@ OffloadEngine::OffloadEngine(std::unique_ptr<CheckedEngine> cpu, std::unique_ptr
                    false,
                    0.0,
                    one.verifies && other.verifies,
-                   std::max(one.parallel_jobs, other.parallel_jobs)};
+                   std::max(one.parallel_jobs, other.parallel_jobs),
+                   one.fills_random && other.fills_random};
   follows_ = events_.follow(sides_[0]->completion_fd()) && events_.follow(sides_[1]->completion_fd());
 }
 

@@ -4,6 +4,7 @@
 #include <cpuid.h>
 #include <immintrin.h>
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 
@@ -172,6 +173,20 @@ void fill_temporal(MemorySpan memory, std::uint64_t pattern) {
   fill_bytes(cut.head, pattern);
   std::fill_n(reinterpret_cast<std::uint64_t*>(cut.lines.data()), cut.lines.size() / 8, pattern);
   fill_bytes(cut.tail, pattern);
+}
+
+void copy_nontemporal(MemorySpan memory, std::span<const std::byte> bytes) {
+  const Lines cut(memory);
+  std::copy_n(bytes.begin(), cut.head.size(), cut.head.begin());
+  const std::byte* from = bytes.data() + cut.head.size();
+  for (std::byte* at = cut.lines.data(); at != cut.lines.data() + cut.lines.size(); at += 16, from += 16) {
+    _mm_stream_si128(reinterpret_cast<__m128i*>(at), _mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+  }
+  std::copy_n(from, cut.tail.size(), cut.tail.begin());
+}
+
+void copy_temporal(MemorySpan memory, std::span<const std::byte> bytes) {
+  std::copy_n(bytes.begin(), memory.size(), memory.begin());
 }
 
 std::size_t equal_prefix(MemorySpan memory, std::uint64_t pattern) {

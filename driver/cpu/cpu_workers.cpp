@@ -25,7 +25,8 @@ CpuEngine::Workers::Workers(const CpuOptions& options, CpuHooks hooks, Windows w
                     true,
                     0.0,
                     true,
-                    options.threads},
+                    options.threads,
+                    true},
       hooks_(std::move(hooks)),
       store_(options.store.value_or(best_store())),
       slots_(options.max_jobs),
@@ -36,6 +37,7 @@ CpuEngine::Workers::Workers(const CpuOptions& options, CpuHooks hooks, Windows w
       ended_(options.max_jobs),
       signal_(std::move(signal)),
       pulses_(options.threads + 1),
+      streams_(options.threads + 1),
       rate_limit_(options.bytes_per_second) {
   if (options_.catch_bus_errors) catch_bus_errors();
   if (!hooks_.fence) hooks_.fence = store_fence;
@@ -185,7 +187,7 @@ std::optional<CpuEngine::Workers::Done> CpuEngine::Workers::advance(Piece& piece
     std::size_t done = 0;
     if (piece.filled < size) {
       const MemorySpan chunk = chunk_of(piece.filled, size);
-      if (!fill(job, chunk)) return ended(Outcome::Failed, FailureCause::SlaveError, piece.filled);
+      if (const auto cause = fill(job, chunk, pulse)) return ended(Outcome::Failed, *cause, piece.filled);
       piece.filled += chunk.size();
       done = chunk.size();
     }
@@ -207,10 +209,35 @@ std::optional<CpuEngine::Workers::Done> CpuEngine::Workers::advance(Piece& piece
   return ended(Outcome::Zeroed, FailureCause::None, size);
 }
 
-bool CpuEngine::Workers::fill(const Work& job, MemorySpan chunk) {
-  if (job.read_soon) return survives(chunk, [&] { fill_temporal(chunk, job.pattern); });
-  if (hooks_.fill) return hooks_.fill(chunk, job.pattern);
-  return survives(chunk, [&] { fill_nontemporal(store_, chunk, job.pattern); });
+/// Why the chunk was not filled, if it was not.
+std::optional<FailureCause> CpuEngine::Workers::fill(const Work& job, MemorySpan chunk, const Pulse& pulse) {
+  const bool random = job.operation == Operation::FillRandom;
+  bool filled = true;
+  if (job.read_soon && !random) {
+    filled = survives(chunk, [&] { fill_temporal(chunk, job.pattern); });
+  } else if (hooks_.fill && !job.read_soon) {
+    filled = hooks_.fill(chunk, job.pattern);
+  } else if (!random) {
+    filled = survives(chunk, [&] { fill_nontemporal(store_, chunk, job.pattern); });
+  }
+  if (!filled) return FailureCause::SlaveError;
+  if (!random) return std::nullopt;
+  return fill_random(job, chunk, streams_[static_cast<std::size_t>(&pulse - pulses_.data())]);
+}
+
+/// Each chunk has a key of its own, so that whoever goes on with a job needs nothing from who began it.
+std::optional<FailureCause> CpuEngine::Workers::fill_random(const Work& job, MemorySpan chunk, RandomStream& stream) {
+  if (!stream.renew()) return FailureCause::EngineFault;
+  while (!chunk.empty()) {
+    const auto bytes = stream.next(chunk.size());
+    if (bytes.empty()) return FailureCause::EngineFault;
+    const MemorySpan part = chunk.first(bytes.size());
+    const bool taken =
+        survives(part, [&] { job.read_soon ? copy_temporal(part, bytes) : copy_nontemporal(part, bytes); });
+    if (!taken) return FailureCause::SlaveError;
+    chunk = chunk.subspan(bytes.size());
+  }
+  return std::nullopt;
 }
 
 /// Waits until the limit lets a background job do its next chunk; false: it was cancelled meanwhile.

@@ -12,6 +12,7 @@
 #include "hand_over.hpp"
 #include "own_process.hpp"
 #include "pulse.hpp"
+#include "random_stream.hpp"
 #include "rate_limit.hpp"
 #include "sluice/cpu/cpu_engine.hpp"
 #include "sluice/engine/job_slots.hpp"
@@ -81,7 +82,7 @@ class CpuEngine::Workers {
   };
   [[nodiscard]] static Piece whole(const Work& work) {
     return {work, work.operation == Operation::Verify ? work.memory.size() : 0,
-            work.operation == Operation::Fill ? work.memory.size() : 0};
+            reads_back(work.operation) ? 0 : work.memory.size()};
   }
   static constexpr std::size_t kNoBudget = ~std::size_t{0};
   static constexpr std::size_t kPiece = 256 << 10;  // that is taken at once; one long job is taken in whole
@@ -107,7 +108,8 @@ class CpuEngine::Workers {
   void serve_urgent(Pulse& pulse);
   void run_into(Batch& batch, Piece& next, Pulse& pulse);
   std::optional<Done> advance(Piece& piece, Pulse& pulse, std::size_t budget, bool by_worker);
-  bool fill(const Work& job, MemorySpan chunk);
+  std::optional<FailureCause> fill(const Work& job, MemorySpan chunk, const Pulse& pulse);
+  std::optional<FailureCause> fill_random(const Work& job, MemorySpan chunk, RandomStream& stream);
   bool wait_for_rate(const Work& job, std::size_t length, Pulse& pulse);
   void beat(Pulse& pulse);
   void publish(Batch& batch);
@@ -153,7 +155,8 @@ class CpuEngine::Workers {
   std::vector<Piece> taken_here_;
   Batch done_here_;
 
-  std::vector<Pulse> pulses_;  // by worker, then that of the callers
+  std::vector<Pulse> pulses_;          // by worker, then that of the callers
+  std::vector<RandomStream> streams_;  // in the same order
   Crowd crowd_;
   RateLimit rate_limit_;
   std::vector<std::jthread> threads_;

@@ -3,6 +3,31 @@
 
 namespace sluice::inline engine {
 
+bool offers(const EngineCapabilities& engine, Operation operation) {
+  switch (operation) {
+    case Operation::Fill:
+      return true;
+    case Operation::Verify:
+    case Operation::FillVerify:
+      return engine.verifies;
+    case Operation::FillRandom:
+      return engine.fills_random;
+  }
+  return false;
+}
+
+bool reads_back(Operation operation) {
+  switch (operation) {
+    case Operation::Fill:
+    case Operation::FillRandom:
+      return false;
+    case Operation::Verify:
+    case Operation::FillVerify:
+      return true;
+  }
+  return false;
+}
+
 std::string to_string(Outcome outcome) {
   switch (outcome) {
     case Outcome::Zeroed:

@@ -34,10 +34,11 @@ Result<void> check_jobs(std::span<const ScrubJob> jobs, const EngineCapabilities
       return Error{DriverErrc::InvalidArgument, fmt::format("job {} has a length of {} bytes: give 1 to {} bytes",
                                                             index, memory.size(), longest.value())};
     }
-    if (jobs[index].operation != Operation::Fill && !engine.verifies) {
+    if (!offers(engine, jobs[index].operation)) {
       return Error{DriverErrc::InvalidArgument,
-                   fmt::format("job {} is to verify, which {} cannot: give it to another engine, cpu for example",
-                               index, engine.name)};
+                   fmt::format("job {} is to {}, which {} cannot: give it to another engine, cpu for example", index,
+                               jobs[index].operation == Operation::FillRandom ? "fill with random bytes" : "verify",
+                               engine.name)};
     }
   }
   return {};

@@ -29,6 +29,8 @@ std::uint8_t ring_operation(Operation operation) {
       return ring::kOpVerify;
     case Operation::FillVerify:
       return ring::kOpFillVerify;
+    case Operation::FillRandom:
+      break;  // refused before: the device has no generator
   }
   return ring::kOpNoop;
 }
@@ -36,8 +38,7 @@ std::uint8_t ring_operation(Operation operation) {
 /// Whether a device may post this outcome with this cause for such an operation.
 bool plausible(std::uint8_t outcome, std::uint8_t cause, Operation operation) {
   const bool known_outcome = outcome >= ring::kOutcomeZeroed && outcome <= ring::kOutcomeFailed;
-  const bool known_cause =
-      cause <= ring::kCauseTimeout || (cause == ring::kCauseMismatch && operation != Operation::Fill);
+  const bool known_cause = cause <= ring::kCauseTimeout || (cause == ring::kCauseMismatch && reads_back(operation));
   return known_outcome && known_cause && ((outcome == ring::kOutcomeFailed) == (cause != ring::kCauseNone));
 }
 

@@ -2,12 +2,16 @@
 #include "scrubber.hpp"
 
 #include <fmt/format.h>
+#include <sys/random.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <utility>
 
 #include "sluice/base/enforce.hpp"
 #include "sluice/base/saturating.hpp"
+#include "sluice/cpu/bus_errors.hpp"
+#include "sluice/cpu/cpu_stores.hpp"
 
 namespace sluice::inline manager {
 namespace {
@@ -29,6 +33,22 @@ bool proves_prefix(FailureCause cause) {
   return false;
 }
 
+/// 64 bits that nobody can predict, never 0: the ledger knows that as zeros.
+std::uint64_t unpredictable() {
+  std::uint64_t bits = 0;
+  while (bits == 0) {
+    // As few bytes come whole or, before the machine's generator has been seeded and a signal comes, not at all.
+    if (::getrandom(&bits, sizeof bits, 0) != sizeof bits) enforce(errno == EINTR, "the kernel has random numbers");
+  }
+  return bits;
+}
+
+/// How much of the memory, from its start, is there and holds the pattern.
+std::size_t equal_in(MemorySpan memory, std::uint64_t pattern) {
+  std::size_t equal = 0;
+  return survives(memory, [&] { equal = equal_prefix(memory, pattern); }) ? equal : 0;
+}
+
 }  // namespace
 
 /// How the bytes of a failed job end, in the order of their places.
@@ -39,7 +59,7 @@ struct Scrubber::Parts {
 
 Scrubber::Scrubber(std::unique_ptr<JobSplitter> engine, ExtentTable& table, Statistics& statistics,
                    const ScrubberConfig& config)
-    : engine_(std::move(engine)), table_(table), statistics_(statistics), config_(config), random_(config.seed) {
+    : engine_(std::move(engine)), table_(table), statistics_(statistics), config_(config) {
   jobs_.resize(std::min<std::size_t>(config.max_jobs_in_flight, engine_->capabilities().max_jobs_in_flight));
   for (std::size_t cookie = jobs_.size(); cookie > 0; --cookie) {
     free_cookies_.push_back(static_cast<std::uint32_t>(cookie - 1));
@@ -135,15 +155,27 @@ void Scrubber::fill_batch() {
     const bool background = request->urgency == Urgency::Background;
     const std::uint32_t cookie = free_cookies_.back();
     free_cookies_.pop_back();
-    const std::uint64_t pattern = request->fill.random ? random_() : request->fill.pattern;
     batch_.push_back(*request);
-    batch_jobs_.push_back({table_.memory(extent), pattern, request->urgency, cookie});
-    jobs_[cookie] = {&extent, {}, pattern, background};
+    jobs_[cookie] = job_of(*request, cookie);
+    batch_jobs_.push_back(jobs_[cookie].given);
     cookie_of_[&extent] = cookie;
     ++in_flight_;
     if (background) in_background_ += extent.length();
     table_.start_scrub(extent);
   }
+}
+
+/// What the engine cannot do is done as well as it can: a repeated pattern for random bytes, and reading back here.
+Scrubber::Job Scrubber::job_of(const Request& request, std::uint32_t cookie) const {
+  const Fill& fill = request.fill;
+  const EngineCapabilities& engine = engine_->capabilities();
+  Operation operation = Operation::Fill;
+  if (fill.verify && engine.verifies) operation = Operation::FillVerify;
+  if (fill.random && !fill.verify && engine.fills_random) operation = Operation::FillRandom;
+  // Also where no pattern is written: clean memory of different content must not look alike.
+  const std::uint64_t pattern = fill.random ? unpredictable() : fill.pattern;
+  const ScrubJob given{table_.memory(*request.extent), pattern, request.urgency, cookie, operation};
+  return {request.extent, {}, given, fill.verify && !reads_back(operation), request.urgency == Urgency::Background};
 }
 
 /// True: the engine may take more.
@@ -227,11 +259,19 @@ ByteCount Scrubber::stop(const Error& reason) {
 void Scrubber::settle(const Completion& completion, const Job& job, ScrubListener& listener) {
   Extent& extent = *job.extent;
   const bool was_cancelled = extent.state() == ExtentState::Cancelling;
+  if (completion.outcome == Outcome::Zeroed && job.read_back) {
+    const std::size_t equal = equal_in(job.given.memory, job.given.pattern);
+    if (equal < job.given.memory.size()) {
+      settle_failed({job.id, completion.cookie, Outcome::Failed, FailureCause::Mismatch, ByteCount(equal), {}}, job,
+                    listener);
+      return;
+    }
+  }
   switch (completion.outcome) {
     case Outcome::Zeroed:
       statistics_.scrubbed += extent.length();
       if (was_cancelled) ++statistics_.cancels_too_late;
-      table_.scrub_zeroed(extent, job.pattern);
+      table_.scrub_zeroed(extent, job.given.pattern);
       break;
     case Outcome::Cancelled:
       ++statistics_.scrubs_cancelled;
@@ -246,22 +286,25 @@ void Scrubber::settle(const Completion& completion, const Job& job, ScrubListene
   listener.let_go(extent);
 }
 
-/// What was written for certain is clean, and what the failure does not concern is dirty as before.
+/// What was written for certain is clean, or dirty where it was to be verified as well; what the failure does not
+/// concern is dirty as before. After a failover to an engine that cannot do such jobs the next one is made for that.
 void Scrubber::settle_failed(const Completion& completion, const Job& job, ScrubListener& listener) {
   Extent& extent = *job.extent;
   ++statistics_.scrubs_failed;
   statistics_.scrubbed_before_cancel += completion.bytes_zeroed;
-  if (const auto why = refusal(completion)) {
+  const bool outdated =
+      completion.cause == FailureCause::BadDescriptor && !offers(engine_->capabilities(), job.given.operation);
+  if (const auto why = outdated ? std::nullopt : refusal(completion)) {
     settle_refused(*why, proves_prefix(completion.cause) ? completion.bytes_zeroed : ByteCount(0), job, listener);
     return;
   }
   listener.scrub_failed(extent);
   const std::uint64_t page = table_.whole_pages(extent, ByteCount(0)).value();
   Parts parts;
-  if (proves_prefix(completion.cause)) parts.clean = completion.bytes_zeroed.value() / page * page;
+  if (outdated || proves_prefix(completion.cause)) parts.clean = completion.bytes_zeroed.value() / page * page;
   parts.dirty = completion.bytes_unaffected.value() / page * page;
   // A scrub that fails for ever must end. When nothing is tried again, what was never given stays as it was.
-  if (parts.clean + parts.dirty == extent.length().value() && !fault()) {
+  if (parts.clean + parts.dirty == extent.length().value() && !outdated && !fault()) {
     (parts.dirty > 0 ? parts.dirty : parts.clean) -= page;
   }
   end_in_parts(job, parts, listener);
@@ -298,7 +341,9 @@ void Scrubber::end_in_parts(const Job& job, const Parts& parts, ScrubListener& l
     listener.let_go(part);
   };
   const std::uint64_t doubtful = job.extent->length().value() - clean - dirty;
-  end_part(clean, [&](Extent& part) { table_.scrub_zeroed(part, job.pattern); });
+  end_part(clean, [&](Extent& part) {
+    job.verified() ? table_.scrub_cancelled(part) : table_.scrub_zeroed(part, job.given.pattern);
+  });
   end_part(doubtful, [&](Extent& part) { table_.scrub_failed(part); });
   end_part(dirty, [&](Extent& part) { table_.scrub_cancelled(part); });
   statistics_.quarantined += ByteCount(doubtful);

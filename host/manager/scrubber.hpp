@@ -4,7 +4,6 @@
 #include <list>
 #include <memory>
 #include <optional>
-#include <random>
 #include <unordered_map>
 #include <vector>
 
@@ -39,6 +38,9 @@ class ScrubListener {
 ///
 /// A refusal of one job quarantines its memory, which would be refused for ever. When the engine has failed, what it
 /// had is Quarantined and nothing more is submitted: fault().
+///
+/// Where the engine cannot verify, collect() reads memory back that is to be verified, which takes as long as reading
+/// it does. Memory that does not hold what was written is Quarantined.
 class Scrubber {
  public:
   Scrubber(std::unique_ptr<JobSplitter> engine, ExtentTable& table, Statistics& statistics,
@@ -87,8 +89,10 @@ class Scrubber {
   struct Job {
     Extent* extent = nullptr;  ///< nullptr: the cookie is free.
     JobId id;
-    std::uint64_t pattern = 0;
+    ScrubJob given;          ///< To the engine.
+    bool read_back = false;  ///< By the scrubber, since the engine cannot verify.
     bool background = false;
+    [[nodiscard]] bool verified() const { return read_back || reads_back(given.operation); }
   };
   struct Refused {
     std::uint32_t cookie;
@@ -96,6 +100,7 @@ class Scrubber {
   };
   [[nodiscard]] std::optional<Request> next();
   void fill_batch();
+  [[nodiscard]] Job job_of(const Request& request, std::uint32_t cookie) const;
   [[nodiscard]] bool submit_batch();
   void take_back(std::size_t from);
   [[nodiscard]] std::optional<std::chrono::nanoseconds> background_due() const;
@@ -121,7 +126,6 @@ class Scrubber {
   std::vector<Request> batch_;  ///< Goes to the engine at once: one doorbell.
   std::vector<ScrubJob> batch_jobs_;
   std::vector<Refused> refused_;
-  std::mt19937_64 random_;
   std::optional<std::chrono::nanoseconds> last_claim_;
   std::chrono::nanoseconds rate_allows_{0};  ///< The next scrub in the background.
   std::size_t in_flight_ = 0;

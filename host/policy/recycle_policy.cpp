@@ -29,20 +29,6 @@ std::string_view to_string(Reason reason) {
   return "unknown";
 }
 
-Fill fill_of(const ScrubSettings& settings) {
-  switch (settings.method) {
-    case FillMethod::Zeros:
-      return {0, false};
-    case FillMethod::Ones:
-      return {~0ULL, false};
-    case FillMethod::Pattern:
-      return {settings.pattern, false};
-    case FillMethod::Random:
-      return {0, true};
-  }
-  return {};
-}
-
 Owner owner_of(const Claim& claim, DedicatedPoolId pool) {
   return {claim.vm, pool, claim.customer, claim.group, claim.larger_group, claim.boot, claim.boot};
 }

@@ -65,6 +65,10 @@ class ManualEngine final : public Engine {
   }
   [[nodiscard]] std::optional<Error> fault() const override { return fault_; }
   [[nodiscard]] std::chrono::nanoseconds now() const override { return time_; }
+  void offer(bool verifies, bool fills_random) {
+    capabilities_.verifies = verifies;
+    capabilities_.fills_random = fills_random;
+  }
   void set_busy(bool busy) { busy_ = busy; }
   /// Nothing else is reached from now on.
   void set_window(MemorySpan window) { window_ = window; }

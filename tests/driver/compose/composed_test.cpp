@@ -53,6 +53,20 @@ class SplitFailover : public ::testing::Test {
   std::unique_ptr<JobSplitter> splitter_;
 };
 
+TEST_F(SplitFailover, OfferWhatTheEngineInUseCanDo) {
+  EXPECT_TRUE(splitter_->capabilities().verifies);
+  engines_[1]->offers.verifies = false;
+  engines_[1]->offers.fills_random = true;
+  const ScrubJob random{memory_.part(0, kPiece), 0, Urgency::Background, 0, Operation::FillRandom};
+  JobId id;
+  EXPECT_EQ(splitter_->submit({&random, 1}, {&id, 1}).error().code, DriverErrc::InvalidArgument);
+  engines_[0]->broken = Error{DriverErrc::EngineFailed, "gone"};
+  poll();
+  EXPECT_FALSE(splitter_->capabilities().verifies);
+  EXPECT_TRUE(splitter_->capabilities().fills_random);
+  EXPECT_TRUE(splitter_->submit({&random, 1}, {&id, 1}));
+}
+
 TEST_F(SplitFailover, WhatTheFailedEngineHadIsInDoubtAndWhatWaitedGoesToTheNext) {
   submit(0, 10, 1, Urgency::Background);  // three pieces are given
   submit(10, 2, 2, Urgency::Background);  // none is

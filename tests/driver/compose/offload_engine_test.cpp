@@ -209,6 +209,19 @@ TEST_F(OffloadScript, ABatchWithAJobThatIsRefusedBeginsOnNeitherSide) {
   }
 }
 
+TEST_F(OffloadScript, FillsWithRandomBytesWhereBothDo) {
+  for (const bool one : {false, true}) {
+    for (const bool other : {false, true}) {
+      auto first = std::make_unique<ScriptedEngine>();
+      auto second = std::make_unique<ScriptedEngine>();
+      first->offers.fills_random = one;
+      second->offers.fills_random = other;
+      const auto both = *OffloadEngine::create(std::move(first), std::move(second), kLengths);
+      EXPECT_EQ(both->capabilities().fills_random, one && other);
+    }
+  }
+}
+
 TEST_F(OffloadScript, WithoutADescriptorOfBothItHasNone) {
   auto* polled = new ScriptedEngine;
   polled->has_descriptor = false;

@@ -114,6 +114,7 @@ TEST_P(CpuEngineHelp, AWorkerEndsWhatACallerHasBegun) {
   const auto completions = collect(*engine_, 2);
   ASSERT_EQ(completions.size(), 2U);
   for (const Completion& completion : completions) EXPECT_EQ(completion.outcome, Outcome::Zeroed);
+  if (GetParam() == Operation::FillRandom) return;  // nobody knows what it leaves
   EXPECT_EQ(test::first_not_pattern(long_job.memory, 0), std::nullopt);
 }
 

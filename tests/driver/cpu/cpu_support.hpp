@@ -52,7 +52,8 @@ inline Completion finish(Engine& engine, const ScrubJob& job) {
   return completions.empty() ? Completion{} : completions[0];
 }
 
-inline constexpr Operation kOperations[] = {Operation::Fill, Operation::Verify, Operation::FillVerify};
+inline constexpr Operation kOperations[] = {Operation::Fill, Operation::Verify, Operation::FillVerify,
+                                            Operation::FillRandom};
 
 inline std::string name_of(Operation operation) {
   switch (operation) {
@@ -62,6 +63,8 @@ inline std::string name_of(Operation operation) {
       return "Verify";
     case Operation::FillVerify:
       return "FillVerify";
+    case Operation::FillRandom:
+      return "FillRandom";
   }
   return "";
 }

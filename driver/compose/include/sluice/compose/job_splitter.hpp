@@ -41,7 +41,8 @@ class JobSplitter final : public Engine {
                                                                    const SplitterOptions& options = {});
   ~JobSplitter() override;
 
-  /// Those of the engine, but for jobs of up to 2^48 bytes.
+  /// Those of the engine, but for jobs of up to 2^48 bytes. What it can do may change with a failover behind it: as it
+  /// was when submit() or poll() returned.
   [[nodiscard]] const EngineCapabilities& capabilities() const noexcept override { return capabilities_; }
   [[nodiscard]] Result<std::size_t> submit(std::span<const ScrubJob> jobs, std::span<JobId> ids) override;
   CancelResult cancel(JobId id) override;
@@ -91,6 +92,7 @@ class JobSplitter final : public Engine {
   void stop(std::uint32_t slot, std::size_t offset);
   void settle(std::uint32_t slot);
   [[nodiscard]] std::deque<std::uint32_t>& queue_of(std::uint32_t slot);
+  void follow_offers();
   void notify();
 
   std::unique_ptr<CheckedEngine> engine_;

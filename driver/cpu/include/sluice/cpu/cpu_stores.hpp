@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 
 #include "sluice/base/units.hpp"
@@ -30,6 +31,11 @@ void store_fence();
 
 /// The same through the caches, for memory that is read at once. Ordered like any store.
 void fill_temporal(MemorySpan memory, std::uint64_t pattern);
+
+/// Copies `bytes`, which are as long as `memory`, past the caches; not ordered either. Every CPU has its stores.
+void copy_nontemporal(MemorySpan memory, std::span<const std::byte> bytes);
+/// The same through the caches.
+void copy_temporal(MemorySpan memory, std::span<const std::byte> bytes);
 
 /// Reads `memory` and returns how many bytes lie before the first that differs from the pattern; its size if none does.
 [[nodiscard]] std::size_t equal_prefix(MemorySpan memory, std::uint64_t pattern);

@@ -20,6 +20,7 @@ enum class Operation : std::uint8_t {
   Fill,
   Verify,      ///< Reads, and fails with Mismatch at the first byte that is not the pattern's.
   FillVerify,  ///< Fills, then verifies what the memory holds.
+  FillRandom,  ///< Fills with unpredictable bytes, which no other job has and nobody keeps; the pattern is unused.
 };
 
 /// Memory to fill or to verify. Start and length are byte granular. The byte at address a is byte (a mod 8) of the
@@ -86,7 +87,13 @@ struct EngineCapabilities {
   double clock_mhz = 0.0;         ///< Of a simulated engine, by which its now() counts; 0: now() is real time.
   bool verifies = false;          ///< Takes Verify and FillVerify; else such jobs are refused as InvalidArgument.
   std::size_t parallel_jobs = 1;  ///< How many jobs it works on at once: a long one is done sooner in that many pieces.
+  bool fills_random = false;      ///< Takes FillRandom; else such jobs are refused as InvalidArgument.
 };
+
+/// Whether an engine with these capabilities takes such jobs.
+[[nodiscard]] bool offers(const EngineCapabilities& engine, Operation operation);
+/// Whether such a job reads memory and compares it with the pattern.
+[[nodiscard]] bool reads_back(Operation operation);
 
 [[nodiscard]] std::string to_string(Outcome outcome);
 [[nodiscard]] std::string to_string(FailureCause cause);

@@ -10,7 +10,7 @@ extern "C" sluice::EngineFactory* sluice_engine_plugin(unsigned abi);
 namespace sluice::inline engine {
 
 /// Changes whenever a class that crosses the border does: plugin and program must be of the same build of the headers.
-inline constexpr unsigned kEnginePluginAbi = 4;
+inline constexpr unsigned kEnginePluginAbi = 5;
 inline constexpr const char* kEnginePluginSymbol = "sluice_engine_plugin";
 using EnginePluginFunction = EngineFactory*(unsigned abi);
 

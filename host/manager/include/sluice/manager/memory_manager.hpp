@@ -68,7 +68,7 @@ struct GrantedRange {
   int fd = -1;                           ///< The brick's inode; -1: none.
   std::uint64_t fd_offset = 0;           ///< bytes
   bool recycled = false;                 ///< Handed over as it was. Otherwise filled with `pattern`.
-  std::uint64_t pattern = 0;             ///< Of ScrubSettings; 0 if nobody has asked for another one.
+  std::uint64_t pattern = 0;             ///< Of ScrubSettings, 0 if nobody has asked for another; of Random, nothing.
   Reason reason = Reason::UnknownOwner;  ///< Why it was recycled; meaningful only if it was.
 };
 

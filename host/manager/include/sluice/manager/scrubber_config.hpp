@@ -18,7 +18,6 @@ struct ScrubberConfig {
   ByteCount clean_target{~0ULL};
   std::chrono::nanoseconds idle_after{std::chrono::seconds(1)};
   double background_rate = 0.0;                     ///< bytes/s, at most, in the background; 0: as the engine can.
-  std::uint64_t seed = 1;                           ///< Of FillMethod::Random.
   std::function<std::chrono::nanoseconds()> clock;  ///< For all of these; empty: Engine::now().
   /// An engine that has jobs, or refuses them as Busy, and makes no progress for so long by its own clock is given up.
   /// Longer than that of a FailoverEngine, which knows another engine.

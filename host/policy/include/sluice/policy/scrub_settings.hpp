@@ -20,7 +20,8 @@ enum class FillMethod : std::uint8_t {
   Zeros,
   Ones,     ///< All bits.
   Pattern,  ///< ScrubSettings::pattern
-  Random,   ///< Random 64 bits for each job, repeated.
+  Random,   ///< Unpredictable bytes; of an engine that has no generator unpredictable 64 bits for each job, repeated.
+  Erase,    ///< Zeros that are read back before the memory counts as clean.
 };
 
 /// How and when a VM's memory is scrubbed: what it gives back, and what is scrubbed for a claim of its own. Memory that
