@@ -12,7 +12,7 @@ struct MemoryManager::Parts {
       : ledger(crash_ledger),
         table(memory.bricks(), crash_ledger),
         tenants(table.zones()),
-        scrubber(std::move(engine), table, statistics, config),
+        scrubber(std::move(engine), memory, table, statistics, config),
         holdings(table, tenants, scrubber),
         notifications(tenants),
         claims(table, tenants, holdings, scrubber, notifications, statistics, crash_ledger) {}

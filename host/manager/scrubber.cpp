@@ -57,9 +57,9 @@ struct Scrubber::Parts {
   std::uint64_t dirty = 0;  ///< At the end; what lies between is Quarantined.
 };
 
-Scrubber::Scrubber(std::unique_ptr<JobSplitter> engine, ExtentTable& table, Statistics& statistics,
-                   const ScrubberConfig& config)
-    : engine_(std::move(engine)), table_(table), statistics_(statistics), config_(config) {
+Scrubber::Scrubber(std::unique_ptr<JobSplitter> engine, const BackingMemory& memory, ExtentTable& table,
+                   Statistics& statistics, const ScrubberConfig& config)
+    : engine_(std::move(engine)), memory_(memory), table_(table), statistics_(statistics), config_(config) {
   jobs_.resize(std::min<std::size_t>(config.max_jobs_in_flight, engine_->capabilities().max_jobs_in_flight));
   for (std::size_t cookie = jobs_.size(); cookie > 0; --cookie) {
     free_cookies_.push_back(static_cast<std::uint32_t>(cookie - 1));
@@ -267,6 +267,12 @@ void Scrubber::settle(const Completion& completion, const Job& job, ScrubListene
       return;
     }
   }
+  if (completion.outcome == Outcome::Zeroed && !make_durable(extent)) {
+    ++statistics_.scrubs_failed;
+    listener.scrub_failed(extent);
+    end_in_parts(job, {}, listener);
+    return;
+  }
   switch (completion.outcome) {
     case Outcome::Zeroed:
       statistics_.scrubbed += extent.length();
@@ -328,6 +334,12 @@ void Scrubber::settle_refused(const Error& why, ByteCount zeroed, const Job& job
   end_in_parts(job, {zeroed.value() / page * page, 0}, listener);
 }
 
+/// Only then is it clean: or a power cut would bring back what was there before.
+bool Scrubber::make_durable(const Extent& extent) {
+  if (table_.brick(extent).medium == Medium::Volatile) return true;
+  return memory_.make_durable(table_.memory(extent)).has_value();
+}
+
 void Scrubber::end_in_parts(const Job& job, const Parts& parts, ScrubListener& listener) {
   const bool may_cut = table_.make_room(2).has_value();
   const std::uint64_t clean = may_cut ? parts.clean : 0;
@@ -342,7 +354,14 @@ void Scrubber::end_in_parts(const Job& job, const Parts& parts, ScrubListener& l
   };
   const std::uint64_t doubtful = job.extent->length().value() - clean - dirty;
   end_part(clean, [&](Extent& part) {
-    job.verified() ? table_.scrub_cancelled(part) : table_.scrub_zeroed(part, job.given.pattern);
+    if (job.verified()) {
+      table_.scrub_cancelled(part);
+    } else if (make_durable(part)) {
+      table_.scrub_zeroed(part, job.given.pattern);
+    } else {
+      statistics_.quarantined += part.length();
+      table_.scrub_failed(part);
+    }
   });
   end_part(doubtful, [&](Extent& part) { table_.scrub_failed(part); });
   end_part(dirty, [&](Extent& part) { table_.scrub_cancelled(part); });

@@ -40,10 +40,11 @@ class ScrubListener {
 /// had is Quarantined and nothing more is submitted: fault().
 ///
 /// Where the engine cannot verify, collect() reads memory back that is to be verified, which takes as long as reading
-/// it does. Memory that does not hold what was written is Quarantined.
+/// it does. Memory that does not hold what was written is Quarantined. So is what a persistent medium did not take:
+/// collect() waits for BackingMemory::make_durable() before memory counts as Clean.
 class Scrubber {
  public:
-  Scrubber(std::unique_ptr<JobSplitter> engine, ExtentTable& table, Statistics& statistics,
+  Scrubber(std::unique_ptr<JobSplitter> engine, const BackingMemory& memory, ExtentTable& table, Statistics& statistics,
            const ScrubberConfig& config);
 
   /// Scrubs a claimed Dirty or Clean extent as soon as the engine takes it.
@@ -112,9 +113,11 @@ class Scrubber {
   void settle_refused(const Error& why, ByteCount zeroed, const Job& job, ScrubListener& listener);
   [[nodiscard]] std::optional<Error> refusal(const Completion& completion) const;
   struct Parts;
+  [[nodiscard]] bool make_durable(const Extent& extent);
   void end_in_parts(const Job& job, const Parts& parts, ScrubListener& listener);
 
   std::unique_ptr<JobSplitter> engine_;
+  const BackingMemory& memory_;
   ExtentTable& table_;
   Statistics& statistics_;
   ScrubberConfig config_;

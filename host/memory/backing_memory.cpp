@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -19,6 +20,7 @@
 #include <utility>
 
 #include "file_size.hpp"
+#include "medium.hpp"
 #include "sluice/base/descriptor.hpp"
 #include "sluice/memory/available_memory.hpp"
 
@@ -58,9 +60,41 @@ Result<std::unique_ptr<FileMemory>> FileMemory::create(ByteCount brick_length, s
 
 struct FileMemory::Request {
   ByteCount length;
-  PageKind pages;
+  std::uint32_t count = 0;
+  PageKind pages = PageKind::Small;
   std::optional<std::uint32_t> node;
+  Medium medium = Medium::Volatile;
 };
+
+Result<void> BackingMemory::make_durable(MemorySpan /*memory*/) const { return {}; }
+
+FileMemory::FileMemory(const MediumHooks& hooks) : hooks_(std::make_unique<MediumHooks>(hooks)) {
+  if (!hooks_->sync) hooks_->sync = sync_to_medium;
+  if (!hooks_->file_system) {
+    hooks_->file_system = [](int fd) {
+      struct statfs facts {};
+      return ::fstatfs(fd, &facts) == 0 ? static_cast<long>(facts.f_type) : 0L;
+    };
+  }
+}
+
+Result<void> FileMemory::make_durable(MemorySpan memory) const {
+  for (const Brick& brick : bricks_) {
+    if (brick.medium == Medium::Volatile || memory.data() < brick.memory.data() ||
+        memory.data() >= brick.memory.data() + brick.memory.size()) {
+      continue;
+    }
+    if (brick.synchronous) {
+      flush_lines(memory);
+    } else if (hooks_->sync(memory) != 0) {
+      return Error{HostErrc::NoResources,
+                   fmt::format("{} bytes at offset {} of a brick could not be written to its medium: {}; replace the "
+                               "medium, and keep this memory out of use",
+                               memory.size(), memory.data() - brick.memory.data(), std::strerror(errno))};
+    }
+  }
+  return {};
+}
 
 /// What a call has made in a folder, until all of it is there.
 struct FileMemory::Undo {
@@ -110,21 +144,37 @@ Result<std::unique_ptr<FileMemory>> FileMemory::open(const std::string& folder, 
                                                      std::uint32_t brick_count, PageKind pages,
                                                      std::optional<std::uint32_t> node,
                                                      const std::filesystem::path& root) {
-  const ByteCount page = page_length(pages);
-  if (brick_length == ByteCount(0) || brick_length.value() % page.value() != 0 || brick_count == 0) {
+  return make(folder, {brick_length, brick_count, pages, node}, root, {});
+}
+
+Result<std::unique_ptr<FileMemory>> FileMemory::open(const std::string& folder, ByteCount brick_length,
+                                                     std::uint32_t brick_count, const MediumHooks& hooks) {
+  return make(folder, {brick_length, brick_count}, "/", hooks);
+}
+
+Result<std::unique_ptr<FileMemory>> FileMemory::make(const std::string& folder, const Request& asked,
+                                                     const std::filesystem::path& root, const MediumHooks& hooks) {
+  Request request = asked;
+  const ByteCount page = page_length(request.pages);
+  if (request.length == ByteCount(0) || request.length.value() % page.value() != 0 || request.count == 0) {
     return Error{HostErrc::InvalidArgument,
                  fmt::format("{} bricks of {} bytes: give at least one, each a multiple of the page size of {} bytes",
-                             brick_count, brick_length.value(), page.value())};
+                             request.count, request.length.value(), page.value())};
   }
-  std::unique_ptr<FileMemory> memory(new FileMemory);
+  std::unique_ptr<FileMemory> memory(new FileMemory(hooks));
   if (auto locked = memory->lock(folder); !locked) return locked.error();
-  if (pages == PageKind::Small) {
-    if (auto checked = check_available(folder, brick_length, brick_count, root); !checked) return checked.error();
+  if (auto medium = memory->find_medium(folder, request.pages); !medium) {
+    return medium.error();
+  } else {
+    request.medium = *medium;
+  }
+  if (request.pages == PageKind::Small && request.medium == Medium::Volatile) {
+    if (auto checked = check_available(folder, request.length, request.count, root); !checked) return checked.error();
   }
   Undo undo;
-  for (std::uint32_t index = 0; index < brick_count; ++index) {
+  for (std::uint32_t index = 0; index < request.count; ++index) {
     const std::string file = folder.empty() ? std::string() : name_of_brick(folder, index);
-    if (auto added = memory->add_brick(file, {brick_length, pages, node}, undo); !added) {
+    if (auto added = memory->add_brick(file, request, undo); !added) {
       undo.now();
       return added.error();
     }
@@ -148,6 +198,18 @@ Result<void> FileMemory::lock(const std::string& folder) {
                fmt::format("the bricks in {} are in use by another owner: end that, or give another folder", folder)};
 }
 
+Result<Medium> FileMemory::find_medium(const std::string& folder, PageKind pages) const {
+  if (folder.empty()) return Medium::Volatile;
+  auto medium = medium_of(hooks_->file_system(folder_), "folder " + folder);
+  if (medium && *medium == Medium::Persistent && pages != PageKind::Small) {
+    return Error{HostErrc::InvalidArgument,
+                 fmt::format("folder {} is on a disk, which has no pages of {} bytes: give small pages, or a folder on "
+                             "hugetlbfs",
+                             folder, page_length(pages).value())};
+  }
+  return medium;
+}
+
 Result<void> FileMemory::add_brick(const std::string& file, const Request& request, Undo& undo) {
   const std::uint64_t length = request.length.value();
   const auto refused = [&](const char* call) {
@@ -168,7 +230,8 @@ Result<void> FileMemory::add_brick(const std::string& file, const Request& reque
   }
   fd = above_standard(fd);
   if (fd < 0) return refused(file.empty() ? "memfd_create" : "open");
-  bricks_.push_back({{}, fd, request.pages, request.node.value_or(0)});  // from here on the destructor closes it
+  bricks_.push_back(
+      {{}, fd, request.pages, request.node.value_or(0), request.medium});  // from here on the destructor closes it
   struct stat found {};
   if (::fstat(fd, &found) != 0) return refused("fstat");
   if (!S_ISREG(found.st_mode) || (found.st_size != 0 && static_cast<std::uint64_t>(found.st_size) != length)) {
@@ -180,7 +243,10 @@ Result<void> FileMemory::add_brick(const std::string& file, const Request& reque
   if (found.st_size == 0) undo.grown.emplace_back(fd, found.st_size);
   // Nobody who has the descriptor may take away what is mapped here: that would be a signal at the next access.
   if (file.empty() && ::fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) return refused("fcntl");
-  void* const base = ::mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  const bool persistent = request.medium == Medium::Persistent;
+  void* base = persistent ? map_persistent_memory(fd, length) : MAP_FAILED;
+  bricks_.back().synchronous = base != MAP_FAILED;
+  if (base == MAP_FAILED) base = ::mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
   if (base == MAP_FAILED) return refused("mmap");
   bricks_.back().memory = MemorySpan(static_cast<std::byte*>(base), length);
   if (request.node) {
@@ -193,7 +259,8 @@ Result<void> FileMemory::add_brick(const std::string& file, const Request& reque
   }
   // Huge pages that are not there must be an error here, not a signal later.
   if (!allocate_in_file(fd, 0, length)) return refused("fallocate");
-  if (::madvise(base, length, MADV_POPULATE_WRITE) != 0) return refused("madvise");
+  // A disk may be larger than memory: its pages come when they are used.
+  if (!persistent && ::madvise(base, length, MADV_POPULATE_WRITE) != 0) return refused("madvise");
   return {};
 }
 
