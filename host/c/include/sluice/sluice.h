@@ -71,7 +71,8 @@ typedef struct sluice_piece {
 /// Memory from the kernel in `bricks` memfds.
 int sluice_memory_create(uint64_t brick_length, uint32_t bricks, int pages, sluice_memory** memory);
 /// The same in files of a folder on tmpfs or hugetlbfs, which outlive the process and are found again. One owner has a
-/// folder at a time: SLUICE_WRONG_STATE for a second.
+/// folder at a time: SLUICE_WRONG_STATE for a second. On ext4 or xfs, in small pages, memory counts as clean when its
+/// zeros are on the disk, for which sluice_manager_poll() waits; other file systems are SLUICE_INVALID_ARGUMENT.
 int sluice_memory_open(const char* folder, uint64_t brick_length, uint32_t bricks, int pages, sluice_memory** memory);
 /// Memory that the caller owns and keeps mapped until the object is destroyed. No byte may be in two pieces, by address
 /// or by file.
