@@ -10,8 +10,7 @@
 
 #include "sluice/base/enforce.hpp"
 #include "sluice/base/saturating.hpp"
-#include "sluice/cpu/bus_errors.hpp"
-#include "sluice/cpu/cpu_stores.hpp"
+#include "sluice/compose/read_back.hpp"
 
 namespace sluice::inline manager {
 namespace {
@@ -41,12 +40,6 @@ std::uint64_t unpredictable() {
     if (::getrandom(&bits, sizeof bits, 0) != sizeof bits) enforce(errno == EINTR, "the kernel has random numbers");
   }
   return bits;
-}
-
-/// How much of the memory, from its start, is there and holds the pattern.
-std::size_t equal_in(MemorySpan memory, std::uint64_t pattern) {
-  std::size_t equal = 0;
-  return survives(memory, [&] { equal = equal_prefix(memory, pattern); }) ? equal : 0;
 }
 
 }  // namespace
@@ -260,7 +253,7 @@ void Scrubber::settle(const Completion& completion, const Job& job, ScrubListene
   Extent& extent = *job.extent;
   const bool was_cancelled = extent.state() == ExtentState::Cancelling;
   if (completion.outcome == Outcome::Zeroed && job.read_back) {
-    const std::size_t equal = equal_in(job.given.memory, job.given.pattern);
+    const std::size_t equal = read_back(job.given.memory, job.given.pattern);
     if (equal < job.given.memory.size()) {
       settle_failed({job.id, completion.cookie, Outcome::Failed, FailureCause::Mismatch, ByteCount(equal), {}}, job,
                     listener);
