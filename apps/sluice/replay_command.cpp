@@ -124,7 +124,9 @@ Result<void> ReplayCommand::read_policy() {
         HostErrc::InvalidArgument,
         fmt::format("{}: fill '{}': the oracle takes only zeros for clean; leave the fill out", policy_path_, *fill)};
   }
-  return replay_.policies.attach({PolicyScope::Default, 0}, *policy);
+  auto attached = replay_.policies.attach(Caller::provider(), PolicyTarget{}, *policy);
+  if (!attached) return attached.error();
+  return {};
 }
 
 Result<std::unique_ptr<BackingMemory>> ReplayCommand::make_memory(const EngineRegistry& registry,

@@ -24,7 +24,10 @@ json::value from_toml_node(const toml::node& node) {
   if (const auto* integer = node.as_integer()) return integer->get();
   if (const auto* number = node.as_floating_point()) return number->get();
   if (const auto* text = node.as_string()) return json::string(text->get());
-  return nullptr;
+  if (const auto* date = node.as_date()) {
+    return json::string(fmt::format("{:04}-{:02}-{:02}", date->get().year, date->get().month, date->get().day));
+  }
+  return json::array();  // no field is one, and null would say "none"
 }
 
 /// A policy is a list of `field = value`. What nests is refused before a parser descends into it.
@@ -130,6 +133,11 @@ class PolicyReader {
         }
         return std::string(value.get_string());
       }
+      case FieldKind::Id:
+        if (value.is_null()) return std::string("0");
+        if (value.is_uint64()) return fmt::format("{}", value.get_uint64());
+        if (value.is_int64() && value.get_int64() >= 0) return fmt::format("{}", value.get_int64());
+        return wrong("a whole number from 0, which is none, to 18446744073709551615");
     }
     return wrong("a value");
   }
@@ -232,6 +240,9 @@ std::string Policy::schema() {
         break;
       case FieldKind::Pattern:
         type = "\"type\": \"string\", \"pattern\": \"^0x[0-9a-fA-F]{16}$\"";
+        break;
+      case FieldKind::Id:
+        type = "\"type\": [\"integer\", \"null\"], \"minimum\": 0, \"maximum\": 18446744073709551615";
         break;
     }
     text += fmt::format("{}\n    \"{}\": {{ {}, \"description\": \"{}\" }}", facts.field == PolicyField{} ? "" : ",",

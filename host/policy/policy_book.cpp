@@ -1,195 +1,177 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which policy holds for a VM, and why.
+// The calls that change which policy holds for VMs.
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <cmath>
+#include <stdexcept>
 
-#include "policy_fields.hpp"
+#include "policy_state.hpp"
 #include "sluice/base/parse.hpp"
 
 namespace sluice::inline policy {
-namespace {
 
-std::string describe(PolicyTarget target) {
-  switch (target.scope) {
-    case PolicyScope::Instance:
-      return fmt::format("VM {}", target.id);
-    case PolicyScope::TrustGroup:
-      return fmt::format("trust group {}", target.id);
-    case PolicyScope::User:
-      return fmt::format("user {}", target.id);
-    case PolicyScope::Customer:
-      return fmt::format("customer {}", target.id);
-    case PolicyScope::Default:
-      return "default";
+PolicyBook::PolicyBook(Policy built_in) {
+  for (const PolicyField field : {PolicyField::TrustGroup, PolicyField::DedicatedPool}) {
+    if (id_in(built_in, field).value_or(0) == 0) continue;
+    throw std::invalid_argument(fmt::format("built-in policy has '{}' {}, which belongs to one customer: leave it out",
+                                            to_string(field), id_in(built_in, field).value_or(0)));
   }
-  return "nobody";
+  state_.built_in = std::move(built_in);
 }
 
-Result<void> check(PolicyTarget target) {
-  if ((target.id == 0) == (target.scope == PolicyScope::Default)) return {};
-  return Error{
-      HostErrc::InvalidArgument,
-      fmt::format("a policy for {} with id {}: give an id from 1, and 0 for default", describe(target), target.id)};
+/// Makes the change in a copy, so that an error leaves everything as it is.
+template <class Edit>
+Result<ChangedVms> PolicyBook::change(const Edit& edit) {
+  State next = state_;
+  if (Result<void> edited = edit(next); !edited) return edited.error();
+  if (auto checked = check_attachments(next); !checked) return checked.error();
+  ChangedVms changed = changed_vms(state_, next);
+  state_ = std::move(next);
+  return changed;
 }
 
-Error unknown_template(const std::string& name) {
-  return {HostErrc::UnknownId, fmt::format("policy template {} does not exist: create it first", in_quotes(name))};
+Result<ChangedVms> PolicyBook::change_vm(const Caller& caller, const PolicySubject& subject) {
+  if (auto checked = check_provider(caller, "change the group or the pool of a VM"); !checked) return checked.error();
+  return change([&](State& next) -> Result<void> {
+    const auto found = next.vms.find(subject.vm);
+    if (found == next.vms.end()) {
+      return Error{HostErrc::UnknownId, fmt::format("VM {} is not registered: register it first", subject.vm.value())};
+    }
+    if (found->second.user != subject.user || found->second.customer != subject.customer) {
+      return Error{HostErrc::InvalidArgument,
+                   fmt::format("VM {} of user {} and customer {} keeps them: give the same", subject.vm.value(),
+                               found->second.user.value(), found->second.customer.value())};
+    }
+    found->second = subject;
+    return check_vm(next, subject);
+  });
 }
 
-/// By precedence.
-std::vector<PolicyTarget> targets_of(const PolicySubject& subject) {
-  std::vector<PolicyTarget> targets;
-  const auto add = [&](PolicyScope scope, std::uint64_t id) {
-    if (id != 0) targets.push_back({scope, id});
-  };
-  add(PolicyScope::Instance, subject.vm.value());
-  add(PolicyScope::TrustGroup, subject.group.value());
-  add(PolicyScope::User, subject.user.value());
-  add(PolicyScope::Customer, subject.customer.value());
-  targets.push_back({PolicyScope::Default, 0});
-  return targets;
-}
-
-std::string built_in(const FieldFacts& facts) {
-  switch (facts.kind) {
-    case FieldKind::Switch:
-      return RecycleSettings{}.*facts.flag ? "true" : "false";
-    case FieldKind::Seconds:
-      return "0";
-    case FieldKind::Choice:
-      return std::string(facts.choices.front());
-    case FieldKind::Pattern:
-      return "0x0000000000000000";
-  }
-  return {};
-}
-
-template <class Enum>
-Enum choice_of(std::span<const std::string_view> choices, std::string_view value) {
-  const auto found = std::find(choices.begin(), choices.end(), value);
-  return static_cast<Enum>(found - choices.begin());
-}
-
-void apply(EffectivePolicy& effective, const FieldFacts& facts, const std::string& value) {
-  if (facts.kind == FieldKind::Switch) {
-    effective.recycle.*facts.flag = value == "true";
-  } else if (facts.field == PolicyField::ScrubTiming) {
-    effective.scrub.timing = choice_of<ScrubTiming>(kTimings, value);
-  } else if (facts.field == PolicyField::ScrubDelay) {
-    effective.scrub.delay = std::chrono::nanoseconds(std::llround(parse_real(value).value_or(0.0) * 1e9));
-  } else if (facts.field == PolicyField::Fill) {
-    effective.scrub.method = choice_of<FillMethod>(kMethods, value);
-  } else if (facts.field == PolicyField::FillPattern) {
-    effective.scrub.pattern = pattern_of(value).value_or(0);
-  }
-}
-
-/// Fields that only make sense together come from one document.
-PolicyField leader_of(PolicyField field) {
-  if (field == PolicyField::ScrubDelay) return PolicyField::ScrubTiming;
-  if (field == PolicyField::FillPattern) return PolicyField::Fill;
-  return field;
-}
-
-}  // namespace
-
-Result<void> PolicyBook::create_template(const std::string& name, const Policy& policy) {
-  if (name.empty()) return Error{HostErrc::InvalidArgument, "a policy template needs a name: give one"};
-  if (templates_.emplace(name, policy).second) return {};
+Result<void> PolicyBook::create_template(const Caller& caller, const std::string& name, const Policy& policy) {
+  if (auto checked = check_may_create(state_, caller); !checked) return checked;
+  if (auto checked = check_name(name); !checked) return checked;
+  if (state_.templates.emplace(name, PolicyTemplate{policy, caller}).second) return {};
   return Error{HostErrc::InvalidArgument,
                fmt::format("policy template {} exists: change it, or choose another name", in_quotes(name))};
 }
 
-Result<void> PolicyBook::change_template(const std::string& name, const Policy& policy) {
-  const auto found = templates_.find(name);
-  if (found == templates_.end()) return unknown_template(name);
-  found->second = policy;
-  return {};
+Result<ChangedVms> PolicyBook::change_template(const Caller& caller, const std::string& name, const Policy& policy) {
+  if (auto checked = check_may_change(state_, caller, name); !checked) return checked.error();
+  return change([&](State& next) -> Result<void> {
+    next.templates.at(name).policy = policy;
+    return {};
+  });
 }
 
-Result<void> PolicyBook::copy_template(const std::string& name, const std::string& copy) {
-  const auto found = templates_.find(name);
-  if (found == templates_.end()) return unknown_template(name);
-  return create_template(copy, Policy(found->second));
+Result<void> PolicyBook::copy_template(const Caller& caller, const std::string& name, const std::string& copy) {
+  if (auto checked = check_may_use(state_, caller, name); !checked) return checked;
+  return create_template(caller, copy, Policy(state_.templates.at(name).policy));
 }
 
-Result<void> PolicyBook::remove_template(const std::string& name) {
-  if (!templates_.contains(name)) return unknown_template(name);
-  for (const auto& [target, attached] : attached_) {
-    if (attached.template_name != name) continue;
+Result<void> PolicyBook::remove_template(const Caller& caller, const std::string& name) {
+  if (auto checked = check_may_change(state_, caller, name); !checked) return checked;
+  for (const auto& [target, attachment] : state_.attached) {
+    if (attachment.template_name != name) continue;
     return Error{HostErrc::WrongState, fmt::format("policy template {} is attached to {}: detach it first",
                                                    in_quotes(name), describe(target))};
   }
-  templates_.erase(name);
+  state_.templates.erase(name);
   return {};
 }
 
-Result<void> PolicyBook::attach(PolicyTarget target, const Policy& policy) {
-  if (auto checked = check(target); !checked) return checked;
-  attached_[target] = {{}, policy};
-  return {};
-}
-
-Result<void> PolicyBook::attach_template(PolicyTarget target, const std::string& name) {
-  if (auto checked = check(target); !checked) return checked;
-  if (!templates_.contains(name)) return unknown_template(name);
-  attached_[target] = {name, {}};
-  return {};
-}
-
-Result<void> PolicyBook::lock(PolicyTarget target, PolicyField field) {
-  if (auto checked = check(target); !checked) return checked;
-  const FieldFacts& facts = kFields.at(static_cast<std::size_t>(field));
-  if (!facts.recycles && field != PolicyField::Enable) {
-    return Error{HostErrc::InvalidArgument,
-                 fmt::format("policy field '{}' cannot be denied: lock 'enable' or a field that lets memory be reused",
-                             facts.name)};
+Result<ChangedVms> PolicyBook::put(const Caller& caller, std::span<const PolicyTarget> targets,
+                                   const PolicyAttachment& attachment) {
+  if (targets.empty()) {
+    return Error{HostErrc::InvalidArgument, "a policy is attached to no target: give at least one"};
   }
-  locks_[target].insert(field);
-  return {};
-}
-
-void PolicyBook::unlock(PolicyTarget target, PolicyField field) {
-  const auto found = locks_.find(target);
-  if (found == locks_.end()) return;
-  found->second.erase(field);
-  if (found->second.empty()) locks_.erase(found);
-}
-
-const Policy& PolicyBook::policy_of(const Attached& attached) const {
-  return attached.template_name.empty() ? attached.policy : templates_.at(attached.template_name);
-}
-
-EffectivePolicy PolicyBook::effective(const PolicySubject& subject) const {
-  const std::vector<PolicyTarget> targets = targets_of(subject);
-  EffectivePolicy effective;
-  for (const FieldFacts& facts : kFields) {
-    PolicyExplanation why{facts.field, built_in(facts), "built in"};
-    const PolicyField leader = leader_of(facts.field);
+  return change([&](State& next) -> Result<void> {
     for (const PolicyTarget target : targets) {
-      const auto attached = attached_.find(target);
-      if (attached == attached_.end() || !policy_of(attached->second).value(leader)) continue;
-      const auto value = policy_of(attached->second).value(facts.field);
-      if (value) why.value = *value;
-      why.from = describe(target);
-      if (!attached->second.template_name.empty()) {
-        why.from += fmt::format(", template {}", in_quotes(attached->second.template_name));
-      }
-      break;
+      if (auto checked = check_may(next, caller, target, "attach a policy to"); !checked) return checked;
+      if (auto checked = check_target(next, target); !checked) return checked;
+      next.attached[target] = attachment;
     }
+    return {};
+  });
+}
+
+Result<ChangedVms> PolicyBook::attach(const Caller& caller, std::span<const PolicyTarget> targets,
+                                      const Policy& policy) {
+  return put(caller, targets, {{}, policy});
+}
+
+Result<ChangedVms> PolicyBook::attach(const Caller& caller, PolicyTarget target, const Policy& policy) {
+  return put(caller, {&target, 1}, {{}, policy});
+}
+
+Result<ChangedVms> PolicyBook::attach_template(const Caller& caller, std::span<const PolicyTarget> targets,
+                                               const std::string& name) {
+  if (auto checked = check_may_use(state_, caller, name); !checked) return checked.error();
+  return put(caller, targets, {name, {}});
+}
+
+Result<ChangedVms> PolicyBook::attach_template(const Caller& caller, PolicyTarget target, const std::string& name) {
+  return attach_template(caller, std::span<const PolicyTarget>(&target, 1), name);
+}
+
+Result<ChangedVms> PolicyBook::detach(const Caller& caller, std::span<const PolicyTarget> targets) {
+  return change([&](State& next) -> Result<void> {
     for (const PolicyTarget target : targets) {
-      const auto locked = locks_.find(target);
-      if (locked == locks_.end() || !locked->second.contains(facts.field)) continue;
-      why.value = "false";
-      why.from = "locked by the provider for " + describe(target);
-      break;
+      if (auto checked = check_may(next, caller, target, "detach a policy from"); !checked) return checked;
+      next.attached.erase(target);
     }
-    apply(effective, facts, why.value);
-    effective.explanation.push_back(std::move(why));
-  }
-  return effective;
+    return {};
+  });
+}
+
+Result<ChangedVms> PolicyBook::detach(const Caller& caller, PolicyTarget target) {
+  return detach(caller, std::span<const PolicyTarget>(&target, 1));
+}
+
+Result<ChangedVms> PolicyBook::lock(const Caller& caller, PolicyTarget target, PolicyField field) {
+  if (auto checked = check_provider(caller, "lock a policy field"); !checked) return checked.error();
+  if (auto checked = check_lock(state_, target, field); !checked) return checked.error();
+  return change([&](State& next) -> Result<void> {
+    next.locks[target].insert(field);
+    return {};
+  });
+}
+
+Result<ChangedVms> PolicyBook::unlock(const Caller& caller, PolicyTarget target, PolicyField field) {
+  if (auto checked = check_provider(caller, "unlock a policy field"); !checked) return checked.error();
+  return change([&](State& next) -> Result<void> {
+    const auto found = next.locks.find(target);
+    if (found == next.locks.end()) return {};
+    found->second.erase(field);
+    if (found->second.empty()) next.locks.erase(found);
+    return {};
+  });
+}
+
+Result<ChangedVms> PolicyBook::say(const Caller& caller, VmId vm, PolicyField field, std::optional<bool> value) {
+  if (auto checked = check_may_say(state_, caller, vm, !value); !checked) return checked.error();
+  if (auto checked = check_say(state_, vm, field); !checked) return checked.error();
+  return change([&](State& next) -> Result<void> {
+    auto& says = next.says[vm];
+    if (value) {
+      says[field] = *value;
+    } else {
+      says.erase(field);
+    }
+    if (says.empty()) next.says.erase(vm);
+    return {};
+  });
+}
+
+EffectivePolicy PolicyBook::effective(const PolicySubject& subject) const { return effective_policy(state_, subject); }
+
+Result<EffectivePolicy> PolicyBook::effective_of(VmId vm) const {
+  const auto found = state_.vms.find(vm);
+  if (found != state_.vms.end()) return effective_policy(state_, found->second);
+  return Error{HostErrc::UnknownId, fmt::format("VM {} is not registered: register it first", vm.value())};
+}
+
+std::optional<PolicyAttachment> PolicyBook::attached(PolicyTarget target) const {
+  const auto found = state_.attached.find(target);
+  return found == state_.attached.end() ? std::nullopt : std::optional(found->second);
 }
 
 }  // namespace sluice::inline policy

@@ -4,11 +4,12 @@
 #include <array>
 #include <span>
 
+#include "sluice/policy/claim.hpp"
 #include "sluice/policy/policy.hpp"
 
 namespace sluice::inline policy {
 
-enum class FieldKind : std::uint8_t { Switch, Seconds, Choice, Pattern };
+enum class FieldKind : std::uint8_t { Switch, Seconds, Choice, Pattern, Id };
 
 struct FieldFacts {
   PolicyField field;
@@ -21,7 +22,7 @@ struct FieldFacts {
 };
 
 inline constexpr std::array<std::string_view, 4> kTimings = {"after_release", "before_grant", "both", "scheduled"};
-inline constexpr std::array<std::string_view, 4> kMethods = {"zeros", "ones", "pattern", "random"};
+inline constexpr std::array<std::string_view, 5> kMethods = {"zeros", "ones", "pattern", "random", "erase"};
 inline constexpr ByteCount kLongestDocument{64 << 10};
 inline constexpr double kShortestDelaySeconds = 1e-9;       // the clock's tick
 inline constexpr double kLongestDelaySeconds = 31'536'000;  // a year
@@ -99,6 +100,34 @@ inline constexpr std::array<FieldFacts, kPolicyFields> kFields = {{
      nullptr,
      false,
      "the 64 bits of fill pattern, little endian"},
+    {PolicyField::TrustGroup,
+     "trust_group",
+     FieldKind::Id,
+     {},
+     nullptr,
+     false,
+     "the trust group that the VM is in; 0 or null: none"},
+    {PolicyField::DedicatedPool,
+     "dedicated_pool",
+     FieldKind::Id,
+     {},
+     nullptr,
+     false,
+     "the dedicated pool that the VM has its memory from; 0 or null: none"},
+    {PolicyField::Reservation,
+     "reservation_s",
+     FieldKind::Seconds,
+     {},
+     nullptr,
+     false,
+     "seconds until memory that is reserved for a rebooting VM is released; 0: never"},
+    {PolicyField::LendReservedMemory,
+     "lend_reserved_memory",
+     FieldKind::Switch,
+     {},
+     &RecycleSettings::lend_reserved_memory,
+     true,
+     "the trust group may have memory meanwhile that is reserved for a rebooting VM"},
 }};
 static_assert([] {
   for (std::size_t index = 0; index < kFields.size(); ++index) {

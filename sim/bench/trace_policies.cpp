@@ -149,7 +149,8 @@ void replay(Bench& bench, const Charts& charts, std::size_t number, std::uint64_
   options.clean_target = ByteCount(static_cast<std::uint64_t>(kCleanTarget * static_cast<double>(pool.value())));
   options.idle_after = std::chrono::hours(24 * 365);
   const auto parsed = Policy::from_json(policy.document);
-  if (!parsed || !options.policies.attach({}, *parsed)) throw std::runtime_error("a policy of the benchmark is wrong");
+  if (!parsed || !options.policies.attach(Caller::provider(), PolicyTarget{}, *parsed))
+    throw std::runtime_error("a policy of the benchmark is wrong");
   auto memory = FileMemory::create(pool, 1);
   if (!memory) throw std::runtime_error(memory.error().message);
   const MemorySpan windows[] = {(*memory)->bricks()[0].memory};

@@ -3,7 +3,8 @@
 #pragma once
 
 #include "fuzz/fuzz.hpp"
-#include "sluice/policy/policy.hpp"
+#include "sluice/base/parse.hpp"
+#include "sluice/policy/policy_book.hpp"
 
 namespace sluice::fuzz {
 
@@ -13,11 +14,20 @@ inline void check_policy(const Result<Policy>& policy) {
   enforce(again && *again == *policy, "a policy is written as it was read");
   PolicyBook book;
   const PolicyTarget target{PolicyScope::Instance, 1};
-  enforce(!book.attach({PolicyScope::Default, 1}, *policy), "a policy is attached to something");
+  enforce(!book.attach(Caller::provider(), {PolicyScope::Default, 1}, *policy), "a policy is attached to something");
   for (const PolicyExplanation& why : book.effective({}).explanation) {
     enforce(why.from == "built in", "a call that fails changes nothing");
   }
-  enforce(book.attach(target, *policy).has_value(), "a good policy can be attached");
+  for (const PolicyField field : {PolicyField::TrustGroup, PolicyField::DedicatedPool}) {
+    const auto id = parse_integer<std::uint64_t>(policy->value(field).value_or("0")).value_or(0);
+    if (id == 0) continue;
+    enforce(!book.attach(Caller::provider(), target, *policy), "what a policy names is registered");
+    enforce(field == PolicyField::TrustGroup
+                ? book.add_group(Caller::provider(), TrustGroupId(id), CustomerId(1)).has_value()
+                : book.add_pool(Caller::provider(), DedicatedPoolId(id), CustomerId(1)).has_value(),
+            "an id is registered");
+  }
+  enforce(book.attach(Caller::provider(), target, *policy).has_value(), "a good policy can be attached");
   const EffectivePolicy effective = book.effective({VmId(1), {}, {}, CustomerId(1)});
   enforce(effective.explanation.size() == kPolicyFields, "each field is explained");
   for (const PolicyExplanation& why : effective.explanation) {

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "sluice/policy/policy.hpp"
-
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include <fstream>
 #include <sstream>
 
+#include "sluice/policy/policy_book.hpp"
 #include "support/manager_fixture.hpp"
 
 namespace sluice {
@@ -16,6 +15,7 @@ using std::chrono::milliseconds;
 using ::testing::HasSubstr;
 
 constexpr PolicySubject kSubject{VmId(1), TrustGroupId(2), UserId(3), CustomerId(4)};
+constexpr Caller kProvider = Caller::provider();
 constexpr PolicyTarget kVm{PolicyScope::Instance, 1};
 constexpr PolicyTarget kGroup{PolicyScope::TrustGroup, 2};
 constexpr PolicyTarget kUser{PolicyScope::User, 3};
@@ -28,6 +28,14 @@ Policy policy(const std::string& text) {
   return read ? *read : Policy();
 }
 
+/// It knows the user and the group of kSubject.
+PolicyBook with_subject() {
+  PolicyBook book;
+  EXPECT_TRUE(book.add_user(kProvider, kSubject.user, kSubject.customer));
+  EXPECT_TRUE(book.add_group(kProvider, kSubject.group, kSubject.customer));
+  return book;
+}
+
 std::string error_of(const std::string& text) {
   const auto read = Policy::from_json(text);
   return read ? "none" : read.error().message;
@@ -38,11 +46,14 @@ PolicyExplanation why(const PolicyBook& book, PolicyField field, const PolicySub
 }
 
 TEST(Policy, ReadsEveryField) {
-  PolicyBook book;
-  ASSERT_TRUE(book.attach(kVm, policy(R"({"enable": true, "recycle_on_reboot": false, "recycle_within_vm": false,
+  PolicyBook book = with_subject();
+  ASSERT_TRUE(book.add_pool(kProvider, DedicatedPoolId(~0ULL), kSubject.customer));
+  ASSERT_TRUE(
+      book.attach(kProvider, kVm, policy(R"({"enable": true, "recycle_on_reboot": false, "recycle_within_vm": false,
     "recycle_within_dedicated_pool": false, "recycle_within_trust_group": false, "force_new_memory": true,
     "retain_memory": false, "grow_pool_on_reboot": true, "scrub_timing": "scheduled", "scrub_delay_s": 1.5,
-    "fill": "pattern", "fill_pattern": "0x0123456789abcdef"})")));
+    "fill": "pattern", "fill_pattern": "0x0123456789abcdef", "trust_group": 2, "dedicated_pool": 18446744073709551615,
+    "reservation_s": 0.5, "lend_reserved_memory": true})")));
   const EffectivePolicy effective = book.effective(kSubject);
   EXPECT_TRUE(effective.recycle.enable);
   EXPECT_FALSE(effective.recycle.recycle_on_reboot);
@@ -52,6 +63,10 @@ TEST(Policy, ReadsEveryField) {
   EXPECT_TRUE(effective.recycle.force_new_memory);
   EXPECT_FALSE(effective.recycle.retain_memory);
   EXPECT_TRUE(effective.recycle.grow_pool_on_reboot);
+  EXPECT_TRUE(effective.recycle.lend_reserved_memory);
+  EXPECT_EQ(effective.recycle.reservation, milliseconds(500));
+  EXPECT_EQ(effective.group, TrustGroupId(2));
+  EXPECT_EQ(effective.pool, DedicatedPoolId(~0ULL));
   EXPECT_EQ(effective.scrub,
             (ScrubSettings{ScrubTiming::Scheduled, milliseconds(1500), FillMethod::Pattern, 0x0123456789ABCDEF}));
   EXPECT_EQ(effective.explanation.size(), kPolicyFields);
@@ -63,6 +78,7 @@ TEST(Policy, OfNobodyIsBuiltIn) {
   EXPECT_TRUE(effective.recycle.recycle_on_reboot);
   EXPECT_FALSE(effective.recycle.force_new_memory);
   EXPECT_EQ(effective.scrub, ScrubSettings{});
+  EXPECT_EQ(effective.recycle, RecycleSettings{});
   for (const PolicyExplanation& line : effective.explanation) EXPECT_EQ(line.from, "built in");
 }
 
@@ -71,7 +87,8 @@ TEST(Policy, ReadsTomlAsWell) {
   ASSERT_TRUE(read) << read.error().message;
   EXPECT_EQ(*read, policy(R"({"recycle_on_reboot": false, "scrub_timing": "scheduled", "scrub_delay_s": 60})"));
   EXPECT_THAT(Policy::from_toml("enable = \n").error().message, HasSubstr("line 1"));
-  EXPECT_THAT(Policy::from_toml("enable = 1979-05-27\n").error().message, HasSubstr("'enable' is null: give true"));
+  EXPECT_THAT(Policy::from_toml("enable = 1979-05-27\n").error().message,
+              HasSubstr("'enable' is \"1979-05-27\": give true"));
 }
 
 TEST(Policy, RefusesWhatNestsBeforeAParserDescendsIntoIt) {
@@ -116,7 +133,8 @@ TEST(Policy, RefusesAKeyThatStandsTwiceHoweverItIsWritten) {
 TEST(Policy, DelaysAreTheSameInEveryLocaleAndNoneIsShorterThanTheClock) {
   std::setlocale(LC_ALL, "de_DE.UTF-8");
   PolicyBook book;
-  ASSERT_TRUE(book.attach({}, policy(R"({"scrub_timing": "scheduled", "scrub_delay_s": 0.75})")));
+  ASSERT_TRUE(
+      book.attach(kProvider, PolicyTarget{}, policy(R"({"scrub_timing": "scheduled", "scrub_delay_s": 0.75})")));
   EXPECT_EQ(book.effective({VmId(1), {}, {}, CustomerId(1)}).scrub.delay, std::chrono::milliseconds(750));
   std::setlocale(LC_ALL, "C");
   for (const char* delay : {"1e-320", "1e-10", "-1e-9", "3.2e7", "1e400"}) {
@@ -168,8 +186,8 @@ TEST(Policy, SchemaIsThePublishedOne) {
 TEST(Policy, SettingsGoIntoTheManagerAndChangeThere) {
   test::ManagerFixture fixture;
   PolicyBook book;
-  ASSERT_TRUE(book.create_template("no reuse", policy(R"({"recycle_on_reboot": false, "fill": "ones"})")));
-  ASSERT_TRUE(book.attach_template(kDefault, "no reuse"));
+  ASSERT_TRUE(book.create_template(kProvider, "no reuse", policy(R"({"recycle_on_reboot": false, "fill": "ones"})")));
+  ASSERT_TRUE(book.attach_template(kProvider, kDefault, "no reuse"));
   const VmId vm(1);
   EffectivePolicy now = book.effective({vm, {}, {}, CustomerId(4)});
   ASSERT_TRUE(fixture.manager_.create_vm({vm, CustomerId(4), {}, {}, now.recycle, now.scrub}));
@@ -185,7 +203,7 @@ TEST(Policy, SettingsGoIntoTheManagerAndChangeThere) {
   fixture.take(vm, 64);
   EXPECT_FALSE(reboots_unscrubbed());
   EXPECT_EQ(test::first_not(fixture.pool_.all(), std::byte{0xFF}), std::nullopt);
-  ASSERT_TRUE(book.attach(kCustomer, policy(R"({"recycle_on_reboot": true})")));
+  ASSERT_TRUE(book.attach(kProvider, kCustomer, policy(R"({"recycle_on_reboot": true})")));
   now = book.effective({vm, {}, {}, CustomerId(4)});
   ASSERT_TRUE(fixture.manager_.change_settings(vm, now.recycle));
   ASSERT_TRUE(fixture.manager_.change_scrub_settings(vm, now.scrub));
@@ -193,64 +211,65 @@ TEST(Policy, SettingsGoIntoTheManagerAndChangeThere) {
 }
 
 TEST(PolicyBook, TheNearestToTheVmDecidesFieldByField) {
-  PolicyBook book;
+  PolicyBook book = with_subject();
   const PolicyField field = PolicyField::RecycleOnReboot;
   EXPECT_EQ(why(book, field).from, "built in");
   bool on = false;
   for (const PolicyTarget target : {kDefault, kCustomer, kUser, kGroup, kVm}) {
-    ASSERT_TRUE(book.attach(target, policy(on ? R"({"recycle_on_reboot": true})" : R"({"recycle_on_reboot": false})")));
+    ASSERT_TRUE(book.attach(kProvider, target,
+                            policy(on ? R"({"recycle_on_reboot": true})" : R"({"recycle_on_reboot": false})")));
     EXPECT_EQ(book.effective(kSubject).recycle.recycle_on_reboot, on);
     on = !on;
   }
   EXPECT_EQ(why(book, field).from, "VM 1");
-  book.detach(kVm);
+  ASSERT_TRUE(book.detach(kProvider, kVm));
   EXPECT_EQ(why(book, field).from, "trust group 2");
-  book.detach(kGroup);
+  ASSERT_TRUE(book.detach(kProvider, kGroup));
   EXPECT_EQ(why(book, field).from, "user 3");
-  book.detach(kUser);
+  ASSERT_TRUE(book.detach(kProvider, kUser));
   EXPECT_EQ(why(book, field).from, "customer 4");
   EXPECT_EQ(why(book, field, {VmId(9), {}, {}, CustomerId(9)}).from, "default") << "of another customer";
-  ASSERT_TRUE(book.attach(kVm, policy(R"({"recycle_within_vm": false})")));
+  ASSERT_TRUE(book.attach(kProvider, kVm, policy(R"({"recycle_within_vm": false})")));
   EXPECT_EQ(why(book, field).from, "customer 4") << "the VM's leaves it open";
   EXPECT_EQ(why(book, PolicyField::RecycleWithinVm).from, "VM 1");
 }
 
 TEST(PolicyBook, AProvidersLockAlwaysWins) {
-  PolicyBook book;
+  PolicyBook book = with_subject();
   const PolicyField field = PolicyField::RecycleWithinTrustGroup;
-  ASSERT_TRUE(book.attach(kVm, policy(R"({"recycle_within_trust_group": true})")));
+  ASSERT_TRUE(book.attach(kProvider, kVm, policy(R"({"recycle_within_trust_group": true})")));
   for (const PolicyTarget target : {kDefault, kCustomer, kUser, kGroup, kVm}) {
-    ASSERT_TRUE(book.lock(target, field));
+    ASSERT_TRUE(book.lock(kProvider, target, field));
     EXPECT_FALSE(book.effective(kSubject).recycle.recycle_within_trust_group);
     EXPECT_THAT(why(book, field).from, HasSubstr("locked by the provider for "));
-    book.unlock(target, field);
+    ASSERT_TRUE(book.unlock(kProvider, target, field));
     EXPECT_TRUE(book.effective(kSubject).recycle.recycle_within_trust_group);
   }
-  ASSERT_TRUE(book.lock(kCustomer, PolicyField::Enable));
+  ASSERT_TRUE(book.lock(kProvider, kCustomer, PolicyField::Enable));
   EXPECT_FALSE(book.effective(kSubject).recycle.enable);
   EXPECT_TRUE(book.effective({VmId(9), {}, {}, CustomerId(9)}).recycle.enable);
-  const auto refused = book.lock(kVm, PolicyField::ScrubTiming);
+  const auto refused = book.lock(kProvider, kVm, PolicyField::ScrubTiming);
   ASSERT_FALSE(refused);
   EXPECT_THAT(refused.error().message, HasSubstr("'scrub_timing' cannot be denied"));
 }
 
 TEST(PolicyBook, FieldsThatBelongTogetherComeFromOneDocument) {
   PolicyBook book;
-  ASSERT_TRUE(book.attach(kCustomer, policy(R"({"scrub_timing": "scheduled", "scrub_delay_s": 60,
+  ASSERT_TRUE(book.attach(kProvider, kCustomer, policy(R"({"scrub_timing": "scheduled", "scrub_delay_s": 60,
                                                "fill": "pattern", "fill_pattern": "0x0123456789abcdef"})")));
-  ASSERT_TRUE(book.attach(kVm, policy(R"({"scrub_timing": "both", "fill": "ones"})")));
+  ASSERT_TRUE(book.attach(kProvider, kVm, policy(R"({"scrub_timing": "both", "fill": "ones"})")));
   EXPECT_EQ(book.effective(kSubject).scrub, (ScrubSettings{ScrubTiming::Both, {}, FillMethod::Ones, 0}));
 }
 
 TEST(PolicyBook, TemplatesAreNamedCopiedAndApplied) {
   PolicyBook book;
-  ASSERT_TRUE(book.create_template("web", policy(R"({"recycle_on_reboot": false})")));
-  ASSERT_TRUE(book.copy_template("web", "web 2"));
-  ASSERT_TRUE(book.attach_template(kVm, "web"));
-  ASSERT_TRUE(book.attach_template({PolicyScope::Instance, 5}, "web 2"));
+  ASSERT_TRUE(book.create_template(kProvider, "web", policy(R"({"recycle_on_reboot": false})")));
+  ASSERT_TRUE(book.copy_template(kProvider, "web", "web 2"));
+  ASSERT_TRUE(book.attach_template(kProvider, kVm, "web"));
+  ASSERT_TRUE(book.attach_template(kProvider, {PolicyScope::Instance, 5}, "web 2"));
   EXPECT_FALSE(book.effective(kSubject).recycle.recycle_on_reboot);
   EXPECT_EQ(why(book, PolicyField::RecycleOnReboot).from, "VM 1, template 'web'");
-  ASSERT_TRUE(book.change_template("web", policy(R"({"recycle_on_reboot": true})")));
+  ASSERT_TRUE(book.change_template(kProvider, "web", policy(R"({"recycle_on_reboot": true})")));
   EXPECT_TRUE(book.effective(kSubject).recycle.recycle_on_reboot) << "who has it follows";
   EXPECT_FALSE(book.effective({VmId(5), {}, {}, {}}).recycle.recycle_on_reboot) << "a copy does not";
   EXPECT_EQ(book.templates().size(), 2U);
@@ -258,20 +277,20 @@ TEST(PolicyBook, TemplatesAreNamedCopiedAndApplied) {
 
 TEST(PolicyBook, RefusesWhatMakesNoSense) {
   PolicyBook book;
-  ASSERT_TRUE(book.create_template("web", {}));
-  ASSERT_TRUE(book.attach_template(kVm, "web"));
-  EXPECT_EQ(book.create_template("", {}).error().code, HostErrc::InvalidArgument);
-  EXPECT_EQ(book.create_template("web", {}).error().code, HostErrc::InvalidArgument);
-  EXPECT_EQ(book.copy_template("web", "web").error().code, HostErrc::InvalidArgument);
-  EXPECT_EQ(book.copy_template("mail", "x").error().code, HostErrc::UnknownId);
-  EXPECT_EQ(book.change_template("mail", {}).error().code, HostErrc::UnknownId);
-  EXPECT_EQ(book.attach_template(kVm, "mail").error().code, HostErrc::UnknownId);
-  EXPECT_EQ(book.remove_template("mail").error().code, HostErrc::UnknownId);
-  EXPECT_THAT(book.remove_template("web").error().message, HasSubstr("attached to VM 1"));
-  EXPECT_EQ(book.attach({PolicyScope::Customer, 0}, {}).error().code, HostErrc::InvalidArgument);
-  EXPECT_EQ(book.attach({PolicyScope::Default, 1}, {}).error().code, HostErrc::InvalidArgument);
-  book.detach(kVm);
-  EXPECT_TRUE(book.remove_template("web"));
+  ASSERT_TRUE(book.create_template(kProvider, "web", {}));
+  ASSERT_TRUE(book.attach_template(kProvider, kVm, "web"));
+  EXPECT_EQ(book.create_template(kProvider, "", {}).error().code, HostErrc::InvalidArgument);
+  EXPECT_EQ(book.create_template(kProvider, "web", {}).error().code, HostErrc::InvalidArgument);
+  EXPECT_EQ(book.copy_template(kProvider, "web", "web").error().code, HostErrc::InvalidArgument);
+  EXPECT_EQ(book.copy_template(kProvider, "mail", "x").error().code, HostErrc::UnknownId);
+  EXPECT_EQ(book.change_template(kProvider, "mail", {}).error().code, HostErrc::UnknownId);
+  EXPECT_EQ(book.attach_template(kProvider, kVm, "mail").error().code, HostErrc::UnknownId);
+  EXPECT_EQ(book.remove_template(kProvider, "mail").error().code, HostErrc::UnknownId);
+  EXPECT_THAT(book.remove_template(kProvider, "web").error().message, HasSubstr("attached to VM 1"));
+  EXPECT_EQ(book.attach(kProvider, {PolicyScope::Customer, 0}, {}).error().code, HostErrc::InvalidArgument);
+  EXPECT_EQ(book.attach(kProvider, {PolicyScope::Default, 1}, {}).error().code, HostErrc::InvalidArgument);
+  ASSERT_TRUE(book.detach(kProvider, kVm));
+  EXPECT_TRUE(book.remove_template(kProvider, "web"));
 }
 
 }  // namespace

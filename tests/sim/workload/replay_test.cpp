@@ -153,7 +153,8 @@ TEST(Replay, ScheduledScrubsHappenByTheClockOfTheTrace) {
     const auto engine = engine_of("cpu", **memory);
     ReplayOptions options{1, 128.0 * 1024 * 1024, ByteCount(256 << 10), {}};
     EXPECT_TRUE(options.policies.attach(
-        {}, *Policy::from_json(R"({"scrub_timing": "scheduled", "scrub_delay_s": )" + delay + "}")));
+        Caller::provider(), PolicyTarget{},
+        *Policy::from_json(R"({"scrub_timing": "scheduled", "scrub_delay_s": )" + delay + "}")));
     const std::atomic<bool> stop{false};
     const ReplayResult result = Replay(trace, **memory, *engine, options).run(stop, [](std::size_t) {});
     EXPECT_EQ(result.end, ReplayEnd::Finished) << result.message;

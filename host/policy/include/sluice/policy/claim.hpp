@@ -26,6 +26,7 @@ struct RecycleSettings {
   bool lend_reserved_memory = false;  ///< Its trust group may have what is reserved for it while it reboots.
   /// How long memory is reserved for it while it reboots; 0: for ever. After that others get it, scrubbed.
   std::chrono::nanoseconds reservation{std::chrono::hours(1)};
+  bool operator==(const RecycleSettings&) const = default;
 };
 
 enum class ClaimKind : std::uint8_t {

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "sluice/manager/memory_manager.hpp"
-#include "sluice/policy/policy.hpp"
+#include "sluice/policy/policy_book.hpp"
 #include "sluice/workload/oracle.hpp"
 #include "sluice/workload/paced_engine.hpp"
 #include "sluice/workload/trace.hpp"
