@@ -111,9 +111,9 @@ int read(const sluice_vm* vm, sluice::VmProfile& profile) {
                                                      "SLUICE_SCHEDULED",
                                                      vm->scrub_timing));
   }
-  if (vm->fill < SLUICE_FILL_ZEROS || vm->fill > SLUICE_FILL_RANDOM) {
+  if (vm->fill < SLUICE_FILL_ZEROS || vm->fill > SLUICE_FILL_ERASE) {
     return fail(SLUICE_INVALID_ARGUMENT,
-                fmt::format("fill {}: give one from SLUICE_FILL_ZEROS to SLUICE_FILL_RANDOM", vm->fill));
+                fmt::format("fill {}: give one from SLUICE_FILL_ZEROS to SLUICE_FILL_ERASE", vm->fill));
   }
   if (vm->pages != -1 && !known_pages(vm->pages)) return unknown_pages(vm->pages);
   constexpr std::int64_t kLastNode = std::numeric_limits<std::uint32_t>::max();

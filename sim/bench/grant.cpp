@@ -182,10 +182,11 @@ class Books {
     add("recycled: larger trust group", pass_on({kPart, {}}, {kOtherPart, {}}, length, Reason::LargerGroup));
     const DedicatedPoolId pool(next_pool_++);
     bool ready = false;
-    check(host_.manager().create_dedicated_pool(pool, kCustomer, length, [&](const Result<void>& made) {
+    const auto handler = [&](const Result<void>& made) {
       check(made);
       ready = true;
-    }));
+    };
+    check(host_.manager().create_dedicated_pool(pool, kCustomer, length, handler, {.placement = {}, .shares = true}));
     while (!ready) host_.manager().poll();
     add("recycled: dedicated pool", pass_on({{}, pool}, {{}, pool}, length, Reason::DedicatedPool));
     check(host_.manager().destroy_dedicated_pool(pool));

@@ -49,7 +49,6 @@ World::World(const std::string& folder, std::uint64_t seed) : folder_(folder), l
   if (random() % 3 == 0) config_.clean_target = ByteCount(random() % bytes);
   if (random() % 4 == 0)
     config_.background_rate = (layout_.has_huge() ? 64 : 1) * 4096.0 * static_cast<double>(1 + random() % 1000);
-  config_.seed = seed;
   time_ = random() % 2 == 0 ? std::chrono::nanoseconds(std::chrono::seconds(1))
                             : std::chrono::nanoseconds(std::chrono::hours(2'400'000));  // days before its clock ends
   config_.clock = [this] { return time_; };

@@ -103,7 +103,7 @@ TEST_F(CMisuse, ValuesOutOfRangeOfAVmAreRefused) {
   EXPECT_THAT(refused([](sluice_vm& bad) { bad.node = -2; }), HasSubstr("node -2"));
   EXPECT_THAT(refused([](sluice_vm& bad) { bad.scrub_delay_ns = 1ULL << 63; }), HasSubstr("scrub_delay_ns"));
   EXPECT_THAT(refused([](sluice_vm& bad) { bad.scrub_timing = -1; }), HasSubstr("scrub_timing -1"));
-  EXPECT_THAT(refused([](sluice_vm& bad) { bad.fill = 4; }), HasSubstr("fill 4"));
+  EXPECT_THAT(refused([](sluice_vm& bad) { bad.fill = 5; }), HasSubstr("fill 5"));
   EXPECT_THAT(refused([](sluice_vm& bad) { bad.pages = -2; }), HasSubstr("pages -2"));
   const sluice_vm good = vm(1);
   EXPECT_EQ(sluice_vm_create(manager_, &good), SLUICE_OK) << "a refusal changed nothing";

@@ -192,7 +192,13 @@ enum {
   SLUICE_SCHEDULED = 3  ///< After the release and `delay_ns`.
 };
 /// What it is filled with.
-enum { SLUICE_FILL_ZEROS = 0, SLUICE_FILL_ONES = 1, SLUICE_FILL_PATTERN = 2, SLUICE_FILL_RANDOM = 3 };
+enum {
+  SLUICE_FILL_ZEROS = 0,
+  SLUICE_FILL_ONES = 1,
+  SLUICE_FILL_PATTERN = 2,
+  SLUICE_FILL_RANDOM = 3,
+  SLUICE_FILL_ERASE = 4
+};
 /// A VM, from its creation on.
 typedef struct sluice_vm {
   size_t size;  ///< Of this structure: set by sluice_vm_init().
