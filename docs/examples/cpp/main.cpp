@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Two VMs of one customer live in a dedicated pool: what one leaves, the other takes as it is. Coroutines on
+// Two VMs of one customer share a dedicated pool: what one leaves, the other takes as it is. Coroutines on
 // Boost.Asio.
+#include <array>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
@@ -19,15 +20,19 @@ constexpr sluice::DedicatedPoolId kPool{1};
 constexpr sluice::ByteCount kLength{4 << 20};
 
 asio::awaitable<bool> live(sluice::AsyncMemoryManager& async) {
-  co_await async.async_create_dedicated_pool(kPool, kCustomer, kLength, asio::use_awaitable);
+  co_await async.async_create_dedicated_pool(kPool, kCustomer, kLength, asio::use_awaitable,
+                                             {.placement = {}, .shares = true});
   std::puts("the pool is filled with clean memory");
   bool recycled = false;
-  for (const sluice::VmId vm : {sluice::VmId(1), sluice::VmId(2)}) {
+  const std::array vms = {sluice::VmId(1), sluice::VmId(2)};
+  for (const sluice::VmId vm : vms) {
     sluice::VmProfile profile;
     profile.vm = vm;
     profile.customer = kCustomer;
     profile.pool = kPool;
     async.create_vm(profile).value();
+  }
+  for (const sluice::VmId vm : vms) {
     const sluice::Grant grant = co_await async.async_allocate(vm, kLength, asio::use_awaitable);
     recycled = grant.ranges.at(0).recycled;
     std::printf("VM %llu got %s memory\n", static_cast<unsigned long long>(vm.value()),
