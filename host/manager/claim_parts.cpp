@@ -25,12 +25,12 @@ void Claims::advance(Pending& pending) {
   if (const auto fault = scrubber_.fault()) finish(pending.id, errors::scrub_unavailable(*fault));
 }
 
-/// Returns what another VM has lent and this one may not have any more. False: it is short of memory again.
-bool Claims::keeps_enough(Pending& pending) {
+/// Returns reserved memory that another VM has lent. False: the claim is short of memory again.
+template <class Which>
+bool Claims::keeps_enough_without(Pending& pending, Which which) {
   std::erase_if(pending.parts, [&](const ClaimPart& part) {
     Extent& extent = *part.extent;
-    if (extent.state() != ExtentState::Reserved) return false;
-    if (RecyclePolicy::decide(table_.lineage(extent), pending.claim).recycle) return false;
+    if (extent.state() != ExtentState::Reserved || !which(extent)) return false;
     pending.held -= extent.length();
     table_.unclaim(extent);
     table_.coalesce(extent);
@@ -39,6 +39,21 @@ bool Claims::keeps_enough(Pending& pending) {
   if (pending.held >= pending.claim.length) return true;
   waiting_.insert(pending.id);
   return false;
+}
+
+/// What the claim may not have any more goes back.
+bool Claims::keeps_enough(Pending& pending) {
+  return keeps_enough_without(pending, [&](const Extent& extent) {
+    return !RecyclePolicy::decide(table_.lineage(extent), pending.claim).recycle;
+  });
+}
+
+void Claims::return_loans(VmId lender) {
+  for (auto& [id, pending] : pending_) {
+    if (pending.claim.vm == lender) continue;
+    static_cast<void>(
+        keeps_enough_without(pending, [&](const Extent& extent) { return table_.holder(extent) == lender; }));
+  }
 }
 
 /// Whether this part can be handed over. If not, the engine has been asked for what is missing.

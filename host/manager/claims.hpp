@@ -41,6 +41,8 @@ class Claims final : public ScrubListener {
   void take_back(VmId vm);
   /// ... and choose anew by how the VM is now, in their turn.
   void choose_anew(VmId vm);
+  /// A VM lends nothing any more: other claims give back what it has reserved.
+  void return_loans(VmId lender);
   /// Whether the VM's claim after a reboot is pending.
   [[nodiscard]] bool comes_back(VmId vm) const;
   /// That pools are yet to get. bytes
@@ -86,6 +88,8 @@ class Claims final : public ScrubListener {
   // claim_parts.cpp
   void advance(Pending& pending);
   [[nodiscard]] bool keeps_enough(Pending& pending);
+  template <class Which>
+  [[nodiscard]] bool keeps_enough_without(Pending& pending, Which which);
   [[nodiscard]] bool prepare(Pending& pending, ClaimPart& part);
   void wait_for(Pending& pending, Extent& extent);
   [[nodiscard]] Pending* drop_part(Extent& extent);

@@ -184,9 +184,14 @@ void Holdings::reserve(const Tenants::Vm& vm) {
       table_.reserve(*extent, claim.allowed.lend_reserved_memory);
     }
   }
-  if (keeps && claim.allowed.reservation.count() > 0) {
-    expiries_.insert({add_saturating(scrubber_.now(), claim.allowed.reservation), claim.vm, claim.boot});
-  }
+  if (keeps) set_expiry(vm);
+}
+
+void Holdings::set_expiry(const Tenants::Vm& vm) {
+  const VmId id = vm.profile.vm;
+  std::erase_if(expiries_, [&](const Expiry& expiry) { return expiry.vm == id; });
+  const std::chrono::nanoseconds reservation = vm.profile.allowed.reservation;
+  if (reservation.count() > 0) expiries_.insert({add_saturating(vm.down_since, reservation), id, vm.boot});
 }
 
 void Holdings::keep_through_reboot(const Tenants::Vm& vm) {
@@ -225,6 +230,9 @@ void Holdings::settings_changed(const Tenants::Vm& vm, bool comes_back) {
   } else if (!keeps_memory(tenants_.claim_for(vm, ClaimKind::Reboot, {}))) {
     release_reserved(id, Keep::Nothing);
   }
+  if (vm.phase != Tenants::VmPhase::Rebooting) return;
+  set_expiry(vm);
+  for (Extent* extent : of(id)) table_.lend(*extent, vm.profile.allowed.lend_reserved_memory);
 }
 
 void Holdings::expire() {

@@ -52,6 +52,7 @@ class Holdings {
   void release(Extent& extent, const Tenants::Vm& vm, Leaves leaves);
   void release_reserved(const Tenants::Vm& vm, Keep keep, Leaves leaves);
   void disown(Extent& extent);
+  void set_expiry(const Tenants::Vm& vm);
   [[nodiscard]] bool joins_pool(const Extent& extent, const Claim& reboot) const;
   [[nodiscard]] std::vector<Extent*> given_back(VmId vm) const;
 

@@ -85,6 +85,7 @@ void MemoryManager::Parts::settings_changed(VmId vm) {
   const bool back = claims.comes_back(vm);
   const Tenants::Vm& changed = *tenants.look_up(vm);
   claims.take_back(vm);
+  if (!changed.profile.allowed.lend_reserved_memory) claims.return_loans(vm);
   holdings.settings_changed(changed, back || changed.phase == Tenants::VmPhase::Rebooting);
   claims.choose_anew(vm);
   if (back) holdings.release_reserved(vm, Holdings::Keep::ForNextClaim);
@@ -113,6 +114,7 @@ Result<void> MemoryManager::begin_reboot(VmId vm) {
   auto begun = parts_->tenants.begin_reboot(vm);
   if (!begun) return begun.error();
   if (parts_->ledger != nullptr) parts_->ledger->set_rebooting(vm, true);
+  (*begun)->down_since = now();
   parts_->holdings.reserve(**begun);
   parts_->scrubber.pump();
   return {};

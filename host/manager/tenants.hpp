@@ -23,6 +23,7 @@ class Tenants {
     std::uint32_t claims = 0;  ///< Whose handlers have not been called.
     BootNumber boot = 0;
     bool has_rebooted = false;
+    std::chrono::nanoseconds down_since{0};  ///< Rebooting.
   };
   struct Pool {
     CustomerId customer;

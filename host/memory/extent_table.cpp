@@ -177,6 +177,15 @@ void ExtentTable::reserve(Extent& extent, bool lent) {
   attach(extent);
 }
 
+void ExtentTable::lend(Extent& extent, bool lent) {
+  enforce(extent.state() == ExtentState::Reserved, "only reserved memory is lent");
+  detach(extent);
+  Lineage changed = lineage(extent);
+  changed.lent = lent;
+  change_lineage(extent, changed);
+  attach(extent);
+}
+
 void ExtentTable::release(Extent& extent, Fill fill, std::chrono::nanoseconds delay, std::chrono::nanoseconds now) {
   detach(extent);
   step(extent, ExtentEvent::Release);

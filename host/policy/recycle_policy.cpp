@@ -40,8 +40,7 @@ Owner passed_on(const Lineage& before, const Claim& claim) {
   if (old.customer != claim.customer) owner.customer = {};
   if (old.group != claim.group) owner.group = {};
   if (old.larger_group != claim.larger_group) owner.larger_group = {};
-  const bool only_its_own = old.vm == claim.vm && old.since == old.boot;
-  if (!only_its_own) owner.since = old.since;
+  owner.since = old.since;
   return owner;
 }
 
@@ -62,15 +61,17 @@ Decision decide_own(const Lineage& lineage, const Claim& claim, const RecycleSet
     const bool recycle = permitted && !allowed.force_new_memory;
     return Decision{recycle, recycle ? reason : Reason::Forbidden};
   };
-  if (lineage.owner.boot != claim.boot) return by(allowed.recycle_on_reboot, Reason::SameVmAfterReboot);
+  const bool of_this_boot = lineage.owner.boot == claim.boot;
+  if (of_this_boot && lineage.owner.since != claim.boot && !allowed.recycle_on_reboot) return by(false, Reason::SameVm);
+  if (!of_this_boot) return by(allowed.recycle_on_reboot, Reason::SameVmAfterReboot);
   if (lineage.pool.is_set()) return by(allowed.recycle_within_dedicated_pool, Reason::DedicatedPool);
   return by(allowed.recycle_within_vm, Reason::SameVm);
 }
 
 /// Whether memory of others may have in it what the VM wrote before its reboot.
 bool may_hold_earlier_boots(const Owner& owner, const Claim& claim) {
-  const bool several_writers = owner.since != owner.boot;
-  return claim.has_rebooted && several_writers && owner.since < claim.boot;
+  const bool one_boot_wrote = owner.since == owner.boot;
+  return claim.has_rebooted && !one_boot_wrote && owner.since < claim.boot;
 }
 
 }  // namespace

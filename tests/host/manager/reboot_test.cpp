@@ -238,6 +238,12 @@ TEST_F(Reboot, OwnSayMayConcernTheRebootAlone) {
   ASSERT_TRUE(manager_.release(kA, after.ranges.at(0).memory.first(4096)));
   std::optional<Result<Grant>> balloon;
   ask(kA, 1, balloon);
+  settle();
+  ASSERT_TRUE(balloon && *balloon);
+  EXPECT_EQ(recycled_pages(**balloon), 0U) << "that was from before the reboot too";
+  write((*balloon)->ranges.at(0).memory);
+  ASSERT_TRUE(manager_.release(kA, (*balloon)->ranges.at(0).memory));
+  ask(kA, 1, balloon);
   engine_.end(0, Outcome::Cancelled, 0);
   settle();
   ASSERT_TRUE(balloon && *balloon);

@@ -124,6 +124,41 @@ TEST_F(Reservations, ThatALendersGroupChangedForGoBack) {
   EXPECT_EQ(reserved(), length(16));
 }
 
+TEST_F(Reservations, FollowTheirVmsSettingsWhileItIsAway) {
+  create_group({});
+  take(kA, 64);
+  ASSERT_TRUE(manager_.begin_reboot(kA));
+  ASSERT_TRUE(manager_.change_settings(kA, {.lend_reserved_memory = true, .reservation = std::chrono::minutes(5)}));
+  EXPECT_EQ(manager_.available_to(kB), length(64));
+  take(kB, 8);
+  ASSERT_TRUE(manager_.change_settings(kA, {.reservation = std::chrono::minutes(9)}));
+  EXPECT_EQ(manager_.available_to(kB), length(0));
+  engine_.set_time(std::chrono::minutes(8));
+  settle();
+  EXPECT_EQ(reserved(), length(56));
+  ASSERT_TRUE(manager_.change_settings(kA, {.reservation = std::chrono::minutes(7)}));
+  settle();
+  EXPECT_EQ(reserved(), length(0)) << "its time is over by the new setting";
+}
+
+/// B waits for a scrub of other memory with lent memory in hand when the lender wants it back.
+TEST_F(Reservations, ThatAreNotLentAnyMoreGoBack) {
+  create_group({.lend_reserved_memory = true});
+  create(VmId(4), kOtherCustomer);
+  write(take(kA, 16));
+  const Grant others = take(VmId(4), 48);
+  ASSERT_TRUE(manager_.begin_reboot(kA));
+  give_back(VmId(4), others);
+  std::optional<Result<Grant>> waiting;
+  ask(kB, 40, waiting);
+  ASSERT_FALSE(waiting);
+  ASSERT_TRUE(manager_.change_settings(kA, {}));
+  settle();
+  ASSERT_TRUE(waiting && *waiting);
+  EXPECT_EQ(look(**waiting), (Seen{40, 0, 0, 0}));
+  EXPECT_EQ(reserved(), length(16));
+}
+
 class RebootInPlace : public RecyclingTest {};
 
 TEST_F(RebootInPlace, KeepsAllThatTheVmHolds) {

@@ -117,12 +117,18 @@ TEST(RecyclePolicy, WhatOthersHadMayHoldWhatTheVmWroteBeforeItsReboot) {
       << "all of it was written after the reboot";
 }
 
-TEST(RecyclePolicy, AVmThatGetsItsOwnMemoryAgainIsStillItsOnlyWriter) {
+/// It got its memory back after a reboot, gave it back, and then denies reuse: it is still from before the reboot.
+TEST(RecyclePolicy, MemoryStaysFromBeforeARebootThroughEveryGrant) {
   Claim first = claim_of(kVm);
   first.boot = 3;
-  const Owner owner = passed_on(written_by(first), rebooted(claim_of(kVm), 5));
-  EXPECT_EQ(owner.boot, 5U);
-  EXPECT_EQ(owner.since, 5U);
+  Claim again = rebooted(claim_of(kVm), 5);
+  const Lineage lineage{.owner = passed_on(written_by(first), again)};
+  EXPECT_EQ(lineage.owner.boot, 5U);
+  EXPECT_EQ(lineage.owner.since, 3U);
+  EXPECT_EQ(RecyclePolicy::decide(lineage, again), (Decision{true, Reason::SameVm}));
+  again.allowed.recycle_on_reboot = false;
+  EXPECT_EQ(RecyclePolicy::decide(lineage, again), (Decision{false, Reason::Forbidden}));
+  EXPECT_TRUE(RecyclePolicy::decide({.owner = owner_of(again, {})}, again).recycle) << "which is of this boot";
 }
 
 TEST(RecyclePolicy, ScrubsBetweenVmsOfOneCustomerThatShareNothingElse) {

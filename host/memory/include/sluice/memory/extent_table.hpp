@@ -86,6 +86,8 @@ class ExtentTable {
   void grant(Extent& extent, const Owner& owner);
   /// `lent`: the trust group of its VM may have it meanwhile.
   void reserve(Extent& extent, bool lent = false);
+  /// Of a Reserved one: whether it is lent.
+  void lend(Extent& extent, bool lent);
   void release(Extent& extent, Fill fill, std::chrono::nanoseconds delay, std::chrono::nanoseconds now);
   void start_scrub(Extent& extent);
   void request_cancel(Extent& extent);

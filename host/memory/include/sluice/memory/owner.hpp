@@ -26,7 +26,7 @@ struct Owner {
   GroupAt group;         ///< Everything in it was written inside this group; unset: not so.
   GroupAt larger_group;  ///< The same of the group around that one, or of itself where there is none around.
   BootNumber boot = 0;   ///< Of the VM that held it last, when it was granted.
-  BootNumber since = 0;  ///< Nothing in it is older than this boot. The same as `boot`: no other VM wrote in it.
+  BootNumber since = 0;  ///< Nothing in it is older than this boot. The same as `boot`: nobody else has written in it.
 
   auto operator<=>(const Owner&) const = default;
 };
