@@ -241,7 +241,7 @@ TEST_F(CMisuse, EngineMemoryAndLedgerServeOneManager) {
 }
 
 TEST_F(CMisuse, TwoOwnersOfOneFolderAreNotPossible) {
-  const TemporaryFolder folder;
+  const TemporaryFolder folder("/dev/shm");
   sluice_memory* first = nullptr;
   sluice_memory* second = nullptr;
   ASSERT_EQ(sluice_memory_open(folder.path().c_str(), kLength, 1, SLUICE_PAGES_SMALL, &first), SLUICE_OK);

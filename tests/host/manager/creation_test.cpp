@@ -49,7 +49,7 @@ TEST_F(Creation, NamesTheBrickThatTheEngineDoesNotReach) {
 }
 
 TEST_F(Creation, RecoveryNamesTheBrickThatTheEngineDoesNotReach) {
-  const TemporaryFolder folder;
+  const TemporaryFolder folder("/dev/shm");
   auto memory = FileMemory::open(folder.path(), ByteCount(1 << 20), 2);
   ASSERT_TRUE(memory) << memory.error().message;
   auto ledger = Ledger::open(folder.path() / "ledger", (*memory)->bricks());

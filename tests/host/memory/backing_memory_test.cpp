@@ -98,7 +98,7 @@ TEST(FileMemory, MoreThanTheMachineHasIsAnError) {
 
 /// Somebody cuts a file while it is memory: what is gone is quarantined, the rest can be used.
 TEST(FileMemory, ThatVanishesIsQuarantined) {
-  const TemporaryFolder folder;
+  const TemporaryFolder folder("/dev/shm");
   auto memory = FileMemory::open(folder.path(), ByteCount(1 << 20), 2);
   ASSERT_TRUE(memory) << memory.error().message;
   const MemorySpan windows[] = {(*memory)->bricks()[0].memory, (*memory)->bricks()[1].memory};
@@ -114,7 +114,7 @@ TEST(FileMemory, ThatVanishesIsQuarantined) {
 }
 
 TEST(FileMemory, FolderHasOneOwner) {
-  const TemporaryFolder folder;
+  const TemporaryFolder folder("/dev/shm");
   auto first = FileMemory::open(folder.path(), ByteCount(1 << 16), 2);
   ASSERT_TRUE(first) << first.error().message;
   const auto second = FileMemory::open(folder.path(), ByteCount(1 << 16), 2);
@@ -128,7 +128,7 @@ TEST(FileMemory, FolderHasOneOwner) {
 /// A hypervisor that has a brick's descriptor lives on when its host's process ends; the next one takes the folder
 /// over.
 TEST(FileMemory, FolderIsFreeAgainWhileOthersStillHaveABrick) {
-  const TemporaryFolder folder;
+  const TemporaryFolder folder("/dev/shm");
   auto first = FileMemory::open(folder.path(), ByteCount(1 << 16), 1);
   ASSERT_TRUE(first);
   const int handed_out = ::dup((*first)->bricks()[0].fd);
@@ -139,7 +139,7 @@ TEST(FileMemory, FolderIsFreeAgainWhileOthersStillHaveABrick) {
 }
 
 TEST(FileMemory, RefusesWhatIsNoFolderOrNoFile) {
-  const TemporaryFolder folder;
+  const TemporaryFolder folder("/dev/shm");
   std::ofstream(folder / "file") << "text";
   for (const std::string name : {"file", "nowhere"}) {
     const auto refused = FileMemory::open(folder / name, ByteCount(4096), 1);
@@ -155,7 +155,7 @@ TEST(FileMemory, RefusesWhatIsNoFolderOrNoFile) {
 
 /// As a shell's `ulimit -f` does: files of this process grow no further. Who tries gets a signal that ends the process.
 TEST(FileMemory, LimitOfFileSizesIsAnErrorAndLeavesNothingBehind) {
-  const TemporaryFolder folder;
+  const TemporaryFolder folder("/dev/shm");
   ASSERT_TRUE(FileMemory::open(folder.path(), ByteCount(1 << 16), 1));
   std::filesystem::rename(folder / "brick-0", folder / "brick-1");
   rlimit before{};
@@ -176,7 +176,7 @@ TEST(FileMemory, LimitOfFileSizesIsAnErrorAndLeavesNothingBehind) {
 
 /// The third brick cannot be made: the two before it go again, and the one that was there stays as it was.
 TEST(FileMemory, BricksThatWereMadeBeforeAFailureAreRemoved) {
-  const TemporaryFolder folder;
+  const TemporaryFolder folder("/dev/shm");
   std::ofstream(folder / "brick-1").close();  // empty, as a crash may leave it
   std::filesystem::create_directory(folder / "brick-2");
   ASSERT_FALSE(FileMemory::open(folder.path(), ByteCount(1 << 16), 3));
@@ -221,7 +221,7 @@ TEST(FileMemory, MoreThanTheAddressSpaceAllowsIsAnError) {
 
 /// A program that was started with a closed standard descriptor prints there all the same.
 TEST(FileMemory, DescriptorsAreAboveTheStandardOnes) {
-  const TemporaryFolder folder;
+  const TemporaryFolder folder("/dev/shm");
   const int kept = ::dup(STDIN_FILENO);
   ::close(STDIN_FILENO);
   const auto anonymous = FileMemory::create(ByteCount(4096), 1);

@@ -43,7 +43,7 @@ class Ledgers : public ::testing::Test {
     EXPECT_THAT(ledger->rejected(), ::testing::HasSubstr(path_));
   }
 
-  TemporaryFolder folder_;
+  TemporaryFolder folder_{"/dev/shm"};
   std::string path_ = folder_ / "ledger";
   std::unique_ptr<FileMemory> memory_ = FileMemory::create(ByteCount(32 * 4096), 2).value();
 };
