@@ -33,7 +33,7 @@ bool Claims::keeps_enough_without(Pending& pending, Which which) {
     if (extent.state() != ExtentState::Reserved || !which(extent)) return false;
     pending.held -= extent.length();
     table_.unclaim(extent);
-    table_.coalesce(extent);
+    holdings_.returned(extent);
     return true;
   });
   if (pending.held >= pending.claim.length) return true;
@@ -167,7 +167,9 @@ void Claims::finish(ClaimId id, Result<Grant> result) {
   give_back(pending);
   waiting_.erase(id);
   if (claim.kind == ClaimKind::Pool && !tenants_.pools().at(claim.pool).ready) tenants_.end_pool(claim.pool);
-  if (claim.kind == ClaimKind::Reboot && ledger_ != nullptr) ledger_->set_rebooting(claim.vm, false);
+  // A VM that has been granted anything runs with it, whichever of its claims that was.
+  const bool back = claim.kind == ClaimKind::Reboot || (claim.kind == ClaimKind::Grow && result);
+  if (back && ledger_ != nullptr) ledger_->set_rebooting(claim.vm, false);
   if (claim.kind == ClaimKind::Reboot && !result) holdings_.release_reserved(claim.vm, Holdings::Keep::Nothing);
   notifications_.add({claim, std::move(pending.grant_handler), std::move(pending.pool_handler), std::move(result)});
   pending_.erase(found);
@@ -181,7 +183,7 @@ void Claims::give_back(Pending& pending) {
     scrubber_.withdraw(extent);
     working_.erase(&extent);
     table_.unclaim(extent);
-    table_.coalesce(extent);
+    holdings_.returned(extent);
   }
   pending.parts.clear();
 }

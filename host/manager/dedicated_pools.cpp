@@ -28,7 +28,7 @@ Result<ClaimId> MemoryManager::create_dedicated_pool(DedicatedPoolId pool, Custo
 
 Result<std::vector<ClaimId>> MemoryManager::create_dedicated_pools(DedicatedPoolId first, std::uint32_t count,
                                                                    CustomerId customer, ByteCount length,
-                                                                   const PoolHandler& handler,
+                                                                   const PoolsHandler& handler,
                                                                    const PoolOptions& options) {
   if (count == 0 || first.value() > ~0ULL - count) {
     return Error{
@@ -42,8 +42,10 @@ Result<std::vector<ClaimId>> MemoryManager::create_dedicated_pools(DedicatedPool
   if (auto checked = parts_->check_new_pools(first, count, customer, length, options); !checked) return checked.error();
   std::vector<ClaimId> started;
   for (std::uint64_t id = first.value(); id < first.value() + count; ++id) {
-    auto one =
-        create_dedicated_pool(DedicatedPoolId(id), customer, ByteCount(length.value() / count), handler, options);
+    const DedicatedPoolId pool(id);
+    PoolHandler of_one;
+    if (handler) of_one = [handler, pool](Result<void> result) { handler(pool, std::move(result)); };
+    auto one = create_dedicated_pool(pool, customer, ByteCount(length.value() / count), std::move(of_one), options);
     enforce(one.has_value(), "what was checked for all pools holds for each");
     started.push_back(*one);
   }
@@ -53,7 +55,6 @@ Result<std::vector<ClaimId>> MemoryManager::create_dedicated_pools(DedicatedPool
 /// Whether all of these pools can be filled with what is free now.
 Result<void> MemoryManager::Parts::check_new_pools(DedicatedPoolId first, std::uint32_t count, CustomerId customer,
                                                    ByteCount length, const PoolOptions& options) {
-  if (claims.closed()) return errors::scrub_unavailable({HostErrc::ScrubUnavailable, "the memory manager was stopped"});
   for (std::uint64_t id = first.value(); id < first.value() + count; ++id) {
     if (auto checked = tenants.check_new_pool(DedicatedPoolId(id)); !checked) return checked;
   }
@@ -64,6 +65,7 @@ Result<void> MemoryManager::Parts::check_new_pools(DedicatedPoolId first, std::u
     return checked;
   }
   if (auto checked = check_shared_minimum(length); !checked) return checked;
+  if (claims.closed()) return errors::scrub_unavailable({HostErrc::ScrubUnavailable, "the memory manager was stopped"});
   Claim all;
   all.kind = ClaimKind::Pool;
   all.placement = *completed;

@@ -15,6 +15,11 @@ bool keeps_memory(const Claim& reboot) {
   return reboot.allowed.enable && reboot.allowed.recycle_on_reboot && !reboot.allowed.force_new_memory;
 }
 
+/// Free or claimed, with what its last holder wrote.
+bool is_unclean(ExtentState state) {
+  return state == ExtentState::Dirty || state == ExtentState::Scrubbing || state == ExtentState::Cancelling;
+}
+
 std::chrono::nanoseconds delay_of(const ScrubSettings& scrub) {
   if (scrub.timing == ScrubTiming::BeforeGrant) return kOnlyForClaims;
   return scrub.timing == ScrubTiming::Scheduled ? scrub.delay : std::chrono::nanoseconds(0);
@@ -133,7 +138,7 @@ void Holdings::release(Extent& extent, const Tenants::Vm& vm, Leaves leaves) {
 /// The VM that held it last will not have it back. Its trust group may, by the group's own rules.
 void Holdings::disown(Extent& extent) {
   Owner owner = table_.owner(extent);
-  owner.vm = {};
+  owner.left = true;
   owner.pool = {};
   table_.set_owner(extent, owner);
 }
@@ -148,15 +153,12 @@ void Holdings::release_unadopted(VmId vm) {
   release_all(unknown);
 }
 
+/// Whatever has become of it since. Looks at every extent.
 std::vector<Extent*> Holdings::given_back(VmId vm) const {
   std::vector<Extent*> found;
-  const Domain domain = Domain::vm(vm);
-  for (auto index = table_.next_lineage(domain); index; index = table_.next_lineage(domain, index)) {
-    for (const ExtentState state : {ExtentState::Dirty, ExtentState::Scrubbing}) {
-      for (Extent* extent = table_.first(*index, state); extent != nullptr; extent = table_.next(*extent)) {
-        found.push_back(extent);
-      }
-    }
+  for (Extent* extent = table_.first_place(); extent != nullptr; extent = table_.next_place(*extent)) {
+    const Owner& owner = table_.owner(*extent);
+    if (owner.vm == vm && !owner.left && is_unclean(extent->state())) found.push_back(extent);
   }
   return found;
 }
@@ -165,11 +167,16 @@ void Holdings::leave_pool(VmId vm, DedicatedPoolId pool) {
   const auto facts = tenants_.pools().find(pool);
   if (facts == tenants_.pools().end()) return;
   const bool shares = facts->second.shares;
+  // What it holds there it writes on, outside of the pool.
+  for (Extent* extent : of(vm)) {
+    if (table_.lineage(*extent).pool != pool) continue;
+    Owner owner = table_.owner(*extent);
+    owner.pool = {};
+    table_.set_owner(*extent, owner);
+  }
   if (shares && facts->second.vms > 0) return;  // the others may have it
   for (Extent* extent : shares ? table_.all_of(Domain::member(pool)) : given_back(vm)) {
-    const ExtentState state = extent->state();
-    if (state != ExtentState::Dirty && state != ExtentState::Scrubbing) continue;
-    if (!extent->is_claimed() && table_.lineage(*extent).pool == pool) disown(*extent);
+    if (is_unclean(extent->state()) && table_.lineage(*extent).pool == pool) disown(*extent);
   }
 }
 
@@ -208,15 +215,14 @@ bool Holdings::joins_pool(const Extent& extent, const Claim& reboot) const {
          tenants_.may_leave_shared(table_, extent.length());
 }
 
-void Holdings::release_reserved(VmId vm, Keep keep) { release_reserved(*tenants_.look_up(vm), keep, Leaves::No); }
-
-void Holdings::release_reserved(const Tenants::Vm& vm, Keep keep, Leaves leaves) {
+void Holdings::release_reserved(VmId id, Keep keep) {
+  const Tenants::Vm& vm = *tenants_.look_up(id);
   const Claim next = tenants_.claim_for(vm, ClaimKind::Grow, {});
-  for (Extent* extent : of(vm.profile.vm)) {
+  for (Extent* extent : of(id)) {
     if (extent->state() != ExtentState::Reserved) continue;
     const bool wanted = next.allowed.retain_memory && RecyclePolicy::decide(table_.lineage(*extent), next).recycle;
     if (keep == Keep::ForNextClaim && wanted) continue;
-    release(*extent, vm, leaves);
+    release(*extent, vm, Leaves::No);
   }
 }
 
@@ -235,13 +241,27 @@ void Holdings::settings_changed(const Tenants::Vm& vm, bool comes_back) {
   for (Extent* extent : of(id)) table_.lend(*extent, vm.profile.allowed.lend_reserved_memory);
 }
 
+void Holdings::returned(Extent& extent) {
+  const Tenants::Vm* const vm =
+      extent.state() == ExtentState::Reserved ? tenants_.look_up(table_.holder(extent)) : nullptr;
+  table_.coalesce(extent);
+  if (vm == nullptr) return;
+  const std::chrono::nanoseconds reservation = vm->profile.allowed.reservation;
+  const bool is_over = reservation.count() > 0 && add_saturating(vm->down_since, reservation) <= scrubber_.now();
+  if (vm->phase != Tenants::VmPhase::Rebooting) {
+    if (vm->claims == 0) release_reserved(vm->profile.vm, Keep::ForNextClaim);
+  } else if (is_over) {
+    release_reserved(vm->profile.vm, Keep::Nothing);
+  }
+}
+
 void Holdings::expire() {
   while (!expiries_.empty() && expiries_.begin()->time <= scrubber_.now()) {
     const Expiry expiry = *expiries_.begin();
     expiries_.erase(expiries_.begin());
     const Tenants::Vm* const vm = tenants_.look_up(expiry.vm);
     const bool still_away = vm != nullptr && vm->phase == Tenants::VmPhase::Rebooting && vm->boot == expiry.boot;
-    if (still_away) release_reserved(*vm, Keep::Nothing, Leaves::ForGood);
+    if (still_away) release_reserved(expiry.vm, Keep::Nothing);
   }
 }
 

@@ -39,6 +39,8 @@ class Holdings {
   void settings_changed(const Tenants::Vm& vm, bool comes_back);
   /// MemoryManager::suspect(), of a VM that there is.
   [[nodiscard]] Result<void> suspect(MemorySpan memory, VmId vm);
+  /// A claim gives an extent back: it joins its neighbours, and is released if it was reserved and is not any more.
+  void returned(Extent& extent);
   /// Releases what was reserved for too long.
   void expire();
   /// When the next reservation ends; nullopt: none does.
@@ -50,7 +52,6 @@ class Holdings {
   void for_each_piece(MemorySpan memory, Act act);
   enum class Leaves : std::uint8_t { No, ForGood };
   void release(Extent& extent, const Tenants::Vm& vm, Leaves leaves);
-  void release_reserved(const Tenants::Vm& vm, Keep keep, Leaves leaves);
   void disown(Extent& extent);
   void set_expiry(const Tenants::Vm& vm);
   [[nodiscard]] bool joins_pool(const Extent& extent, const Claim& reboot) const;

@@ -147,6 +147,7 @@ Result<void> MemoryManager::terminate(VmId vm) {
     auto found = parts_->tenants.find_vm_without_claims(vm);
     if (!found) return found.error();
     const DedicatedPoolId pool = (*found)->profile.pool;
+    parts_->claims.return_loans(vm);
     parts_->holdings.release_all(**found);
     parts_->tenants.end_vm(vm);
     parts_->holdings.leave_pool(vm, pool);

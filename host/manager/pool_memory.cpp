@@ -14,7 +14,7 @@ void move(ExtentTable& table, Extent& extent, DedicatedPoolId to) {
   table.move_to_pool(extent, to);
   if (extent.state() == ExtentState::Clean || table.holder(extent).is_set()) return;
   Owner owner = table.owner(extent);
-  owner.vm = {};
+  owner.left = true;
   table.set_owner(extent, owner);
 }
 

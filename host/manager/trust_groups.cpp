@@ -89,9 +89,11 @@ Result<void> Tenants::change_trust_group(VmId vm, TrustGroupId group) {
   for (const TrustGroupId changed : {profile.group, group}) {
     if (changed.is_set()) ++groups_.at(changed).epoch;
   }
-  if (left != joined) {  // moves inside a larger group leave that as it is
-    if (left != profile.group) ++groups_.at(left).epoch;
-    if (joined != group) ++groups_.at(joined).epoch;
+  // Moves inside a larger group leave that as it is, but into and out of a disabled one: that is outside.
+  const auto is_disabled = [&](TrustGroupId id) { return id.is_set() && !groups_.at(id).enabled; };
+  if (left != joined || is_disabled(profile.group) || is_disabled(group)) {
+    if (left.is_set() && left != profile.group) ++groups_.at(left).epoch;
+    if (joined.is_set() && joined != group) ++groups_.at(joined).epoch;
   }
   if (profile.group.is_set()) --groups_.at(profile.group).vms;
   if (group.is_set()) ++groups_.at(group).vms;

@@ -196,7 +196,7 @@ struct ExtentTable::Books {
     if (entry.oldest == oldest) return;
     const Lineage& lineage = entry.lineage;
     ByTime& by_age = shelf(lineage).dirty_by_age;
-    const bool waits_for_its_vm = lineage.pool.is_set() && lineage.owner.vm.is_set();
+    const bool waits_for_its_vm = lineage.pool.is_set() && lineage.owner.vm.is_set() && !lineage.owner.left;
     const bool background = !waits_for_its_vm && lineage.delay != kOnlyForClaims;
     if (entry.oldest != 0) {
       by_age.erase({entry.oldest, index});

@@ -172,7 +172,11 @@ Result<void> Ledger::enter(VmId vm) {
 }
 
 void Ledger::set_rebooting(VmId vm, bool rebooting) {
-  store(Format::kVmsBegin + slot_of_vm_.at(vm) * Format::kVmBytes + 8, rebooting ? 1 : 0);
+  const std::uint64_t at = Format::kVmsBegin + slot_of_vm_.at(vm) * Format::kVmBytes + 8;
+  std::uint64_t now = 0;
+  std::memcpy(&now, map_ + at, sizeof now);
+  const std::uint64_t wanted = rebooting ? 1 : 0;
+  if (now != wanted) store(at, wanted);
 }
 
 void Ledger::store(std::uint64_t offset, std::uint64_t value) {

@@ -69,7 +69,7 @@ class LineageBook {
                       owner.group.epoch, owner.larger_group.id.value(), owner.larger_group.epoch, lineage.pool.value(),
                       lineage.zone, lineage.fill.pattern, lineage.fill.random ? 1U : 0U,
                       static_cast<std::uint64_t>(lineage.delay.count()), owner.boot, owner.since, lineage.suspect,
-                      lineage.lent ? 1U : 0U});
+                      (lineage.lent ? 1U : 0U) | (owner.left ? 2U : 0U)});
     }
     std::size_t operator()(LineageIndex index) const { return (*this)((*entries)[index].lineage); }
   };

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sluice/policy/recycle_policy.hpp"
 
+#include <algorithm>
+
 namespace sluice::inline policy {
 
 std::string_view to_string(Reason reason) {
@@ -30,7 +32,7 @@ std::string_view to_string(Reason reason) {
 }
 
 Owner owner_of(const Claim& claim, DedicatedPoolId pool) {
-  return {claim.vm, pool, claim.customer, claim.group, claim.larger_group, claim.boot, claim.boot};
+  return {claim.vm, pool, claim.customer, claim.group, claim.larger_group, false, claim.boot, claim.boot};
 }
 
 Owner passed_on(const Lineage& before, const Claim& claim) {
@@ -41,6 +43,8 @@ Owner passed_on(const Lineage& before, const Claim& claim) {
   if (old.group != claim.group) owner.group = {};
   if (old.larger_group != claim.larger_group) owner.larger_group = {};
   owner.since = old.since;
+  // Another VM wrote in it: that must show also where this VM's boot is older than what the other one wrote.
+  if (old.vm != claim.vm) owner.since = std::min(old.since, claim.boot - std::min<BootNumber>(claim.boot, 1));
   return owner;
 }
 
@@ -64,7 +68,9 @@ Decision decide_own(const Lineage& lineage, const Claim& claim, const RecycleSet
   const bool of_this_boot = lineage.owner.boot == claim.boot;
   if (of_this_boot && lineage.owner.since != claim.boot && !allowed.recycle_on_reboot) return by(false, Reason::SameVm);
   if (!of_this_boot) return by(allowed.recycle_on_reboot, Reason::SameVmAfterReboot);
-  if (lineage.pool.is_set()) return by(allowed.recycle_within_dedicated_pool, Reason::DedicatedPool);
+  if (lineage.pool.is_set() || lineage.owner.left) {
+    return by(allowed.recycle_within_dedicated_pool, Reason::DedicatedPool);
+  }
   return by(allowed.recycle_within_vm, Reason::SameVm);
 }
 
@@ -81,7 +87,11 @@ Decision RecyclePolicy::decide(const Lineage& lineage, const Claim& claim) {
   if (owner == Owner{}) return {false, Reason::UnknownOwner};
   if (claim.kind == ClaimKind::Pool) return {false, Reason::OtherDomain};  // also of what its own VMs wrote
   const RecycleSettings allowed = allowed_by(claim);
-  if (claim.vm.is_set() && owner.vm == claim.vm) return decide_own(lineage, claim, allowed);
+  if (claim.vm.is_set() && owner.vm == claim.vm) {
+    // What it has left only its group may give it back, and a denial of its own closes that way too.
+    const Decision own = decide_own(lineage, claim, allowed);
+    if (!owner.left || !own.recycle) return own;
+  }
   if (!allowed.recycle_on_reboot && may_hold_earlier_boots(owner, claim)) return {false, Reason::Forbidden};
   bool forbidden = false;
   bool changed = false;

@@ -107,6 +107,20 @@ TEST_F(GroupLives, OfAnEndedGroupWithoutALargerOneNobodyHasTheMemory) {
   EXPECT_EQ(look(more(kB, 64), old), (Seen{64, 0, 64, 0}));
 }
 
+/// What it holds it writes on, out of the larger group's trust.
+TEST_F(GroupLives, AMoveToADisabledGroupLeavesTheLargerOneToo) {
+  ASSERT_TRUE(manager_.create_trust_group(kLarger, kCustomer));
+  ASSERT_TRUE(manager_.create_trust_group(kGroup, kCustomer, kLarger));
+  ASSERT_TRUE(manager_.create_trust_group(kSibling, kCustomer, kLarger));
+  ASSERT_TRUE(manager_.enable_trust_group(kSibling, false));
+  join(kA, kGroup);
+  join(kB, kGroup);
+  const Pages old = write(take(kA, 64));
+  ASSERT_TRUE(manager_.change_trust_group(kA, kSibling));
+  ASSERT_TRUE(manager_.terminate(kA));
+  EXPECT_EQ(look(more(kB, 64), old), (Seen{64, 0, 64, 0}));
+}
+
 TEST_F(GroupLives, AChangeOfGroupReachesAPendingClaim) {
   ASSERT_TRUE(manager_.create_trust_group(kGroup, kCustomer));
   join(kA, kGroup);

@@ -144,14 +144,15 @@ TEST_F(PoolsOfVms, GrowByWhatTheVmHoldsAndGiveItThatAfterTheReboot) {
 }
 
 TEST_F(PoolsOfVms, AreMadeInOneCallForSoManyVmsAsAreExpected) {
-  std::vector<Result<void>> filled;
-  const auto handler = [&](const Result<void>& result) { filled.push_back(result); };
+  std::map<DedicatedPoolId, Result<void>> filled;
+  const auto handler = [&](DedicatedPoolId pool, const Result<void>& result) { filled.emplace(pool, result); };
   const auto made = manager_.create_dedicated_pools(DedicatedPoolId(100), 4, kCustomer, length(48), handler);
   ASSERT_TRUE(made) << made.error().message;
   EXPECT_EQ(made->size(), 4U);
   settle();
   ASSERT_EQ(filled.size(), 4U);
   for (std::uint64_t id = 100; id < 104; ++id) {
+    EXPECT_TRUE(filled.at(DedicatedPoolId(id)));
     EXPECT_TRUE(facts(DedicatedPoolId(id)).ready);
     EXPECT_EQ(facts(DedicatedPoolId(id)).size, length(12));
   }
@@ -159,7 +160,7 @@ TEST_F(PoolsOfVms, AreMadeInOneCallForSoManyVmsAsAreExpected) {
 
 TEST_F(PoolsOfVms, AreAllMadeOrNone) {
   int calls = 0;
-  const auto handler = [&](const Result<void>&) { ++calls; };
+  const auto handler = [&](DedicatedPoolId, const Result<void>&) { ++calls; };
   const auto too_long = manager_.create_dedicated_pools(DedicatedPoolId(100), 2, kCustomer, length(80), handler);
   ASSERT_FALSE(too_long);
   EXPECT_EQ(too_long.error().code, HostErrc::OutOfMemory);
@@ -300,6 +301,18 @@ TEST_F(PoolsOfVms, AreMadeForAVmThatRunsAndLeftAgain) {
   EXPECT_EQ(with_data(old), 0U) << "it went back to the pool and was scrubbed there";
   EXPECT_EQ(facts(kPool).free, length(16));
   EXPECT_TRUE(manager_.destroy_dedicated_pool(kPool));
+}
+
+TEST_F(PoolsOfVms, WhatAVmWroteOutsideIsNotSharedWhenItComesBack) {
+  fill_pool(kPool, 8, {.placement = {}, .shares = true});
+  create(kA, kCustomer, {}, kPool);
+  create(kB, kCustomer, {}, kPool);
+  const Grant grant = take(kA, 8);
+  ASSERT_TRUE(manager_.change_dedicated_pool(kA, {}));
+  const Pages old = write(grant);
+  ASSERT_TRUE(manager_.change_dedicated_pool(kA, kPool));
+  give_back(kA, grant);
+  EXPECT_EQ(look(more(kB, 8), old), (Seen{8, 0, 8, 0}));
 }
 
 TEST_F(PoolsOfVms, RefuseAVmThatDoesNotFit) {

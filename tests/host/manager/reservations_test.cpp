@@ -159,6 +159,40 @@ TEST_F(Reservations, ThatAreNotLentAnyMoreGoBack) {
   EXPECT_EQ(reserved(), length(16));
 }
 
+/// B waits for a scrub of other memory with lent memory in hand when the lender ends.
+TEST_F(Reservations, ThatAreLentOutliveTheirLender) {
+  create_group({.lend_reserved_memory = true});
+  create(VmId(4), kOtherCustomer);
+  write(take(kA, 16));
+  const Grant others = take(VmId(4), 48);
+  ASSERT_TRUE(manager_.begin_reboot(kA));
+  give_back(VmId(4), others);
+  std::optional<Result<Grant>> waiting;
+  ask(kB, 40, waiting);
+  ASSERT_FALSE(waiting);
+  ASSERT_TRUE(manager_.terminate(kA));
+  EXPECT_EQ(reserved(), length(0));
+  settle();
+  ASSERT_TRUE(waiting && *waiting);
+  EXPECT_EQ(look(**waiting).pages, 40U);
+}
+
+/// The same when the lender is back and the claim is given up.
+TEST_F(Reservations, ThatAreLentAndNotTakenAreReleasedOnceTheLenderIsBack) {
+  create_group({.lend_reserved_memory = true});
+  create(VmId(4), kOtherCustomer);
+  write(take(kA, 16));
+  const Grant others = take(VmId(4), 48);
+  ASSERT_TRUE(manager_.begin_reboot(kA));
+  give_back(VmId(4), others);
+  std::optional<Result<Grant>> waiting;
+  const ClaimId claim = ask(kB, 40, waiting);
+  EXPECT_EQ(look(back(kA, 8)).pages, 8U);
+  manager_.abandon(claim);
+  settle();
+  EXPECT_EQ(reserved(), length(0));
+}
+
 class RebootInPlace : public RecyclingTest {};
 
 TEST_F(RebootInPlace, KeepsAllThatTheVmHolds) {

@@ -174,6 +174,38 @@ TEST_F(Recovery, AVmThatRebootsWhenTheProcessEndsComesBackWithItsMemory) {
   }
 }
 
+/// It has come back and runs with a part of its memory while the rest is scrubbed for it.
+TEST_F(Recovery, AVmThatWasGrantedSomethingAfterItsRebootRuns) {
+  start(*memory_);
+  settle();
+  ASSERT_TRUE(manager_->create_vm({kA, kCustomer, {}, {}, {}, {}, {}}));
+  ASSERT_TRUE(manager_->create_vm({kB, kCustomer, {}, {}, {.enable = false}, {}, {}}));
+  take(kA, 8);
+  take(kB, 40);
+  ASSERT_TRUE(manager_->terminate(kB));
+  ASSERT_TRUE(manager_->begin_reboot(kA));
+  bool waits = true;
+  ASSERT_TRUE(manager_->finish_reboot(kA, ByteCount(30 * 4096), [&](const Result<Grant>&) { waits = false; }));
+  std::optional<Grant> more;
+  ASSERT_TRUE(manager_->allocate(kA, kPageSize, [&](const Result<Grant>& grant) { more = *grant; }));
+  for (int round = 0; round < 100 && !more; ++round) {
+    manager_->poll();
+    if (!engine_->running().empty() && !more) engine_->end(0, Outcome::Zeroed, engine_->running()[0].job.memory.size());
+  }
+  ASSERT_TRUE(more);
+  crash();
+  start(*memory_);
+  const auto all = manager_->adopt({kA, kCustomer, {}, {}, {}, {}, {}});
+  ASSERT_TRUE(all);
+  EXPECT_FALSE(manager_->reboots(kA));
+  bool holds = false;
+  for (const GrantedRange& range : all->ranges) {
+    const std::byte* const page = more->ranges.at(0).memory.data();
+    holds |= page >= range.memory.data() && page < range.memory.data() + range.memory.size();
+  }
+  EXPECT_TRUE(holds) << (waits ? "while the other claim waited" : "and all the rest");
+}
+
 TEST_F(Recovery, DoesNotTakeMemoryWithAPatternForClean) {
   start(*memory_);
   ASSERT_TRUE(manager_->create_vm({kA, kCustomer, {}, {}, {}, {.method = FillMethod::Ones}, {}}));

@@ -117,6 +117,35 @@ TEST(RecyclePolicy, WhatOthersHadMayHoldWhatTheVmWroteBeforeItsReboot) {
       << "all of it was written after the reboot";
 }
 
+/// B wrote, A of its group got that and wrote, B got it back in the same boot: A's data is in it.
+TEST(RecyclePolicy, MemoryThatCameBackToItsFirstWriterHasTheOthersDataToo) {
+  Claim b = in_group(claim_of(kOtherVm));
+  b.boot = 3;
+  Claim a = in_group(claim_of(kVm));
+  a.boot = 4;
+  const Lineage at_a{.owner = passed_on(written_by(b), a)};
+  const Lineage back{.owner = passed_on(at_a, b)};
+  Claim again = rebooted(in_group(claim_of(kVm)), 5);
+  EXPECT_TRUE(RecyclePolicy::decide(back, again).recycle);
+  again.allowed.recycle_on_reboot = false;
+  EXPECT_EQ(RecyclePolicy::decide(back, again), (Decision{false, Reason::Forbidden}));
+}
+
+TEST(RecyclePolicy, WhatTheVmHasLeftOnlyItsGroupMayGiveItBack) {
+  const Claim writer = in_pool(in_group(claim_of(kVm)));
+  Lineage lineage = written_by(writer);
+  lineage.owner.left = true;
+  EXPECT_EQ(RecyclePolicy::decide(lineage, in_pool(claim_of(kVm))), (Decision{false, Reason::OtherDomain}));
+  EXPECT_EQ(RecyclePolicy::decide(lineage, writer), (Decision{true, Reason::TrustGroup}));
+  Claim denies = writer;
+  denies.allowed.recycle_within_dedicated_pool = false;
+  EXPECT_EQ(RecyclePolicy::decide(lineage, denies), (Decision{false, Reason::Forbidden}));
+  denies = rebooted(writer);
+  EXPECT_EQ(RecyclePolicy::decide(lineage, denies), (Decision{true, Reason::TrustGroup}));
+  denies.allowed.recycle_on_reboot = false;
+  EXPECT_EQ(RecyclePolicy::decide(lineage, denies), (Decision{false, Reason::Forbidden}));
+}
+
 /// It got its memory back after a reboot, gave it back, and then denies reuse: it is still from before the reboot.
 TEST(RecyclePolicy, MemoryStaysFromBeforeARebootThroughEveryGrant) {
   Claim first = claim_of(kVm);

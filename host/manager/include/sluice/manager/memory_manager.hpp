@@ -81,6 +81,8 @@ struct Grant {
 
 using GrantHandler = std::function<void(Result<Grant>)>;
 using PoolHandler = std::function<void(Result<void>)>;
+/// Of several pools: which one.
+using PoolsHandler = std::function<void(DedicatedPoolId, Result<void>)>;
 
 /// Gives memory to VMs and takes it back; scrubs what changes hands and skips what does not.
 ///
@@ -127,11 +129,11 @@ class MemoryManager {
   /// the shared pool would get smaller than its minimum).
   [[nodiscard]] Result<ClaimId> create_dedicated_pool(DedicatedPoolId pool, CustomerId customer, ByteCount length,
                                                       PoolHandler handler, const PoolOptions& options = {});
-  /// So many pools of equal length as are expected VMs, with ids from `first` on: all or none. Each calls the handler.
+  /// So many pools of equal length as are expected VMs, with ids from `first` on: all or none. The handler is called for each.
   /// Errors: as create_dedicated_pool, InvalidArgument (a length that cannot be divided so).
   [[nodiscard]] Result<std::vector<ClaimId>> create_dedicated_pools(DedicatedPoolId first, std::uint32_t count,
                                                                     CustomerId customer, ByteCount length,
-                                                                    const PoolHandler& handler,
+                                                                    const PoolsHandler& handler,
                                                                     const PoolOptions& options = {});
   /// Gives a pool without VMs back to the shared pool. Errors: UnknownId, WrongState.
   [[nodiscard]] Result<void> destroy_dedicated_pool(DedicatedPoolId pool);
