@@ -52,28 +52,53 @@ MemoryModel::Trace MemoryModel::trace_of(const Vm& vm) const {
   return trace;
 }
 
+void MemoryModel::belongs(std::size_t page, Id pool, Id holder) {
+  Page& here = pages_[page];
+  if (here.pool == pool) return;
+  here.pool = pool;
+  for (std::size_t mark = 0; mark < here.count; ++mark) {
+    here.marks[mark].apart = true;
+    if (traces_[here.marks[mark].trace].writer.vm != holder) here.marks[mark].left = true;
+  }
+}
+
+void MemoryModel::leaves_pool(Id vm, std::size_t page, Id holder) {
+  Page& here = pages_[page];
+  for (std::size_t mark = 0; mark < here.count; ++mark) {
+    if (traces_[here.marks[mark].trace].writer.vm != vm) continue;
+    if (holder == vm) here.marks[mark].apart = true;
+    if (holder != vm) here.marks[mark].left = true;
+  }
+}
+
+void MemoryModel::gives_away_to_pool(Id vm, std::size_t page) {
+  if (pages_[page].pool != 0) leaves_pool(vm, page, 0);
+}
+
 void MemoryModel::write(std::size_t page, const Vm& vm, bool all) {
   Page& here = pages_[page];
-  const Trace trace = trace_of(vm);
-  std::uint32_t number = last_trace_.try_emplace(vm.vm, ~0U).first->second;
+  Trace trace = trace_of(vm);
+  if (vm.pool != here.pool) trace.writer.pool = 0;
+  std::uint32_t number = last_trace_.try_emplace({vm.vm, trace.writer.pool}, ~0U).first->second;
   if (number == ~0U || !(traces_[number] == trace)) {
     number = static_cast<std::uint32_t>(traces_.size());
     traces_.push_back(trace);
-    last_trace_[vm.vm] = number;
+    last_trace_[{vm.vm, trace.writer.pool}] = number;
   }
   here.filled = false;
   if (all) here.count = 0;
-  const auto end = here.traces.begin() + here.count;
-  if (const auto found = std::find(here.traces.begin(), end, number); found != end) {
+  const auto end = here.marks.begin() + here.count;
+  const auto same = [&](const Mark& mark) { return mark.trace == number && !mark.left && !mark.apart; };
+  if (const auto found = std::find_if(here.marks.begin(), end, same); found != end) {
     std::rotate(found, found + 1, end);
     return;
   }
   // More writers than there is room for: the oldest is written over.
-  if (here.count == here.traces.size()) {
-    std::rotate(here.traces.begin(), here.traces.begin() + 1, here.traces.end());
+  if (here.count == here.marks.size()) {
+    std::rotate(here.marks.begin(), here.marks.begin() + 1, here.marks.end());
     --here.count;
   }
-  here.traces[here.count++] = number;
+  here.marks[here.count++] = {number, false, false};
 }
 
 void MemoryModel::fill(std::size_t page, std::uint64_t pattern, bool whole) {
@@ -84,25 +109,54 @@ void MemoryModel::fill(std::size_t page, std::uint64_t pattern, bool whole) {
   here.pattern = pattern;
 }
 
-bool MemoryModel::may_see(const Trace& reader, const Trace& writer) const {
-  if (reader.writer.vm == writer.writer.vm) return true;
-  if (reader.writer.customer != writer.writer.customer) return false;
-  if (reader.writer.pool != 0 && reader.writer.pool == writer.writer.pool) return true;
-  if (reader.writer.group != 0 && reader.writer.group == writer.writer.group && reader.age == writer.age) return true;
-  return reader.larger != 0 && reader.larger == writer.larger && reader.larger_age == writer.larger_age;
+bool MemoryModel::is_left(std::size_t page) const {
+  const Page& here = pages_[page];
+  return here.count > 0 && here.marks[here.count - 1].left;
 }
 
-std::optional<std::string> MemoryModel::forbidden(std::size_t page, const Vm& reader) const {
+Id MemoryModel::last_writer(std::size_t page) const {
+  const Page& here = pages_[page];
+  return here.count == 0 ? 0 : traces_[here.marks[here.count - 1].trace].writer.vm;
+}
+
+/// A VM's own memory of an earlier boot only that setting concerns; of this boot, its pool's only that of pools.
+bool MemoryModel::may_see(const Page& page, const Reader& reader, const Trace& own, const Mark& mark,
+                          const Trace& found) {
+  const Vm& writer = found.writer;
+  if (reader.vm.customer != writer.customer) return false;
+  const bool same_group = own.writer.group != 0 && own.writer.group == writer.group && own.age == found.age;
+  const bool same_larger = own.larger != 0 && own.larger == found.larger && own.larger_age == found.larger_age;
+  const bool by_group = reader.within_group && (same_group || same_larger);
+  if (reader.vm.vm != writer.vm) {
+    const bool by_pool = reader.within_pool && reader.pool_shares && reader.vm.pool != 0 &&
+                         reader.vm.pool == page.pool && writer.pool == page.pool && !mark.apart;
+    return by_pool || by_group;
+  }
+  if (reader.vm.boot != writer.boot) return reader.after_reboot && (!mark.left || by_group);
+  if (page.pool != 0 || writer.pool != 0) return reader.within_pool && (!mark.left || by_group);
+  return by_group || (reader.within_vm && !mark.left);
+}
+
+std::optional<std::string> MemoryModel::forbidden(std::size_t page, const Reader& reader) const {
   const Page& here = pages_[page];
   if (here.count == 0) return std::nullopt;
-  const Trace own = trace_of(reader);
-  for (std::size_t trace = here.count; trace > 0; --trace) {
-    const Trace& found = traces_[here.traces[trace - 1]];
-    // It wrote there: what was there before, it has seen.
-    if (found.writer.vm == reader.vm) break;
-    if (may_see(own, found)) continue;
-    return fmt::format("VM {} (customer {}, group {}) may not see what VM {} (customer {}, group {}) wrote", reader.vm,
-                       reader.customer, reader.group, found.writer.vm, found.writer.customer, found.writer.group);
+  const Trace own = trace_of(reader.vm);
+  bool has_seen = false;
+  for (std::size_t number = here.count; number > 0; --number) {
+    const Mark& mark = here.marks[number - 1];
+    const Trace& found = traces_[mark.trace];
+    const bool is_own = found.writer.vm == reader.vm.vm;
+    // It wrote there: what others wrote before, it has seen.
+    if (has_seen && !is_own) continue;
+    has_seen = has_seen || is_own;
+    if (may_see(here, reader, own, mark, found)) continue;
+    const Vm& vm = reader.vm;
+    return fmt::format(
+        "VM {} (customer {}, group {}, pool {}, boot {}) may not see what VM {} (customer {}, group {}, pool {}, boot "
+        "{}) "
+        "wrote in pool {}{}",
+        vm.vm, vm.customer, vm.group, vm.pool, vm.boot, found.writer.vm, found.writer.customer, found.writer.group,
+        found.writer.pool, found.writer.boot, here.pool, mark.left ? ", which it left" : "");
   }
   return std::nullopt;
 }

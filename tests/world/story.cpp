@@ -16,17 +16,25 @@ struct ActFacts {
   std::uint32_t weight;  ///< How often it is drawn, in thousandths or so.
 };
 constexpr std::array<ActFacts, kActs> kFacts = {{
-    {"CreateVm", 30},     {"Allocate", 130},      {"Release", 100},
-    {"BeginReboot", 35},  {"FinishReboot", 45},   {"Terminate", 22},
-    {"Abandon", 15},      {"ChangeGroup", 12},    {"CreateGroup", 6},
-    {"EnableGroup", 5},   {"DestroyGroup", 3},    {"CreatePool", 8},
-    {"GrowPool", 5},      {"ShrinkPool", 5},      {"PartitionPool", 6},
-    {"MergePools", 4},    {"DestroyPool", 3},     {"ChangeRecycling", 12},
-    {"ChangeScrubs", 10}, {"SwitchRecycling", 5}, {"ChangePlacement", 5},
-    {"Poll", 290},        {"EndJob", 200},        {"FailJob", 1},
-    {"EngineBusy", 5},    {"EngineDies", 1},      {"EngineRefuses", 1},
-    {"EngineLies", 1},    {"EngineTakesPart", 4}, {"Stop", 1},
-    {"TimePasses", 30},   {"Crash", 2},
+    {"CreateVm", 30},        {"Allocate", 130},
+    {"Release", 100},        {"BeginReboot", 35},
+    {"FinishReboot", 45},    {"Terminate", 22},
+    {"Abandon", 15},         {"ChangeGroup", 12},
+    {"CreateGroup", 6},      {"EnableGroup", 5},
+    {"DestroyGroup", 3},     {"CreatePool", 8},
+    {"GrowPool", 5},         {"ShrinkPool", 5},
+    {"PartitionPool", 6},    {"MergePools", 4},
+    {"DestroyPool", 3},      {"ChangeRecycling", 12},
+    {"ChangeScrubs", 10},    {"SwitchRecycling", 5},
+    {"ChangePlacement", 5},  {"Poll", 290},
+    {"EndJob", 200},         {"FailJob", 1},
+    {"EngineBusy", 5},       {"EngineDies", 1},
+    {"EngineRefuses", 1},    {"EngineLies", 1},
+    {"EngineTakesPart", 4},  {"Stop", 1},
+    {"TimePasses", 30},      {"Crash", 2},
+    {"ChangePool", 8},       {"CreatePools", 3},
+    {"MoveBetweenPools", 5}, {"KeepShared", 3},
+    {"Suspect", 4},          {"Absolve", 4},
 }};
 
 }  // namespace

@@ -43,8 +43,14 @@ enum class Act : std::uint8_t {
   Stop,
   TimePasses,
   Crash,
+  ChangePool,
+  CreatePools,
+  MoveBetweenPools,
+  KeepShared,
+  Suspect,
+  Absolve,
 };
-inline constexpr std::size_t kActs = 32;
+inline constexpr std::size_t kActs = 38;
 
 struct Step {
   Act act = Act::Poll;

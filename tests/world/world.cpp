@@ -53,7 +53,7 @@ World::World(const std::string& folder, std::uint64_t seed) : folder_(folder), l
                             : std::chrono::nanoseconds(std::chrono::hours(2'400'000));  // days before its clock ends
   config_.clock = [this] { return time_; };
   // Nobody knows what is in it.
-  for (std::size_t page = 0; page < kPages; ++page) memory_.write(page, {~0ULL, ~0ULL, 0, 0}, true);
+  for (std::size_t page = 0; page < kPages; ++page) memory_.write(page, kUnknown, true);
   start();
 }
 
@@ -134,12 +134,18 @@ void World::take(const Step& step) {
     case Act::PartitionPool:
     case Act::MergePools:
     case Act::DestroyPool:
+    case Act::CreatePools:
+    case Act::MoveBetweenPools:
+    case Act::ChangePool:
+    case Act::KeepShared:
       take_pool_step(step);
       return;
     case Act::ChangeRecycling:
     case Act::ChangeScrubs:
     case Act::SwitchRecycling:
     case Act::ChangePlacement:
+    case Act::Suspect:
+    case Act::Absolve:
       take_setting_step(step);
       return;
     case Act::Poll:
@@ -181,9 +187,9 @@ void World::poll() {
 void World::act_in_handler(const Step& step) {
   if (polling_ > 2 || failure_) return;
   reentered_ = true;
-  static constexpr std::array kCalls = {Act::Allocate,     Act::Release, Act::Abandon,     Act::Terminate,
-                                        Act::CreateVm,     Act::Poll,    Act::BeginReboot, Act::ShrinkPool,
-                                        Act::FinishReboot, Act::Stop};
+  static constexpr std::array kCalls = {Act::Allocate,     Act::Release, Act::Abandon,         Act::Terminate,
+                                        Act::CreateVm,     Act::Poll,    Act::BeginReboot,     Act::ShrinkPool,
+                                        Act::FinishReboot, Act::Stop,    Act::ChangeRecycling, Act::Suspect};
   take({kCalls[step.a % kCalls.size()], step.b, step.c, step.a / 16});
 }
 

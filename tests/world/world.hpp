@@ -20,6 +20,9 @@
 
 namespace sluice::world {
 
+/// Whoever wrote what is there when a host begins.
+inline constexpr MemoryModel::Vm kUnknown{~0ULL, ~0ULL, 0, 0, 0};
+
 struct Failure {
   std::size_t step = 0;
   std::string message;
@@ -40,21 +43,25 @@ class World {
  private:
   using Pages = std::bitset<kPages>;
   struct Vm {
-    /// Its memory is kept for it during a reboot.
-    [[nodiscard]] bool keeps() const {
-      return allowed.enable && allowed.recycle_on_reboot && recycles && !allowed.force_new_memory;
+    [[nodiscard]] bool recycles() const { return say.enable.value_or(allowed.enable); }
+    [[nodiscard]] bool recycles_on_reboot() const {
+      return recycles() && say.recycle_on_reboot.value_or(allowed.recycle_on_reboot);
     }
+    /// Its memory is kept for it during a reboot.
+    [[nodiscard]] bool keeps() const { return recycles_on_reboot() && !allowed.force_new_memory; }
     MemoryModel::Vm who;
     bool down = false;
-    bool recycles = true;
+    VmSay say;
+    VmSay may_say{true, true};
     RecycleSettings allowed;
     ScrubSettings scrub;
     Placement placement;
     PageKind kind = PageKind::Small;
-    Pages pages;   ///< Of its grants.
-    Pages before;  ///< Kept for it while it is down.
-    Pages old;     ///< Kept from it while it was down, and until it has other memory.
-    Pages seen;    ///< It holds, its handler was not called yet, and it may see by the groups as they were.
+    Pages pages;    ///< Of its grants.
+    Pages before;   ///< Kept for it while it is down.
+    Pages suspect;  ///< It gets none of this.
+    Pages seen;     ///< It holds, its handler was not called yet, and it may have by the rules as they were.
+    std::chrono::nanoseconds down_since{0};
     int claims = 0;
   };
   struct Claim {
@@ -64,16 +71,18 @@ class World {
     bool reboot = false;
     bool abandoned = false;
     std::uint64_t step = 0;
-    Pages before;  ///< Kept for it while it was down.
-    Pages old;     ///< Kept from it while it was down, and until it has other memory.
+    Pages before;               ///< Kept for it while it was down.
+    Pages kept;                 ///< Reserved for it when it came.
+    Pages pool_free;            ///< Free for it in its own pool when it came, and no other claim was there.
+    std::uint64_t minimum = 0;  ///< Of the shared pool then, in bytes.
     ClaimId id;
-    Step then;                        ///< What its handler does.
-    Pages busy;                       ///< Were being scrubbed when it came.
-    std::uint64_t jobs = 0;           ///< The engine had taken so many then.
-    std::uint64_t losses = 0;         ///< Of memory, that the manager knew of then.
-    std::uint64_t group_changes = 0;  ///< So many had been before it.
-    bool has_rivals = false;          ///< With another reach: what they take, nobody foresees.
-    bool had_room = false;            ///< All of its memory was there when it came.
+    Step then;                  ///< What its handler does.
+    Pages busy;                 ///< Were being scrubbed when it came.
+    std::uint64_t jobs = 0;     ///< The engine had taken so many then.
+    std::uint64_t losses = 0;   ///< Of memory, that the manager knew of then.
+    std::uint64_t changes = 0;  ///< So many had been before it.
+    bool has_rivals = false;    ///< With another reach: what they take, nobody foresees.
+    bool had_room = false;      ///< All of its memory was there when it came.
   };
   struct Group {
     Id customer = 0;
@@ -87,6 +96,7 @@ class World {
     int claims = 0;
     PageKind kind = PageKind::Small;
     Placement placement;
+    bool shares = false;
   };
 
   void start();
@@ -96,6 +106,14 @@ class World {
   void take_vm_step(const Step& step);
   void take_group_step(const Step& step);
   void take_pool_step(const Step& step);
+  void take_new_pool_step(const Step& step);
+  void resize_pool(const Step& step, Id id, Pool& facts);
+  void join_pools(const Step& step, Id id, Pool& facts);
+  void grow_pool(Id id, Pool& facts, std::size_t pages);
+  void move_between_pools(Id from, std::size_t pages, std::size_t free, std::uint32_t number);
+  void change_pool(const Step& step);
+  void take_suspect_step(const Step& step);
+  [[nodiscard]] bool is_worked_on(std::size_t first, std::size_t end) const;
   /// Without a call of the manager: its memory stays as it was.
   void take_engine_step(const Step& step);
   void take_setting_step(const Step& step);
@@ -115,11 +133,28 @@ class World {
   [[nodiscard]] std::optional<Claim> ended(std::uint64_t number, const std::optional<Error>& error);
   void act_in_handler(const Step& step);
   void look_at_grants();
+  /// `rebooting`: a VM that has just gone down.
+  void look_at_pools(Id rebooting = 0);
+  void rules_change();
+  void settings_changed(Vm& vm, bool force_new_before);
+  [[nodiscard]] MemoryModel::Reader reader(const Vm& vm) const;
+  [[nodiscard]] static bool lends(const Vm& vm);
+  [[nodiscard]] bool reservation_is_over(const Vm& vm) const;
+  [[nodiscard]] ByteCount shared_bytes() const;
+  void check_may_have(const Vm& vm, std::size_t page);
+  void check_reserved(const Vm& vm, std::size_t page);
+  void check_own_pool_first(const Claim& claim, const Vm& vm, const sluice::Grant& grant);
+  void check_own_memory_first(const Claim& claim, const Vm& vm, std::size_t recycled);
+  void check_what_is_left();
   [[nodiscard]] std::size_t pool_pages(Id pool) const;
   void check_range(const Claim& claim, const Vm& vm, const GrantedRange& range, std::size_t& recycled);
-  void check_permission(const Claim& claim, const Vm& vm, const GrantedRange& range);
+  void check_permission(const Vm& vm, const GrantedRange& range);
   void check_order(std::uint64_t number, const Claim& claim, const sluice::Grant& grant);
   void create_pool(const Step& step);
+  void create_pools(const Step& step);
+  void check_minimum();
+  void check_refusal(const Error& error, bool fits);
+  [[nodiscard]] Pool draw_pool(const Step& step) const;
 
   template <class... Values>
   void check(bool holds, fmt::format_string<Values...> message, Values&&... values) {
@@ -139,6 +174,7 @@ class World {
   void check_nobody_waits_beside_free_memory();
   [[nodiscard]] bool reaches(const Claim& claim, const Lineage& lineage) const;
   [[nodiscard]] bool same_reach(const Claim& one, const Claim& other) const;
+  [[nodiscard]] ByteCount suspect_for(const Claim& claim) const;
   [[nodiscard]] ByteCount wanted(const Claim& claim) const;
   void end();
 
@@ -192,6 +228,8 @@ class World {
   std::map<Id, Pool> pools_;
   std::map<std::uint64_t, Claim> claims_;
   std::vector<Id> holder_ = std::vector<Id>(kPages);
+  Pages suspect_to_all_;
+  ByteCount shared_minimum_;
   Pages may_be_lost_;  ///< A failure may have put these into quarantine.
   ByteCount held_;     ///< By VMs, of what their handlers were called with.
   Id next_id_ = 1;
@@ -200,8 +238,8 @@ class World {
   std::uint64_t claims_granted_ = 0;
   std::uint64_t losses_ = 0;        ///< Failures, refusals, lies: whatever memory may be lost by.
   std::uint64_t known_losses_ = 0;  ///< Those before the last poll began.
-  std::uint64_t group_changes_ = 0;
-  std::uint64_t refusals_ = 0;  ///< Of the engine, that are known.
+  std::uint64_t changes_ = 0;       ///< Of rules that pending claims go by.
+  std::uint64_t refusals_ = 0;      ///< Of the engine, that are known.
   std::chrono::nanoseconds time_;
   int polling_ = 0;         ///< So many polls are under way, one inside the other.
   bool reentered_ = false;  ///< A handler has done something in this step.

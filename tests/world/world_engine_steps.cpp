@@ -135,10 +135,26 @@ void World::crash(const Step& step) {
     vm = vms_.erase(vm);
   }
   check(manager_->unadopted().empty(), "memory is held by a VM that does not exist");
-  // Groups and pools went with the process.
+  look_at_pools();
+  // Who wrote what nobody holds went with the process, and so did groups and pools.
+  for (std::size_t page = 0; page < kPages; ++page) {
+    if (holder_[page] != 0 || !memory_.is_written(page)) continue;
+    // What a VM that reboots had is of a boot before, whether it is reserved or was released when the VM was adopted.
+    const Extent* const extent = manager_->extents().find(base_ + layout_.offset(page));
+    const auto owner = vms_.find(memory_.last_writer(page));
+    const bool reserved = owner != vms_.end() && manager_->extents().owner(*extent).vm == VmId(owner->first);
+    MemoryModel::Vm writer = kUnknown;
+    if (reserved) {
+      writer = owner->second.who;
+      --writer.boot;
+    }
+    memory_.write(page, writer, true);
+  }
   for (auto& [id, vm] : vms_) vm.who.group = vm.who.pool = 0;
   groups_.clear();
   pools_.clear();
+  suspect_to_all_.reset();
+  shared_minimum_ = ByteCount(0);
   memory_.forget_groups();
   check_everything();
 }
@@ -147,14 +163,20 @@ void World::crash(const Step& step) {
 /// more.
 void World::adopt(Id id) {
   Vm& vm = vms_.at(id);
-  const MemoryModel::Vm then = vm.who;
   vm.who.group = vm.who.pool = 0;
-  vm.recycles = true;
+  vm.say = {};
   if (vm.kind != PageKind::Small) vm.placement.pages = vm.kind;  // a pool's, before
   const auto grant = manager_->adopt(profile(vm));
   check(grant.has_value(), "{}", grant ? "" : grant.error().message);
   if (!grant) return;
-  vm.down = false;
+  const bool reboots = manager_->reboots(VmId(id));
+  check(reboots || !vm.down, "VM {} does not reboot any more after a crash", id);
+  check(!reboots || grant->ranges.empty(), "VM {} reboots and was adopted with memory", id);
+  vm.down = reboots;
+  if (reboots) {
+    vm.down_since = time_;
+    ++vm.who.boot;
+  }
   Pages left = vm.pages;
   for (const GrantedRange& range : grant->ranges) {
     const std::size_t end = page_of(range.memory.data() + range.memory.size());
@@ -162,16 +184,19 @@ void World::adopt(Id id) {
       left.reset(page);
       if (vm.pages[page]) continue;
       check(holder_[page] == 0 && !memory_.bad(page), "page {} was adopted by another VM", page);
-      if (const auto why = vm.seen[page] ? std::nullopt : memory_.forbidden(page, then))
-        check(false, "page {} after a crash: {}", page, *why);
-      memory_.write(page, then, false);
       holder_[page] = id;
       vm.pages.set(page);
       held_ += ByteCount(layout_.bytes(page, 1));
+      for (auto& [other, lender] : vms_) lender.before.reset(page);
     }
   }
   check(left.none(), "VM {} lost memory in a crash", id);
-  vm.before.reset();
+  // In which boot it wrote there, and who else, nobody knows any more.
+  if (!reboots || !vm.keeps()) vm.before.reset();
+  for (std::size_t page = 0; page < kPages; ++page) {
+    if (vm.pages[page]) memory_.write(page, vm.who, true);
+  }
+  vm.suspect.reset();
   vm.seen.reset();
 }
 

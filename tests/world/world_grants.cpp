@@ -31,7 +31,7 @@ std::optional<World::Claim> World::ended(std::uint64_t number, const std::option
   check(code != HostErrc::Abandoned || claim.abandoned, "a claim was abandoned by nobody");
   check(code != HostErrc::ScrubUnavailable || engine_failed || claim.losses != losses_,
         "a claim found no engine, and there is one: {}", error->message);
-  check(code != HostErrc::OutOfMemory || claim.losses != losses_ || claim.has_rivals,
+  check(code != HostErrc::OutOfMemory || claim.losses != losses_ || claim.changes != changes_ || claim.has_rivals,
         "a claim that was accepted ended: {}", error->message);
   return claim;
 }
@@ -52,20 +52,15 @@ void World::notified(std::uint64_t number, const Result<sluice::Grant>& result) 
     }
     check(pages == claim->pages, "a claim of {} pages got {}", claim->pages, pages);
     check_order(number, *claim, *result);
-    if (claim->reboot && vm.keeps() && !vm.placement.only_node) {
-      std::size_t own = 0;
-      for (std::size_t page = 0; page < kPages; ++page) own += claim->before[page] && !may_be_lost_[page] ? 1 : 0;
-      check(recycled >= std::min(own, claim->pages),
-            "VM {} held {} pages before a reboot and got {} of {} as they were", vm.who.vm, own, recycled,
-            claim->pages);
-    }
+    check_own_pool_first(*claim, vm, *result);
+    check_own_memory_first(*claim, vm, recycled);
   }
   if (claim->then.a % 4 == 0) act_in_handler({claim->then.act, claim->then.b, claim->then.c, claim->then.a / 4});
 }
 
 /// The scrubs that were done for a claim, by when the engine got them.
 void World::check_order(std::uint64_t number, const Claim& claim, const sluice::Grant& grant) {
-  if (!claim.had_room || claim.losses != losses_ || claim.group_changes != group_changes_) return;
+  if (!claim.had_room || claim.losses != losses_ || claim.changes != changes_) return;
   std::uint64_t first = ~0ULL;
   std::uint64_t last = 0;
   for (const GrantedRange& range : grant.ranges) {
@@ -82,31 +77,13 @@ void World::check_order(std::uint64_t number, const Claim& claim, const sluice::
   if (const auto wrong = order_.granted(number, first, last)) check(false, "{}", *wrong);
 }
 
-/// The groups are about to change. What has been granted already was right or wrong by the groups as they are.
-void World::look_at_grants() {
-  const ExtentTable& table = manager_->extents();
-  for (auto& [id, vm] : vms_) {
-    if (vm.claims == 0) continue;
-    const Domain holder = Domain::holder(VmId(id));
-    for (auto index = table.next_lineage(holder); index; index = table.next_lineage(holder, index)) {
-      for (Extent* extent = table.first(*index, ExtentState::Owned); extent != nullptr; extent = table.next(*extent)) {
-        for (std::size_t page = first_page(*extent); page < end_page(*extent); ++page) {
-          if (vm.pages[page] || vm.seen[page]) continue;
-          const auto why = memory_.forbidden(page, vm.who);
-          if (why) check(false, "page {}: {}", page, *why);
-          vm.seen.set(page);
-        }
-      }
-    }
-  }
-}
-
 /// One range of a grant, and the VM uses it.
 void World::check_range(const Claim& claim, const Vm& vm, const GrantedRange& range, std::size_t& recycled) {
   Vm& user = vms_.at(vm.who.vm);
   const bool fresh = vm.scrub.timing == ScrubTiming::BeforeGrant || vm.scrub.timing == ScrubTiming::Both;
   const std::size_t first = page_of(range.memory.data());
   const std::size_t end = page_of(range.memory.data() + range.memory.size());
+  bool unseen = true;
   for (std::size_t page = first; page < end; ++page) {
     check(holder_[page] == 0, "page {} of VM {} was granted to VM {}", page, holder_[page], vm.who.vm);
     check(!memory_.bad(page), "page {} is bad and was granted", page);
@@ -118,41 +95,26 @@ void World::check_range(const Claim& claim, const Vm& vm, const GrantedRange& ra
     check(part.kind == vm.kind, "page {} has another length than VM {}'s", page, vm.who.vm);
     check(!vm.placement.only_node || part.node == *vm.placement.node, "page {} is on another node", page);
     const DedicatedPoolId pool = manager_->extents().lineage(*manager_->extents().find(range.memory.data())).pool;
-    check(!pool.is_set() || pool.value() == vm.who.pool, "page {} is of pool {}, and not VM {}", page, pool.value(),
-          vm.who.vm);
+    check(!pool.is_set() || pool.value() == vm.who.pool || claim.kept[page], "page {} is of pool {}, and not VM {}",
+          page, pool.value(), vm.who.vm);
+    memory_.belongs(page, pool.value(), vm.who.vm);
+    if (!vm.seen[page]) check_may_have(vm, page);
+    unseen = unseen && !vm.seen[page];
     if (range.recycled) {
       ++recycled;
-      const auto why = vm.seen[page] ? std::nullopt : memory_.forbidden(page, vm.who);
-      if (why) check(false, "page {}: {}", page, *why);
-      check(!claim.reboot || !vm.allowed.force_new_memory || !claim.old[page],
-            "page {} came back after a reboot to other memory", page);
     } else {
       check(memory_.holds_only(page, range.pattern), "page {} is not what it is said to be", page);
       // A scrub that ran when the claim came is one that it needs, and some of that was done by then.
-      check(!fresh || memory_.reported(page) >= claim.step || claim.busy[page], "page {} was not scrubbed anew", page);
+      check(!fresh || vm.seen[page] || memory_.reported(page) >= claim.step || claim.busy[page],
+            "page {} was not scrubbed anew", page);
     }
     holder_[page] = vm.who.vm;
     user.pages.set(page);
-    user.seen.reset(page);
     held_ += ByteCount(layout_.bytes(page, 1));
     memory_.write(page, vm.who, (page + claim.step) % 3 != 0);
   }
-  if (range.recycled) check_permission(claim, vm, range);
-}
-
-void World::check_permission(const Claim& claim, const Vm& vm, const GrantedRange& range) {
-  const RecycleSettings& allowed = vm.allowed;
-  bool permitted = allowed.enable && vm.recycles;
-  if (range.reason == Reason::SameVmAfterReboot) {
-    permitted = permitted && claim.reboot && allowed.recycle_on_reboot && !allowed.force_new_memory;
-  } else if (range.reason == Reason::SameVm) {
-    permitted = permitted && allowed.recycle_within_vm;
-  } else if (range.reason == Reason::DedicatedPool) {
-    permitted = permitted && allowed.recycle_within_dedicated_pool;
-  } else {
-    permitted = permitted && allowed.recycle_within_trust_group;
-  }
-  check(permitted, "memory was recycled ({}) against the VM's settings", to_string(range.reason));
+  if (range.recycled && unseen) check_permission(vm, range);
+  for (std::size_t page = first; page < end; ++page) user.seen.reset(page);
 }
 
 }  // namespace sluice::world

@@ -41,6 +41,8 @@ RecycleSettings World::recycling(std::uint32_t bits) {
   settings.force_new_memory = bits / 2048 % 8 == 0;
   settings.retain_memory = bits / 16'384 % 2 == 0;
   settings.grow_pool_on_reboot = bits / 32'768 % 4 == 0;
+  settings.lend_reserved_memory = bits / 131'072 % 4 == 0;
+  if (bits / 524'288 % 2 == 0) settings.reservation = std::chrono::milliseconds((bits / 1'048'576 % 1024) / 2);
   return settings;
 }
 
@@ -72,18 +74,21 @@ VmProfile World::profile(const Vm& vm) const {
           TrustGroupId(vm.who.group),
           vm.allowed,
           vm.scrub,
-          vm.placement};
+          vm.placement,
+          vm.may_say};
 }
 
 void World::create_vm(const Step& step) {
   if (vms_.size() >= 14) return;
   Vm vm;
-  vm.who = {next_id_++, customer(step.a), 0, 0};
+  vm.who = {next_id_++, customer(step.a), 0, 0, 0};
   vm.allowed = step.b % 2 == 0 ? RecycleSettings{} : recycling(step.b / 2);
   vm.scrub = step.c % 2 == 0 ? ScrubSettings{} : scrubs(step.c / 2);
   if (auto* const group = pick(groups_, step.b); group != nullptr && step.a % 4 != 0) {
     if (group->second.customer == vm.who.customer) vm.who.group = group->first;
   }
+  if (step.a / 1024 % 4 == 0) vm.may_say = {false, true};
+  if (step.a / 1024 % 4 == 1) vm.may_say = {true, {}};
   if (step.a / 16 % 4 == 0) vm.placement = placement(step.b / 64);
   if (step.a / 64 % (layout_.has_huge() ? 3 : 32) == 0) vm.kind = PageKind::Huge2MiB;
   if (vm.kind != PageKind::Small) vm.placement.pages = vm.kind;
@@ -112,14 +117,14 @@ void World::allocate(const Step& step, bool reboot) {
   next.vm = vm.who.vm;
   next.pages = pages;
   next.reboot = reboot;
-  next.before = vm.before;
-  next.old = vm.old;
+  if (reboot && !reservation_is_over(vm)) next.before = vm.before;
   next.then = {Act::Poll, step.c / 16, step.b / 256, step.a};
   ByteCount promised;
   for (const auto& [other, earlier] : claims_) promised += wanted(earlier);
   next.had_room = length(pages, vm.kind) + promised <= length(available, vm.kind);
   const bool alone = claims_.empty() && !stopped_ && !engine_->dead() && !engine_->lied();
   const bool comes_back = manager_->extents().bytes(ExtentState::Cancelling) > ByteCount(0);
+  if (reboot && vm.allowed.lend_reserved_memory) rules_change();
   const std::uint64_t number = next_claim_;
   const auto handler = [this, number](const Result<sluice::Grant>& result) { notified(number, result); };
   note_claim(number, next);
@@ -153,11 +158,22 @@ void World::note_claim(std::uint64_t number, Claim claim) {
   claim.step = steps_;
   claim.jobs = engine_->taken();
   claim.losses = known_losses_;
-  claim.group_changes = group_changes_;
+  claim.changes = changes_;
+  claim.minimum = shared_minimum_.value();
+  const bool alone = claims_.empty();
   const ExtentTable& table = manager_->extents();
   for (const Extent* extent = table.first_place(); extent != nullptr; extent = table.next_place(*extent)) {
     const bool busy = extent->state() == ExtentState::Scrubbing;
-    for (std::size_t page = first_page(*extent); busy && page < end_page(*extent); ++page) claim.busy.set(page);
+    const bool kept = extent->state() == ExtentState::Reserved && table.holder(*extent).value() == claim.vm;
+    const bool free = busy || extent->state() == ExtentState::Clean || extent->state() == ExtentState::Dirty;
+    const Lineage& lineage = table.lineage(*extent);
+    const bool own = alone && free && !extent->is_claimed() && lineage.pool.is_set() && reaches(claim, lineage);
+    if (!busy && !kept && !own) continue;
+    for (std::size_t page = first_page(*extent); page < end_page(*extent); ++page) {
+      if (busy) claim.busy.set(page);
+      if (kept) claim.kept.set(page);
+      if (own) claim.pool_free.set(page);
+    }
   }
   // A job that has failed in part ends when all of it has ended.
   if ((claim.busy & may_be_lost_).any()) claim.losses = ~0ULL;
@@ -201,7 +217,11 @@ void World::release(const Step& step) {
   if (!own && !others && vm.claims > 0) return;
   const bool fits = own && !vm.down;
   expect(fits, manager_->release(VmId(vm.who.vm), span(at, pages)).has_value(), "a release");
-  for (std::size_t page = at; fits && page < at + pages; ++page) let_go_of(vm, page);
+  for (std::size_t page = at; fits && page < at + pages; ++page) {
+    if (vm.allowed.force_new_memory) vm.suspect.set(page);
+    if (memory_.pool_of(page) != vm.who.pool) memory_.gives_away_to_pool(vm.who.vm, page);
+    let_go_of(vm, page);
+  }
 }
 
 std::size_t World::pool_pages(Id pool) const {
@@ -220,12 +240,17 @@ void World::begin_reboot(const Step& step) {
     // How much of it was the pool's before, or was retained, the model does not know.
     const std::size_t grown = pool_pages(vm.who.pool) - pool_before;
     check(grown == 0 || vm.allowed.grow_pool_on_reboot, "a pool grew by a reboot");
+    check(grown == 0 || shared_bytes() >= shared_minimum_, "a reboot left the shared pool {} bytes, not {}",
+          shared_bytes().value(), shared_minimum_.value());
     pool->second.pages += grown;
   }
   vm.down = true;
-  vm.old = vm.allowed.force_new_memory ? vm.pages : Pages();
+  vm.down_since = time_;
+  ++vm.who.boot;
+  if (vm.allowed.force_new_memory) vm.suspect |= vm.pages;
   vm.before = vm.keeps() ? vm.pages : Pages();
   let_go_of_all(vm);
+  look_at_pools(vm.who.vm);
 }
 
 void World::terminate(const Step& step) {

@@ -129,8 +129,8 @@ class MemoryManager {
   /// the shared pool would get smaller than its minimum).
   [[nodiscard]] Result<ClaimId> create_dedicated_pool(DedicatedPoolId pool, CustomerId customer, ByteCount length,
                                                       PoolHandler handler, const PoolOptions& options = {});
-  /// So many pools of equal length as are expected VMs, with ids from `first` on: all or none. The handler is called for each.
-  /// Errors: as create_dedicated_pool, InvalidArgument (a length that cannot be divided so).
+  /// So many pools of equal length as are expected VMs, with ids from `first` on: all or none. The handler is called
+  /// for each. Errors: as create_dedicated_pool, InvalidArgument (a length that cannot be divided so).
   [[nodiscard]] Result<std::vector<ClaimId>> create_dedicated_pools(DedicatedPoolId first, std::uint32_t count,
                                                                     CustomerId customer, ByteCount length,
                                                                     const PoolsHandler& handler,
