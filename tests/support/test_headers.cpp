@@ -1,2 +1,0 @@
-// SPDX-License-Identifier: Apache-2.0
-// Only for the headers that tests have in common.
