@@ -24,7 +24,7 @@ class PolicyBookOfVms : public ::testing::Test {
   PolicyBookOfVms() {
     EXPECT_TRUE(book_.add_user(kProvider, UserId(3), CustomerId(4)));
     EXPECT_TRUE(book_.add_user(kProvider, UserId(8), CustomerId(9)));
-    for (const std::uint64_t id : {2, 7}) EXPECT_TRUE(book_.add_group(kProvider, TrustGroupId(id), CustomerId(4)));
+    for (const std::uint64_t id : {2U, 7U}) EXPECT_TRUE(book_.add_group(kProvider, TrustGroupId(id), CustomerId(4)));
     EXPECT_TRUE(book_.add_group(kProvider, TrustGroupId(8), CustomerId(9)));
     EXPECT_TRUE(book_.add_pool(kProvider, DedicatedPoolId(6), CustomerId(4)));
     EXPECT_TRUE(book_.add_pool(kProvider, DedicatedPoolId(8), CustomerId(9)));

@@ -74,7 +74,7 @@ TEST(PolicyBookStore, LoadsWhateverItSaved) {
   for (std::uint64_t seed = 0; seed < 100; ++seed) {
     std::mt19937_64 random(seed);
     PolicyBook book;
-    for (const std::uint64_t id : {1, 2}) {
+    for (const std::uint64_t id : {1U, 2U}) {
       EXPECT_TRUE(book.add_user(kProvider, UserId(id), CustomerId(id)));
       EXPECT_TRUE(book.add_group(kProvider, TrustGroupId(id), CustomerId(id)));
       EXPECT_TRUE(book.add_pool(kProvider, DedicatedPoolId(id), CustomerId(id)));
