@@ -78,9 +78,9 @@ class World {
     ClaimId id;
     Step then;                  ///< What its handler does.
     Pages busy;                 ///< Were being scrubbed when it came.
-    std::uint64_t jobs = 0;     ///< The engine had taken so many then.
+    std::uint64_t jobs = 0;     ///< That the engine had taken by then.
     std::uint64_t losses = 0;   ///< Of memory, that the manager knew of then.
-    std::uint64_t changes = 0;  ///< So many had been before it.
+    std::uint64_t changes = 0;  ///< Of settings and groups, before it.
     bool has_rivals = false;    ///< With another reach: what they take, nobody foresees.
     bool had_room = false;      ///< All of its memory was there when it came.
   };

@@ -129,8 +129,8 @@ class MemoryManager {
   /// the shared pool would get smaller than its minimum).
   [[nodiscard]] Result<ClaimId> create_dedicated_pool(DedicatedPoolId pool, CustomerId customer, ByteCount length,
                                                       PoolHandler handler, const PoolOptions& options = {});
-  /// So many pools of equal length as are expected VMs, with ids from `first` on: all or none. The handler is called
-  /// for each. Errors: as create_dedicated_pool, InvalidArgument (a length that cannot be divided so).
+  /// One pool for each VM that is expected, all of equal length, with ids from `first` on: all or none. The handler is
+  /// called for each. Errors: as create_dedicated_pool, InvalidArgument (a length that cannot be divided so).
   [[nodiscard]] Result<std::vector<ClaimId>> create_dedicated_pools(DedicatedPoolId first, std::uint32_t count,
                                                                     CustomerId customer, ByteCount length,
                                                                     const PoolsHandler& handler,
@@ -152,7 +152,7 @@ class MemoryManager {
   /// Moves free memory from one pool of a customer to another. What is in it stays apart as with a partition.
   /// Errors: as shrink_dedicated_pool, InvalidArgument (also pages of another length), ForeignCustomer.
   [[nodiscard]] Result<void> move_between_pools(DedicatedPoolId from, DedicatedPoolId to, ByteCount length);
-  /// The shared pool, from which any VM may have memory, keeps at least so many bytes, whoever uses them: dedicated
+  /// The shared pool, from which any VM may have memory, keeps at least `minimum` bytes, whoever uses them: dedicated
   /// pools do not grow into them. 0, at first: it may become empty.
   void keep_shared(ByteCount minimum);
   /// nullopt: no such pool.
@@ -184,7 +184,8 @@ class MemoryManager {
   [[nodiscard]] Result<void> switch_recycling(VmId vm, const VmSay& say);
 
   /// In a hunt for bad memory: nobody (`vm` unset), or not this VM, gets this memory, in whole pages, until
-  /// absolve(). Whoever holds it keeps it. Errors: InvalidArgument (outside the pool, no whole pages), UnknownId.
+  /// absolve(). Whoever holds it keeps it. Errors: InvalidArgument (outside the pool, no whole pages), UnknownId,
+  /// WrongState (some of it is being scrubbed or granted: try again after the next poll).
   [[nodiscard]] Result<void> suspect(MemorySpan memory, VmId vm = {});
   /// Everything that was suspect for this VM (unset: for all) is as good as other memory again. Ending a VM does it
   /// too. Errors: UnknownId.

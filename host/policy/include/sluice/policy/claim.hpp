@@ -19,7 +19,8 @@ struct RecycleSettings {
   bool recycle_within_vm = true;
   bool recycle_within_dedicated_pool = true;
   bool recycle_within_trust_group = true;
-  /// It gets none of the memory that it had since this was set, or has then, scrubbed or not, until that is absolved.
+  /// What it gives back, or holds when it reboots, while this is set, and what it had given back and was not scrubbed
+  /// when it was set, it does not get again, scrubbed or not, until that is absolved.
   bool force_new_memory = false;
   bool retain_memory = false;  ///< What it does not need after a reboot stays reserved for it; else it is released.
   bool grow_pool_on_reboot = false;   ///< What it holds beyond its dedicated pool joins that when it reboots.
