@@ -30,15 +30,14 @@ Result<std::size_t> CpuEngine::Workers::submit(std::span<const ScrubJob> jobs, s
   if (helping) taken_here_.clear();
   for (std::size_t index = 0; index < count; ++index) {
     ids[index] = slots_.take(jobs[index]);
-    const ScrubJob& job = jobs[index];
-    const bool is_urgent = job.urgency == Urgency::Urgent;
-    const Work work = {job.memory,    job.pattern, ids[index].generation, static_cast<std::uint16_t>(ids[index].slot),
-                       job.operation, is_urgent,   job.read_soon};
     if (helping) {
-      taken_here_.push_back(whole(work));
-    } else {
-      (is_urgent ? urgent_.entry(urgent++) : background_.entry(background++)) = work;
+      Piece& piece = taken_here_.emplace_back();
+      piece.work.set(jobs[index], ids[index]);
+      piece.begin();
+      continue;
     }
+    const bool is_urgent = jobs[index].urgency == Urgency::Urgent;
+    (is_urgent ? urgent_.entry(urgent++) : background_.entry(background++)).set(jobs[index], ids[index]);
   }
   held_.store(slots_.held_count(), std::memory_order_relaxed);
   if (helping) {

@@ -10,6 +10,7 @@ namespace {
 
 constexpr std::size_t kLongestHere = 2 << 20;      // of one job, where a worker would wait for a scheduler's slice
 constexpr std::size_t kUrgentInSubmit = 32 << 10;  // takes less time than to wake a worker up
+constexpr std::size_t kSmallBatch = 8 << 10;       // takes less time than to hand it over
 
 }  // namespace
 
@@ -39,10 +40,22 @@ bool CpuEngine::Workers::help(Pulse::Clock::time_point now) {
   return true;
 }
 
-/// How many of these a caller does within submit(): all of them if they are urgent and short and no worker is awake; as
-/// many as are a piece where no worker runs and a wake-up takes too long. 0: they are queued.
+bool CpuEngine::Workers::is_small_batch(std::span<const ScrubJob> jobs) const {
+  if (jobs.size() > taken_here_.capacity() || rate_limit_.limits()) return false;
+  std::size_t bytes = 0;
+  for (const ScrubJob& job : jobs) {
+    if (job.memory.size() > kSmallBatch) return false;
+    bytes += job.memory.size();
+  }
+  return bytes <= kSmallBatch;
+}
+
+/// How many of these a caller does within submit(): all of them if together they are a small batch, or urgent and short
+/// while no worker is awake; as many as are a piece where no worker runs and a wake-up takes too long. 0: they are
+/// queued.
 std::size_t CpuEngine::Workers::count_done_here(std::span<const ScrubJob> jobs, Pulse::Clock::time_point now) {
   if (!hooks_.callers_help || !queues_empty()) return 0;
+  if (is_small_batch(jobs)) return jobs.size();
   const bool asleep = sleepers_.load(std::memory_order_relaxed) == options_.threads;
   const bool crowded = !workers_run(now) && crowd_.is_here(now);
   if (!asleep && !crowded) return 0;
@@ -63,12 +76,11 @@ std::size_t CpuEngine::Workers::count_done_here(std::span<const ScrubJob> jobs, 
 void CpuEngine::Workers::do_taken(std::size_t budget) {
   const SignalMask bus_errors_come(SignalMask::Of::Helper);
   for (Piece& piece : taken_here_) {
-    const auto done = advance(piece, pulses_.back(), budget, false);
-    if (done) {
-      done_here_.completions.push_back(*done);
+    if (advance(piece, done_here_.completions.emplace_back(), pulses_.back(), budget, false)) {
       done_here_.urgent = done_here_.urgent || piece.work.urgent;
       continue;
     }
+    done_here_.completions.pop_back();
     const std::scoped_lock locked(queues_);
     left_ = piece;
     has_left_.store(true, std::memory_order_seq_cst);

@@ -10,7 +10,7 @@ namespace sluice::inline cpu {
 namespace {
 
 constexpr std::size_t kMostJobsTaken = 64;         // by a worker at once, and published together
-constexpr ByteCount kMostUnannounced{2ULL << 20};  // of background jobs, before whoever sleeps is woken up
+constexpr ByteCount kMostUnannounced{8ULL << 20};  // of background jobs, before whoever sleeps is woken up
 constexpr std::size_t kLeastShare = 64 << 10;      // less work is not worth two workers who fight for its cache lines
 
 }  // namespace
@@ -141,7 +141,8 @@ void CpuEngine::Workers::take_from(HandOver<Work>& queue, std::vector<Piece>& ta
     const Work& work = queue.entry(position);
     bytes += work.memory.size();
     if (!taken.empty() && (bytes > most_bytes || (taken.size() >= share && bytes > least_bytes))) break;
-    taken.push_back(whole(work));
+    taken.push_back({work});
+    taken.back().begin();
   }
   queue.claim_to(position);
 }
@@ -159,24 +160,28 @@ void CpuEngine::Workers::serve_urgent(Pulse& pulse) {
 }
 
 void CpuEngine::Workers::run_into(Batch& batch, Piece& next, Pulse& pulse) {
-  batch.completions.push_back(*advance(next, pulse, kNoBudget, true));
+  advance(next, batch.completions.emplace_back(), pulse, kNoBudget, true);
   batch.urgent = batch.urgent || next.work.urgent;
 }
 
-/// Does `budget` bytes of a job and perhaps a chunk more; nothing: there is more to do. A worker looks after urgent
-/// jobs and the rate meanwhile.
-std::optional<CpuEngine::Workers::Done> CpuEngine::Workers::advance(Piece& piece, Pulse& pulse, std::size_t budget,
-                                                                    bool by_worker) {
+/// Does `budget` bytes of a job and perhaps a chunk more; false: there is more to do. A worker looks after urgent jobs
+/// and the rate meanwhile.
+bool CpuEngine::Workers::advance(Piece& piece, Done& done, Pulse& pulse, std::size_t budget, bool by_worker) {
   const Work& job = piece.work;
   const std::size_t size = job.memory.size();
   const auto ended = [&](Outcome outcome, FailureCause cause, std::size_t bytes) {
-    return Done{job.generation, job.slot, outcome, cause, ByteCount(bytes)};
+    done.generation = job.generation;
+    done.slot = job.slot;
+    done.outcome = outcome;
+    done.cause = cause;
+    done.bytes_zeroed = ByteCount(bytes);
+    return true;
   };
   const auto chunk_of = [&](std::size_t from, std::size_t to) {
     return job.memory.subspan(from, std::min({options_.chunk.value(), to - from, budget}));
   };
   while (piece.filled < size || piece.verified < size) {
-    if (budget == 0) return std::nullopt;
+    if (budget == 0) return false;
     if (by_worker && !job.urgent && !urgent_.empty()) serve_urgent(pulse);
     const std::size_t next = std::min<std::size_t>(options_.chunk.value(), piece.rest());
     if (cancelled_.has(job.id()) || (by_worker && !wait_for_rate(job, next, pulse))) {
@@ -184,12 +189,13 @@ std::optional<CpuEngine::Workers::Done> CpuEngine::Workers::advance(Piece& piece
                    job.operation == Operation::Verify ? piece.verified : piece.filled);
     }
     const std::size_t readable = piece.filled;  // a chunk behind the fill: by then it has left the CPU's buffers
-    std::size_t done = 0;
+    std::size_t worked = 0;
     if (piece.filled < size) {
       const MemorySpan chunk = chunk_of(piece.filled, size);
-      if (const auto cause = fill(job, chunk, pulse)) return ended(Outcome::Failed, *cause, piece.filled);
+      const FailureCause cause = fill(job, chunk, pulse);
+      if (cause != FailureCause::None) return ended(Outcome::Failed, cause, piece.filled);
       piece.filled += chunk.size();
-      done = chunk.size();
+      worked = chunk.size();
     }
     if (piece.verified < readable) {
       if (job.operation == Operation::FillVerify) store_fence();
@@ -201,16 +207,16 @@ std::optional<CpuEngine::Workers::Done> CpuEngine::Workers::advance(Piece& piece
       }
       piece.verified += equal;
       if (equal < chunk.size()) return ended(Outcome::Failed, FailureCause::Mismatch, piece.verified);
-      done = std::max(done, chunk.size());
+      worked = std::max(worked, chunk.size());
     }
-    budget -= std::min(budget, budget == kNoBudget ? 0 : done);
-    if (pulse.count(done) && by_worker) beat(pulse);
+    budget -= std::min(budget, budget == kNoBudget ? 0 : worked);
+    if (pulse.count(worked) && by_worker) beat(pulse);
   }
   return ended(Outcome::Zeroed, FailureCause::None, size);
 }
 
-/// Why the chunk was not filled, if it was not.
-std::optional<FailureCause> CpuEngine::Workers::fill(const Work& job, MemorySpan chunk, const Pulse& pulse) {
+/// None: the chunk is filled.
+FailureCause CpuEngine::Workers::fill(const Work& job, MemorySpan chunk, const Pulse& pulse) {
   const bool random = job.operation == Operation::FillRandom;
   bool filled = true;
   if (job.read_soon && !random) {
@@ -221,12 +227,12 @@ std::optional<FailureCause> CpuEngine::Workers::fill(const Work& job, MemorySpan
     filled = survives(chunk, [&] { fill_nontemporal(store_, chunk, job.pattern); });
   }
   if (!filled) return FailureCause::SlaveError;
-  if (!random) return std::nullopt;
-  return fill_random(job, chunk, streams_[static_cast<std::size_t>(&pulse - pulses_.data())]);
+  return random ? fill_random(job, chunk, streams_[static_cast<std::size_t>(&pulse - pulses_.data())])
+                : FailureCause::None;
 }
 
 /// Each chunk has a key of its own, so that whoever goes on with a job needs nothing from who began it.
-std::optional<FailureCause> CpuEngine::Workers::fill_random(const Work& job, MemorySpan chunk, RandomStream& stream) {
+FailureCause CpuEngine::Workers::fill_random(const Work& job, MemorySpan chunk, RandomStream& stream) {
   if (!stream.renew()) return FailureCause::EngineFault;
   while (!chunk.empty()) {
     const auto bytes = stream.next(chunk.size());
@@ -237,7 +243,7 @@ std::optional<FailureCause> CpuEngine::Workers::fill_random(const Work& job, Mem
     if (!taken) return FailureCause::SlaveError;
     chunk = chunk.subspan(bytes.size());
   }
-  return std::nullopt;
+  return FailureCause::None;
 }
 
 /// Waits until the limit lets a background job do its next chunk; false: it was cancelled meanwhile.

@@ -46,7 +46,20 @@ class CpuEngine::Workers {
   [[nodiscard]] bool in_another_process() const { return !process_.is_this(); }
 
  private:
+  /// Filled in field by field where it stays: to copy what was just written would make the CPU wait until all stores
+  /// before it have left, those past the caches too. The same holds for Done.
   struct alignas(32) Work {
+    void set(const ScrubJob& job, JobId id) {
+      memory = job.memory;
+      pattern = job.pattern;
+      generation = id.generation;
+      slot = static_cast<std::uint16_t>(id.slot);
+      operation = job.operation;
+      urgent = job.urgency == Urgency::Urgent;
+      read_soon = job.read_soon;
+    }
+    [[nodiscard]] JobId id() const { return {slot, generation}; }
+
     MemorySpan memory;
     std::uint64_t pattern = 0;
     std::uint32_t generation = 0;
@@ -54,7 +67,6 @@ class CpuEngine::Workers {
     Operation operation = Operation::Fill;
     bool urgent : 1 = false;
     bool read_soon : 1 = false;
-    [[nodiscard]] JobId id() const { return {slot, generation}; }
   };
   struct Done {
     std::uint32_t generation = 0;
@@ -78,12 +90,14 @@ class CpuEngine::Workers {
     Work work;
     std::size_t filled = 0;
     std::size_t verified = 0;
+
+    /// From the beginning.
+    void begin() {
+      filled = work.operation == Operation::Verify ? work.memory.size() : 0;
+      verified = reads_back(work.operation) ? 0 : work.memory.size();
+    }
     [[nodiscard]] std::size_t rest() const { return work.memory.size() - std::min(filled, verified); }
   };
-  [[nodiscard]] static Piece whole(const Work& work) {
-    return {work, work.operation == Operation::Verify ? work.memory.size() : 0,
-            reads_back(work.operation) ? 0 : work.memory.size()};
-  }
   static constexpr std::size_t kNoBudget = ~std::size_t{0};
   static constexpr std::size_t kPiece = 256 << 10;  // that is taken at once; one long job is taken in whole
   struct Batch {
@@ -96,6 +110,7 @@ class CpuEngine::Workers {
   [[nodiscard]] Error foreign() const;
 
   bool help(Pulse::Clock::time_point now);
+  [[nodiscard]] bool is_small_batch(std::span<const ScrubJob> jobs) const;
   std::size_t count_done_here(std::span<const ScrubJob> jobs, Pulse::Clock::time_point now);
   bool workers_run(Pulse::Clock::time_point now);
   void do_taken(std::size_t budget);
@@ -107,9 +122,9 @@ class CpuEngine::Workers {
   void take_from(HandOver<Work>& queue, std::vector<Piece>& taken);
   void serve_urgent(Pulse& pulse);
   void run_into(Batch& batch, Piece& next, Pulse& pulse);
-  std::optional<Done> advance(Piece& piece, Pulse& pulse, std::size_t budget, bool by_worker);
-  std::optional<FailureCause> fill(const Work& job, MemorySpan chunk, const Pulse& pulse);
-  std::optional<FailureCause> fill_random(const Work& job, MemorySpan chunk, RandomStream& stream);
+  bool advance(Piece& piece, Done& done, Pulse& pulse, std::size_t budget, bool by_worker);
+  FailureCause fill(const Work& job, MemorySpan chunk, const Pulse& pulse);
+  FailureCause fill_random(const Work& job, MemorySpan chunk, RandomStream& stream);
   bool wait_for_rate(const Work& job, std::size_t length, Pulse& pulse);
   void beat(Pulse& pulse);
   void publish(Batch& batch);

@@ -50,10 +50,11 @@ class alignas(64) Pulse {
   static constexpr std::size_t kBytesPerBeat = 128 << 10;
   static constexpr Clock::duration kRunning = std::chrono::microseconds(100);
 
+  // What is written for each chunk has a cache line of its own: callers look at the other one in each poll.
   std::atomic<std::uint64_t> chunks_{0};
-  std::atomic<Clock::rep> beat_{0};
-  std::atomic<int> cpu_{-1};
   std::size_t bytes_ = 0;  // since the last beat
+  alignas(64) std::atomic<Clock::rep> beat_{0};
+  std::atomic<int> cpu_{-1};
 };
 
 /// Whether the scheduler lately kept a thread waiting so long that a wake-up costs more than it brings.

@@ -39,7 +39,7 @@ class CpuEngineHelp : public ::testing::TestWithParam<Operation> {
   }
   /// A job that its worker does not finish, and no caller begins.
   void hold_the_worker() {
-    const ScrubJob held = job(0, 4096, 99);
+    const ScrubJob held = job(0, 16 << 10, 99);
     test::submit_all(*engine_, {&held, 1});
     ASSERT_TRUE(comes_true([&] { return held_ == 1; }));
   }
@@ -154,6 +154,19 @@ TEST_P(CpuEngineHelp, SubmitDoesSmallUrgentJobsWhileWorkersSleep) {
     return at_once > 0 || completions.size() != 2;
   }));
   EXPECT_EQ(at_once, 32U << 10);
+}
+
+TEST_P(CpuEngineHelp, SubmitDoesASmallBatchWhateverTheWorkersDo) {
+  open_ = true;
+  make();
+  for (int round = 0; round < 100; ++round) {
+    by_caller_ = 0;
+    const ScrubJob jobs[] = {job(64, 64, 1), job(4096, 4096, 2)};
+    const auto ids = test::submit_all(*engine_, jobs);
+    EXPECT_EQ(by_caller_, 64U + 4096U);
+    EXPECT_EQ(engine_->cancel(ids[1]), CancelResult::AlreadyFinished);
+    EXPECT_EQ(collect(*engine_, 2).size(), 2U);
+  }
 }
 
 TEST_P(CpuEngineHelp, LeavesRatedBackgroundJobsToTheWorkers) {

@@ -63,6 +63,12 @@ TEST(Pmd, RefusesADpdkOfAnotherVersion) {
   EXPECT_THAT(outcome.output, Not(HasSubstr("[dma_sluice0]"))) << "there is no such device";
 }
 
+TEST(Pmd, RefusesASecondaryProcess) {
+  const test::Outcome outcome = dpdk_test(SLUICE_SECONDARY_DPDK, "dma_sluice0");
+  EXPECT_THAT(outcome.output, HasSubstr("only DPDK's primary process can use this device"));
+  EXPECT_THAT(outcome.output, Not(HasSubstr("[dma_sluice0]"))) << "there is no such device";
+}
+
 TEST(Pmd, RefusesArgumentsThatItDoesNotUnderstandAndSaysWhatToGive) {
   EXPECT_THAT(dpdk_test("", "dma_sluice0,strict=2").output, HasSubstr("'strict=2' is not understood: give strict=0"));
   EXPECT_THAT(dpdk_test("", "dma_sluice0,engine=gpu").output, HasSubstr("there is no kind 'gpu'; there are: cpu, rtl"));

@@ -39,10 +39,10 @@ struct CpuHooks;  // of tests
 /// The destructor cancels what is in flight and waits for the workers.
 ///
 /// Whoever waits helps: when jobs are queued and no worker runs on a CPU beside the caller's, poll() does a piece of at
-/// most 256 KiB itself. While no worker is awake, submit() does urgent jobs of at most 32 KiB together at once. On a
-/// machine so busy that a wake-up took more than half a millisecond, for 200 ms submit() accepts and does at most 256
-/// KiB, or one job of at most 2 MiB. Background jobs with a rate are left to the workers. Cancelling a job that
-/// submit() has done answers AlreadyFinished.
+/// most 256 KiB itself. submit() does jobs of at most 8 KiB together at once, and while no worker is awake urgent ones
+/// of at most 32 KiB. On a machine so busy that a wake-up took more than half a millisecond, for 200 ms submit()
+/// accepts and does at most 256 KiB, or one job of at most 2 MiB. Background jobs with a rate are left to the workers.
+/// Cancelling a job that submit() has done answers AlreadyFinished.
 ///
 /// Workers block all signals but those that an instruction causes. After fork() a child may only exec or exit: there
 /// submit() is refused with EngineFailed, poll() collects nothing, and the destructor leaves everything as it is.
