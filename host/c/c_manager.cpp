@@ -134,6 +134,7 @@ int read(const sluice_vm* vm, sluice::VmProfile& profile) {
                    vm->fill_pattern};
   if (vm->pages != -1) profile.placement.pages = static_cast<sluice::PageKind>(vm->pages);
   if (vm->node >= 0) profile.placement.node = static_cast<std::uint32_t>(vm->node);
+  if (vm->unit != 0) profile.placement.unit = ByteCount(vm->unit);
   profile.placement.only_node = vm->only_node != 0;
   profile.placement.contiguous = ByteCount(vm->contiguous);
   return SLUICE_OK;

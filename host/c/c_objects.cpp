@@ -66,6 +66,21 @@ int sluice_memory_open(const char* folder, uint64_t brick_length, uint32_t brick
   });
 }
 
+int sluice_memory_keep_whole(sluice_memory* memory) {
+  return guarded([&] {
+    if (memory == nullptr) return missing("the memory");
+    auto* const files = dynamic_cast<sluice::FileMemory*>(memory->object->memory.get());
+    if (files == nullptr) {
+      return fail(SLUICE_INVALID_ARGUMENT, "memory that was wrapped: set `whole` in each sluice_piece of it");
+    }
+    if (memory->object.use_count() > 1) {
+      return fail(SLUICE_WRONG_STATE, "an engine, a ledger or a manager uses the memory: say so before they are made");
+    }
+    files->keep_whole();
+    return static_cast<int>(SLUICE_OK);
+  });
+}
+
 int sluice_memory_wrap(const sluice_piece* pieces, size_t count, sluice_memory** memory) {
   return guarded([&] {
     if (pieces == nullptr || count == 0) return missing("the first piece");
@@ -79,7 +94,10 @@ int sluice_memory_wrap(const sluice_piece* pieces, size_t count, sluice_memory**
       bricks.push_back({{static_cast<std::byte*>(piece.base), piece.length},
                         piece.fd,
                         static_cast<sluice::PageKind>(piece.pages),
-                        piece.node});
+                        piece.node,
+                        sluice::Medium::Volatile,
+                        false,
+                        piece.whole != 0});
     }
     auto made = sluice::ForeignMemory::create(std::move(bricks));
     if (!made) return fail(made.error());
@@ -97,7 +115,8 @@ int sluice_memory_piece(const sluice_memory* memory, size_t index, sluice_piece*
       return fail(SLUICE_INVALID_ARGUMENT, fmt::format("piece {} of {}: give a smaller index", index, bricks.size()));
     }
     const sluice::Brick& brick = bricks[index];
-    *piece = {brick.memory.data(), brick.memory.size(), brick.fd, static_cast<int>(brick.pages), brick.node};
+    *piece = {brick.memory.data(),           brick.memory.size(), brick.fd,
+              static_cast<int>(brick.pages), brick.node,          brick.whole ? 1 : 0};
     return static_cast<int>(SLUICE_OK);
   });
 }

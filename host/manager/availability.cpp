@@ -14,7 +14,8 @@ std::vector<std::uint32_t> zones_for(const ExtentTable& table, const Claim& clai
   std::vector<std::uint32_t> found;
   for (std::uint32_t zone = 0; zone < zones.size(); ++zone) {
     const bool own_node = !placement.node || zones[zone].node == *placement.node;
-    if (zones[zone].pages == placement.pages && (own_node || !placement.only_node)) found.push_back(zone);
+    const bool fits = zones[zone].pages == placement.pages && zones[zone].unit == placement.unit;
+    if (fits && (own_node || !placement.only_node)) found.push_back(zone);
   }
   if (found.size() < 2) return found;
   std::stable_sort(found.begin(), found.end(), [&](std::uint32_t a, std::uint32_t b) {

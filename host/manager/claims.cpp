@@ -24,7 +24,7 @@ Error out_of_memory(ByteCount wanted, ByteCount available) {
 
 Result<ClaimId> Claims::start(const Claim& claim, GrantHandler grant_handler, PoolHandler pool_handler) {
   if (closed_) return *closed_;
-  if (auto checked = errors::check_length(claim.length, *claim.placement.pages); !checked) return checked.error();
+  if (auto checked = errors::check_length(claim.length, *claim.placement.unit); !checked) return checked.error();
   // What became free since the last poll goes to the claims that wait for it already.
   end_if_nothing_is_scrubbed();
   retry_waiting();

@@ -17,7 +17,7 @@ Result<ClaimId> MemoryManager::create_dedicated_pool(DedicatedPoolId pool, Custo
   Tenants& tenants = parts_->tenants;
   if (auto checked = tenants.check_new_pool(pool); !checked) return checked.error();
   if (!customer.is_set()) return errors::unset("customer");
-  auto completed = tenants.complete(options.placement, std::nullopt);
+  auto completed = tenants.complete(options.placement);
   if (!completed) return completed.error();
   if (auto checked = parts_->check_shared_minimum(length); !checked) return checked.error();
   tenants.add_pool(pool, {.customer = customer, .placement = *completed, .shares = options.shares});
@@ -59,9 +59,9 @@ Result<void> MemoryManager::Parts::check_new_pools(DedicatedPoolId first, std::u
     if (auto checked = tenants.check_new_pool(DedicatedPoolId(id)); !checked) return checked;
   }
   if (!customer.is_set()) return errors::unset("customer");
-  auto completed = tenants.complete(options.placement, std::nullopt);
+  auto completed = tenants.complete(options.placement);
   if (!completed) return completed.error();
-  if (auto checked = errors::check_length(ByteCount(length.value() / count), *completed->pages); !checked) {
+  if (auto checked = errors::check_length(ByteCount(length.value() / count), *completed->unit); !checked) {
     return checked;
   }
   if (auto checked = check_shared_minimum(length); !checked) return checked;
@@ -106,7 +106,7 @@ Result<void> MemoryManager::destroy_dedicated_pool(DedicatedPoolId pool) {
 Result<void> MemoryManager::shrink_dedicated_pool(DedicatedPoolId pool, ByteCount length) {
   auto found = parts_->tenants.find_pool(pool);
   if (!found) return found.error();
-  if (auto moved = move_free(parts_->table, pool, *(*found)->placement.pages, {}, length); !moved) return moved;
+  if (auto moved = move_free(parts_->table, pool, *(*found)->placement.unit, {}, length); !moved) return moved;
   parts_->scrubber.pump();
   return {};
 }
@@ -118,7 +118,7 @@ Result<void> MemoryManager::partition_dedicated_pool(DedicatedPoolId pool, Dedic
   if (auto checked = tenants.check_new_pool(part); !checked) return checked;
   Tenants::Pool facts{.customer = (*found)->customer, .placement = (*found)->placement, .shares = (*found)->shares};
   facts.ready = true;
-  if (auto moved = move_free(parts_->table, pool, *facts.placement.pages, part, length); !moved) return moved;
+  if (auto moved = move_free(parts_->table, pool, *facts.placement.unit, part, length); !moved) return moved;
   tenants.add_pool(part, facts);
   parts_->scrubber.pump();
   return {};
@@ -126,8 +126,8 @@ Result<void> MemoryManager::partition_dedicated_pool(DedicatedPoolId pool, Dedic
 
 Result<void> MemoryManager::move_between_pools(DedicatedPoolId from, DedicatedPoolId to, ByteCount length) {
   if (auto checked = parts_->tenants.check_pair(to, from); !checked) return checked;
-  const PageKind pages = *parts_->tenants.pools().at(from).placement.pages;
-  if (auto moved = move_free(parts_->table, from, pages, to, length); !moved) return moved;
+  const ByteCount unit = *parts_->tenants.pools().at(from).placement.unit;
+  if (auto moved = move_free(parts_->table, from, unit, to, length); !moved) return moved;
   parts_->scrubber.pump();
   return {};
 }
@@ -167,6 +167,7 @@ std::optional<PoolFacts> MemoryManager::dedicated_pool(DedicatedPoolId pool) con
   return PoolFacts{.customer = found->second.customer,
                    .shares = found->second.shares,
                    .pages = *found->second.placement.pages,
+                   .unit = *found->second.placement.unit,
                    .vms = found->second.vms,
                    .ready = found->second.ready,
                    .size = parts_->table.bytes_in(pool),

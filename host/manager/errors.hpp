@@ -31,11 +31,10 @@ inline Error scrub_unavailable(const Error& why) {
   return {HostErrc::ScrubUnavailable, "the claim needs a scrub and " + why.message};
 }
 
-inline Result<void> check_length(ByteCount length, PageKind pages) {
-  const ByteCount page = page_length(pages);
-  if (length > ByteCount(0) && length.value() % page.value() == 0) return {};
+inline Result<void> check_length(ByteCount length, ByteCount unit) {
+  if (length > ByteCount(0) && length.value() % unit.value() == 0) return {};
   return Error{HostErrc::InvalidArgument,
-               fmt::format("a length of {} bytes: give a multiple of {} bytes", length.value(), page.value())};
+               fmt::format("a length of {} bytes: give a multiple of {} bytes", length.value(), unit.value())};
 }
 
 }  // namespace sluice::inline manager::errors

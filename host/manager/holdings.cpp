@@ -47,13 +47,14 @@ Result<void> Holdings::check_release(const Tenants::Vm& vm, MemorySpan memory) c
                                                         "release what was granted",
                                                         address, memory.size())};
   }
-  const std::uint64_t page = page_length(*vm.profile.placement.pages).value();
+  const std::uint64_t unit = vm.profile.placement.unit->value();
   const Extent* const first = memory.empty() ? nullptr : table_.find(memory.data());
   const auto offset =
       first == nullptr ? address : static_cast<std::uintptr_t>(memory.data() - table_.brick(*first).memory.data());
-  if (memory.empty() || offset % page != 0 || memory.size() % page != 0) {
-    return Error{HostErrc::InvalidArgument, fmt::format("memory at {:#x} of {} bytes: give whole pages of {} bytes",
-                                                        address, memory.size(), page)};
+  if (memory.empty() || offset % unit != 0 || memory.size() % unit != 0) {
+    return Error{HostErrc::InvalidArgument, fmt::format("memory at {:#x} of {} bytes: give multiples of {} bytes, from "
+                                                        "such a multiple on",
+                                                        address, memory.size(), unit)};
   }
   for (const std::byte* at = memory.data(); at < end_of(memory);) {
     const Extent* const extent = table_.find(at);
@@ -99,13 +100,14 @@ Result<void> Holdings::suspect(MemorySpan memory, VmId vm) {
                    fmt::format("memory at {:#x} of {} bytes is not all in the pool: give memory that is", address,
                                memory.size())};
     }
-    const std::uint64_t page = page_length(table_.brick(*extent).pages).value();
+    const std::uint64_t unit = unit_of(table_.brick(*extent)).value();
     const auto offset = static_cast<std::uint64_t>(at - table_.brick(*extent).memory.data());
     const auto rest = static_cast<std::uint64_t>(end_of(memory) - table_.brick(*extent).memory.data());
     const bool works = extent->state() == ExtentState::Scrubbing || extent->state() == ExtentState::Cancelling;
-    if (offset % page != 0 || (end_of(memory) < end_of(table_.memory(*extent)) && rest % page != 0)) {
-      return Error{HostErrc::InvalidArgument, fmt::format("memory at {:#x} of {} bytes: give whole pages of {} bytes",
-                                                          address, memory.size(), page)};
+    if (offset % unit != 0 || (end_of(memory) < end_of(table_.memory(*extent)) && rest % unit != 0)) {
+      return Error{HostErrc::InvalidArgument, fmt::format("memory at {:#x} of {} bytes: give multiples of {} bytes, "
+                                                          "from such a multiple on",
+                                                          address, memory.size(), unit)};
     }
     if (works || extent->is_claimed()) {
       return Error{HostErrc::WrongState,

@@ -20,8 +20,8 @@ void move(ExtentTable& table, Extent& extent, DedicatedPoolId to) {
 
 }  // namespace
 
-Result<void> move_free(ExtentTable& table, DedicatedPoolId from, PageKind pages, DedicatedPoolId to, ByteCount length) {
-  if (auto checked = errors::check_length(length, pages); !checked) return checked;
+Result<void> move_free(ExtentTable& table, DedicatedPoolId from, ByteCount unit, DedicatedPoolId to, ByteCount length) {
+  if (auto checked = errors::check_length(length, unit); !checked) return checked;
   ByteCount free;
   const auto zones = static_cast<std::uint32_t>(table.zones().size());
   for (std::uint32_t zone = 0; zone < zones; ++zone) free += table.idle_bytes(from, zone, {});

@@ -8,7 +8,7 @@ namespace sluice::inline manager {
 /// Moves free memory that no engine works on from a pool to another (unset: to the shared pool), clean memory first.
 /// What is dirty keeps its owner: where that is of another domain than the next claim's, it is scrubbed.
 /// Errors: InvalidArgument (no whole pages), OutOfMemory (less is free), NoResources.
-[[nodiscard]] Result<void> move_free(ExtentTable& table, DedicatedPoolId from, PageKind pages, DedicatedPoolId to,
+[[nodiscard]] Result<void> move_free(ExtentTable& table, DedicatedPoolId from, ByteCount unit, DedicatedPoolId to,
                                      ByteCount length);
 
 /// Moves all memory of a pool of which nothing is claimed.

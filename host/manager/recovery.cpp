@@ -66,14 +66,17 @@ Result<Grant> MemoryManager::adopt(const VmProfile& profile) {
                  fmt::format("VM {} held no memory before the crash: create it instead", profile.vm.value())};
   }
   const std::vector<Extent*> held = parts_->holdings.of(profile.vm);
-  const PageKind pages = table.zones()[table.lineage(*held.front()).zone].pages;
-  if (profile.placement.pages && *profile.placement.pages != pages) {
-    return Error{HostErrc::InvalidArgument,
-                 fmt::format("VM {} has memory in pages of {} bytes: leave the length out, or give that",
-                             profile.vm.value(), page_length(pages).value())};
+  const Zone& zone = table.zones()[table.lineage(*held.front()).zone];
+  const bool other_pages = profile.placement.pages && *profile.placement.pages != zone.pages;
+  if (other_pages || (profile.placement.unit && *profile.placement.unit != zone.unit)) {
+    return Error{
+        HostErrc::InvalidArgument,
+        fmt::format("VM {} has memory in {} of {} bytes: leave the length out, or give that", profile.vm.value(),
+                    other_pages ? "pages" : "pieces", (other_pages ? page_length(zone.pages) : zone.unit).value())};
   }
   VmProfile adopted = profile;
-  adopted.placement.pages = pages;
+  adopted.placement.pages = zone.pages;
+  adopted.placement.unit = zone.unit;
   tenants.take_unadopted(profile.vm);
   if (auto created = create_vm(adopted); !created) {
     tenants.add_unadopted(profile.vm);

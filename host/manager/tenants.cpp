@@ -72,7 +72,7 @@ Result<VmProfile> Tenants::check_new_vm(const VmProfile& profile) {
   }
   if (auto checked = check(profile.scrub); !checked) return checked.error();
   if (auto checked = check(profile.allowed); !checked) return checked.error();
-  std::optional<PageKind> pool_pages;
+  Placement of_pool;
   if (profile.group.is_set()) {
     if (auto found = find_group(profile.group, profile.customer); !found) return found.error();
   }
@@ -82,9 +82,9 @@ Result<VmProfile> Tenants::check_new_vm(const VmProfile& profile) {
     if ((*pool)->customer != profile.customer) {
       return errors::foreign("pool", profile.pool.value(), profile.customer);
     }
-    pool_pages = (*pool)->placement.pages;
+    of_pool = (*pool)->placement;
   }
-  auto placement = complete(profile.placement, pool_pages);
+  auto placement = complete(profile.placement, of_pool);
   if (!placement) return placement.error();
   if (unadopted_.contains(profile.vm)) {
     return Error{HostErrc::WrongState,
@@ -182,7 +182,7 @@ Result<void> Tenants::change_dedicated_pool(VmId vm, DedicatedPoolId pool) {
     auto target = find_pool(pool);
     if (!target) return target.error();
     if ((*target)->customer != profile.customer) return errors::foreign("pool", pool.value(), profile.customer);
-    if (auto same = complete((*target)->placement, profile.placement.pages); !same) return same.error();
+    if (auto same = complete((*target)->placement, profile.placement); !same) return same.error();
     ++(*target)->vms;
   }
   if (profile.pool.is_set()) --pools_.at(profile.pool).vms;
@@ -193,7 +193,7 @@ Result<void> Tenants::change_dedicated_pool(VmId vm, DedicatedPoolId pool) {
 Result<void> Tenants::change_placement(VmId vm, const Placement& placement) {
   auto found = find_vm_without_claims(vm);
   if (!found) return found.error();
-  auto completed = complete(placement, (*found)->profile.placement.pages);
+  auto completed = complete(placement, (*found)->profile.placement);
   if (!completed) return completed.error();
   (*found)->profile.placement = *completed;
   return {};
@@ -226,7 +226,7 @@ Result<void> Tenants::check_pair(DedicatedPoolId pool, DedicatedPoolId other) {
   if ((*second)->customer != (*found)->customer) {
     return errors::foreign("pool", other.value(), (*found)->customer);
   }
-  if (auto same = complete((*second)->placement, (*found)->placement.pages); !same) return same.error();
+  if (auto same = complete((*second)->placement, (*found)->placement); !same) return same.error();
   return {};
 }
 
@@ -249,30 +249,54 @@ void Tenants::end_pool(DedicatedPoolId pool) {
   ended_pools_.insert(pool);
 }
 
-Result<Placement> Tenants::complete(Placement placement, std::optional<PageKind> pages) const {
-  if (pages && placement.pages && *placement.pages != *pages) {
-    return Error{
-        HostErrc::InvalidArgument,
-        fmt::format("pages of {} bytes were asked for where they have {} bytes: leave them out, or choose those",
-                    page_length(*placement.pages).value(), page_length(*pages).value())};
+/// With the pages and the unit of `like`, where that has some.
+Result<Placement> Tenants::complete(Placement placement, const Placement& like) const {
+  const bool other_pages = like.pages && placement.pages && *placement.pages != *like.pages;
+  const bool other_unit = like.unit && placement.unit && *placement.unit != *like.unit;
+  if (other_pages || other_unit) {
+    const ByteCount asked = other_pages ? page_length(*placement.pages) : *placement.unit;
+    const ByteCount there = other_pages ? page_length(*like.pages) : *like.unit;
+    return Error{HostErrc::InvalidArgument,
+                 fmt::format("{} of {} bytes were asked for where they have {} bytes: leave them out, or choose those",
+                             other_pages ? "pages" : "pieces", asked.value(), there.value())};
   }
-  if (pages) placement.pages = pages;
-  if (!placement.pages) {
-    const auto smallest = [](const Zone& one, const Zone& other) { return one.pages < other.pages; };
-    placement.pages = std::min_element(zones_.begin(), zones_.end(), smallest)->pages;
+  if (like.pages) placement.pages = like.pages;
+  if (like.unit) placement.unit = like.unit;
+  const Zone* smallest = nullptr;
+  for (const Zone& zone : zones_) {
+    const bool fits =
+        placement.pages.value_or(zone.pages) == zone.pages && placement.unit.value_or(zone.unit) == zone.unit;
+    const bool smaller =
+        smallest == nullptr || std::tie(zone.pages, zone.unit) < std::tie(smallest->pages, smallest->unit);
+    if (fits && smaller) smallest = &zone;
   }
-  const auto fits = [&](const Zone& zone) {
-    return zone.pages == placement.pages && (!placement.node || zone.node == *placement.node);
+  if (smallest == nullptr) return no_such_memory(placement);
+  placement.pages = smallest->pages;
+  placement.unit = smallest->unit;
+  const auto there = [&](const Zone& zone) {
+    return zone.pages == placement.pages && zone.unit == placement.unit &&
+           zone.node == placement.node.value_or(zone.node);
   };
-  if (std::any_of(zones_.begin(), zones_.end(), fits)) return placement;
+  if (std::none_of(zones_.begin(), zones_.end(), there)) return no_such_memory(placement);
+  return placement;
+}
+
+Error Tenants::no_such_memory(const Placement& placement) const {
+  const auto describe = [](ByteCount pages, std::optional<ByteCount> unit) {
+    const bool pieces = unit && *unit != pages;
+    return fmt::format("with pages of {} bytes{}", pages.value(),
+                       pieces ? fmt::format(", in pieces of {} bytes", unit->value()) : "");
+  };
   std::string there;
   for (const Zone& zone : zones_) {
-    there += fmt::format("{}node {} with pages of {} bytes", there.empty() ? "" : ", ", zone.node,
-                         page_length(zone.pages).value());
+    there +=
+        fmt::format("{}node {} {}", there.empty() ? "" : ", ", zone.node, describe(page_length(zone.pages), zone.unit));
   }
-  return Error{HostErrc::InvalidArgument, fmt::format("memory {}with pages of {} bytes: the host has {}",
-                                                      placement.node ? fmt::format("of node {} ", *placement.node) : "",
-                                                      page_length(*placement.pages).value(), there)};
+  const std::string node = placement.node ? fmt::format(" of node {}", *placement.node) : "";
+  const std::string wanted = placement.pages  ? " " + describe(page_length(*placement.pages), placement.unit)
+                             : placement.unit ? fmt::format(" in pieces of {} bytes", placement.unit->value())
+                                              : "";
+  return {HostErrc::InvalidArgument, fmt::format("memory{}{}: the host has {}", node, wanted, there)};
 }
 
 Claim Tenants::claim_for(const Vm& vm, ClaimKind kind, ByteCount length) const {

@@ -97,7 +97,8 @@ class Tenants {
   void set_ready(DedicatedPoolId pool) { pools_.at(pool).ready = true; }
 
   /// With the pages that memory there will have: those of the VM's or the pool's old memory, if there is any.
-  [[nodiscard]] Result<Placement> complete(Placement placement, std::optional<PageKind> pages) const;
+  [[nodiscard]] Result<Placement> complete(Placement placement, const Placement& like = {}) const;
+  [[nodiscard]] Error no_such_memory(const Placement& placement) const;
 
   // Claims
   [[nodiscard]] Claim claim_for(const Vm& vm, ClaimKind kind, ByteCount length) const;

@@ -39,7 +39,25 @@ unsigned memfd_flags(PageKind kind) {
   return MFD_CLOEXEC | MFD_ALLOW_SEALING;
 }
 
+/// Opened once more: the kernel does not count what memfd_create(2) returns among those who write to the file, and
+/// would give it a file lease while others have the memory.
+int make_memfd(PageKind pages) {
+  const int made = ::memfd_create("sluice-brick", memfd_flags(pages));
+  if (made < 0) return made;
+  const int fd = ::open(fmt::format("/proc/self/fd/{}", made).c_str(), O_RDWR | O_CLOEXEC);
+  const int error = errno;
+  ::close(made);
+  errno = error;
+  return fd;
+}
+
 }  // namespace
+
+ByteCount unit_of(const Brick& brick) { return brick.whole ? length_of(brick.memory) : page_length(brick.pages); }
+
+void FileMemory::keep_whole() {
+  for (Brick& brick : bricks_) brick.whole = true;
+}
 
 ByteCount page_length(PageKind kind) {
   switch (kind) {
@@ -221,7 +239,7 @@ Result<void> FileMemory::add_brick(const std::string& file, const Request& reque
   };
   int fd = -1;
   if (file.empty()) {
-    fd = ::memfd_create("sluice-brick", memfd_flags(request.pages));
+    fd = make_memfd(request.pages);
   } else {
     constexpr int kFlags = O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
     fd = ::open(file.c_str(), kFlags | O_CREAT | O_EXCL, 0600);
@@ -229,7 +247,7 @@ Result<void> FileMemory::add_brick(const std::string& file, const Request& reque
     if (fd < 0 && errno == EEXIST) fd = ::open(file.c_str(), kFlags);
   }
   fd = above_standard(fd);
-  if (fd < 0) return refused(file.empty() ? "memfd_create" : "open");
+  if (fd < 0) return refused(file.empty() ? "making a memfd" : "open");
   bricks_.push_back(
       {{}, fd, request.pages, request.node.value_or(0), request.medium});  // from here on the destructor closes it
   struct stat found {};

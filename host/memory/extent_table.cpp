@@ -22,12 +22,12 @@ ExtentTable::ExtentTable(std::span<const Brick> bricks, Ledger* ledger) : books_
     const Brick& brick = bricks[number];
     enforce(!brick.memory.empty() && brick.memory.size() % page_length(brick.pages).value() == 0,
             "a brick is made of whole pages");
-    std::uint32_t zone = 0;
-    while (zone < books_->zones.size() &&
-           (books_->zones[zone].node != brick.node || books_->zones[zone].pages != brick.pages)) {
-      ++zone;
-    }
-    if (zone == books_->zones.size()) books_->zones.push_back({brick.node, brick.pages, {}});
+    const auto like_it = [&](const Zone& zone) {
+      return zone.node == brick.node && zone.pages == brick.pages && zone.unit == unit_of(brick);
+    };
+    const auto found = std::find_if(books_->zones.begin(), books_->zones.end(), like_it);
+    const auto zone = static_cast<std::uint32_t>(found - books_->zones.begin());
+    if (found == books_->zones.end()) books_->zones.push_back({brick.node, brick.pages, unit_of(brick), {}});
     books_->zones[zone].total += length_of(brick.memory);
     books_->brick_page.push_back(page);
     books_->brick_zone.push_back(zone);
@@ -285,8 +285,8 @@ void ExtentTable::absolve(Extent& extent, VmId vm) {
 bool ExtentTable::is_suspect(SuspectIndex suspect, VmId vm) const { return books_->is_suspect(suspect, vm); }
 
 ByteCount ExtentTable::whole_pages(const Extent& extent, ByteCount length) const {
-  const std::uint64_t page = page_length(books_->zones[lineage(extent).zone].pages).value();
-  return ByteCount(std::max(length.value() / page, std::uint64_t{1}) * page);
+  const std::uint64_t unit = books_->zones[lineage(extent).zone].unit.value();
+  return ByteCount(std::max(length.value() / unit, std::uint64_t{1}) * unit);
 }
 
 Extent& ExtentTable::split(Extent& extent, ByteCount length) {
@@ -304,8 +304,8 @@ Extent& ExtentTable::cut_ended(Extent& extent, ByteCount length) {
 Extent& ExtentTable::cut(Extent& extent, ByteCount length) {
   const ExtentState state = extent.state();
   enforce(length > ByteCount(0) && length < extent.length() &&
-              length.value() % page_length(books_->zones[lineage(extent).zone].pages).value() == 0,
-          "an extent is cut inside, between pages");
+              length.value() % books_->zones[lineage(extent).zone].unit.value() == 0,
+          "an extent is cut inside, between units");
   const bool in_list = !extent.is_claimed() && state != ExtentState::Clean;
   if (!in_list) detach(extent);
   Extent rest = extent;

@@ -53,7 +53,8 @@ Result<std::unique_ptr<Ledger>> Ledger::open(const std::string& path, std::span<
       return Error{HostErrc::InvalidArgument,
                    "memory that is in no file cannot be recognised after a crash: use memory of files with a ledger"};
     }
-    ledger->identity_.insert(ledger->identity_.end(), {file.st_dev, file.st_ino, brick.memory.size()});
+    ledger->identity_.insert(ledger->identity_.end(),
+                             {file.st_dev, file.st_ino, brick.memory.size(), unit_of(brick).value()});
     pages += brick.memory.size() / kPageSize.value();
   }
   if (auto locked = ledger->lock(); !locked) return locked.error();
@@ -101,7 +102,7 @@ Result<void> Ledger::read_old(std::uint64_t pages) {
 LedgerHeader Ledger::header() const {
   LedgerHeader header;
   options_.boot_id.copy(header.boot_id, sizeof header.boot_id - 1);
-  header.bricks = identity_.size() / 3;
+  header.bricks = identity_.size() / 4;
   for (const std::uint64_t word : identity_) header.identity = hash_of({header.identity, word});
   header.check = header.sum();
   return header;

@@ -36,8 +36,8 @@ std::string check(const LedgerHeader& header, const LedgerHeader& expected) {
                        expected.boot_id);
   }
   if (header.bricks != expected.bricks || header.identity != expected.identity) {
-    return fmt::format("it belongs to {} bricks with other files, inodes or lengths than the {} here", header.bricks,
-                       expected.bricks);
+    return fmt::format("it belongs to {} bricks with other files, inodes, lengths or units than the {} here",
+                       header.bricks, expected.bricks);
   }
   return {};
 }

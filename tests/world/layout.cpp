@@ -24,7 +24,7 @@ std::vector<Layout::Part> parts_of(std::uint64_t random) {
 
 }  // namespace
 
-Layout::Layout(std::uint64_t random) : parts_(parts_of(random)) {
+Layout::Layout(std::uint64_t random) : parts_(parts_of(random)), whole_(random % 10 == 5) {
   std::size_t page = 0;
   for (std::size_t part = 0; part < parts_.size(); ++part) {
     has_huge_ = has_huge_ || parts_[part].kind != kSmall;
@@ -32,6 +32,15 @@ Layout::Layout(std::uint64_t random) : parts_(parts_of(random)) {
       part_of_.at(page) = static_cast<std::uint8_t>(part);
       offsets_[page + 1] = offsets_[page] + page_length(parts_[part].kind).value();
     }
+  }
+}
+
+void Layout::ask_for(PageKind kind, Placement& placement) const {
+  if (kind == kSmall) return;
+  if (whole_) {
+    placement.unit = page_length(kind);
+  } else {
+    placement.pages = kind;
   }
 }
 

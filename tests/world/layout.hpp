@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <vector>
 
-#include "sluice/memory/backing_memory.hpp"
+#include "sluice/policy/placement.hpp"
 
 namespace sluice::world {
 
@@ -27,6 +27,10 @@ class Layout {
   [[nodiscard]] const std::vector<Part>& parts() const { return parts_; }
   [[nodiscard]] const Part& part_of(std::size_t page) const { return parts_[part_of_[page]]; }
   [[nodiscard]] bool has_huge() const { return has_huge_; }
+  /// What counts as huge pages are bricks of that length in small pages, each of which changes hands as a whole.
+  [[nodiscard]] bool has_whole_bricks() const { return whole_; }
+  /// As a VM or a pool asks for such pages.
+  void ask_for(PageKind kind, Placement& placement) const;
   /// Whether a VM or pool may ask for this: pages of this kind, on this node if there is one.
   [[nodiscard]] bool has(PageKind kind, std::optional<std::uint32_t> node) const;
 
@@ -42,6 +46,7 @@ class Layout {
   std::array<std::size_t, kPages + 1> offsets_{};
   std::array<std::uint8_t, kPages> part_of_{};
   bool has_huge_ = false;
+  bool whole_ = false;
 };
 
 }  // namespace sluice::world

@@ -16,9 +16,15 @@ class World::Bricks final : public BackingMemory {
   Bricks(const Layout& layout, std::byte* base, int fd) {
     std::size_t page = 0;
     for (const Layout::Part& part : layout.parts()) {
-      bricks_.push_back(
-          {MemorySpan(base + layout.offset(page), layout.bytes(page, part.pages)), fd, part.kind, part.node});
-      page += part.pages;
+      const bool whole = layout.has_whole_bricks() && part.kind != PageKind::Small;
+      const std::size_t pages = whole ? 1 : part.pages;
+      for (const std::size_t end = page + part.pages; page < end; page += pages) {
+        bricks_.push_back({.memory = MemorySpan(base + layout.offset(page), layout.bytes(page, pages)),
+                           .fd = fd,
+                           .pages = whole ? PageKind::Small : part.kind,
+                           .node = part.node,
+                           .whole = whole});
+      }
     }
   }
   [[nodiscard]] std::span<const Brick> bricks() const override { return bricks_; }

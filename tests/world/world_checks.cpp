@@ -78,7 +78,7 @@ void World::check_pools() {
     const std::size_t pages = pool_pages(id);
     check(pages == pool.pages, "pool {} has {} pages, not {}", id, pages, pool.pages);
     check(facts->shares == pool.shares, "pool {} is shared, or is not any more", id);
-    check(facts->pages == pool.kind, "pool {} has pages of another length", id);
+    check(facts->unit == page_length(pool.kind), "pool {} has pages of another length", id);
   }
 }
 
@@ -88,7 +88,7 @@ bool World::reaches(const Claim& claim, const Lineage& lineage) const {
   const Placement& placement = own_too ? vms_.at(claim.vm).placement : pools_.at(claim.pool).placement;
   const PageKind kind = own_too ? vms_.at(claim.vm).kind : pools_.at(claim.pool).kind;
   const Zone& zone = manager_->extents().zones()[lineage.zone];
-  if (zone.pages != kind || (placement.only_node && zone.node != *placement.node)) return false;
+  if (zone.unit != page_length(kind) || (placement.only_node && zone.node != *placement.node)) return false;
   if (manager_->extents().is_suspect(lineage.suspect, VmId(claim.vm))) return false;
   return !lineage.pool.is_set() || (own_too && lineage.pool.value() == vms_.at(claim.vm).who.pool);
 }

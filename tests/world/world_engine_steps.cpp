@@ -165,7 +165,7 @@ void World::adopt(Id id) {
   Vm& vm = vms_.at(id);
   vm.who.group = vm.who.pool = 0;
   vm.say = {};
-  if (vm.kind != PageKind::Small) vm.placement.pages = vm.kind;  // a pool's, before
+  layout_.ask_for(vm.kind, vm.placement);  // a pool's, before
   const auto grant = manager_->adopt(profile(vm));
   check(grant.has_value(), "{}", grant ? "" : grant.error().message);
   if (!grant) return;

@@ -11,7 +11,8 @@ World::Pool World::draw_pool(const Step& step) const {
   pool.customer = customer(step.a);
   pool.shares = step.a / 512 % 2 == 0;
   if (step.a / 4 % 2 == 0) pool.placement = placement(step.c);
-  if (step.a / 8 % (layout_.has_huge() ? 3 : 32) == 0) pool.placement.pages = pool.kind = PageKind::Huge2MiB;
+  if (step.a / 8 % (layout_.has_huge() ? 3 : 32) == 0) pool.kind = PageKind::Huge2MiB;
+  layout_.ask_for(pool.kind, pool.placement);
   return pool;
 }
 

@@ -91,12 +91,13 @@ void World::create_vm(const Step& step) {
   if (step.a / 1024 % 4 == 1) vm.may_say = {true, {}};
   if (step.a / 16 % 4 == 0) vm.placement = placement(step.b / 64);
   if (step.a / 64 % (layout_.has_huge() ? 3 : 32) == 0) vm.kind = PageKind::Huge2MiB;
-  if (vm.kind != PageKind::Small) vm.placement.pages = vm.kind;
+  layout_.ask_for(vm.kind, vm.placement);
   if (auto* const pool = pick(pools_, step.c); pool != nullptr && step.a % 16 < 8) {
     if (pool->second.customer == vm.who.customer && pool->second.ready) {
       vm.who.pool = pool->first;
       vm.kind = pool->second.kind;
       vm.placement.pages.reset();
+      vm.placement.unit.reset();
     }
   }
   const bool fits = layout_.has(vm.kind, vm.placement.node);

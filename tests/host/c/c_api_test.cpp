@@ -175,7 +175,7 @@ TEST_F(CInterface, RefusesValuesThatItDoesNotKnow) {
   sluice_memory* memory = nullptr;
   EXPECT_EQ(sluice_memory_create(100, 1, SLUICE_PAGES_SMALL, &memory), SLUICE_INVALID_ARGUMENT);
   EXPECT_EQ(sluice_memory_create(kPage, 1, 9, &memory), SLUICE_INVALID_ARGUMENT);
-  const sluice_piece crooked = {reinterpret_cast<void*>(4097), kPage, -1, SLUICE_PAGES_SMALL, 0};
+  const sluice_piece crooked = {reinterpret_cast<void*>(4097), kPage, -1, SLUICE_PAGES_SMALL, 0, 0};
   EXPECT_EQ(sluice_memory_wrap(&crooked, 1, &memory), SLUICE_INVALID_ARGUMENT);
   EXPECT_EQ(memory, nullptr);
 }

@@ -247,9 +247,9 @@ class CPlaces : public CFields {
   static constexpr std::uint64_t kHuge = 2 << 20;
   CPlaces() {
     auto* const base = static_cast<std::byte*>(raw_.get());
-    const sluice_piece pieces[] = {{base, 8 * kPage, -1, SLUICE_PAGES_SMALL, 3},
-                                   {base + 8 * kPage, 8 * kPage, -1, SLUICE_PAGES_SMALL, 1},
-                                   {base + kHuge, kHuge, -1, SLUICE_PAGES_2MIB, 2}};
+    const sluice_piece pieces[] = {{base, 8 * kPage, -1, SLUICE_PAGES_SMALL, 3, 0},
+                                   {base + 8 * kPage, 8 * kPage, -1, SLUICE_PAGES_SMALL, 1, 0},
+                                   {base + kHuge, kHuge, -1, SLUICE_PAGES_2MIB, 2, 0}};
     sluice_memory* memory = nullptr;
     EXPECT_EQ(sluice_memory_wrap(pieces, 3, &memory), SLUICE_OK) << sluice_last_message();
     take_memory(memory);
@@ -296,6 +296,27 @@ TEST_F(CPlaces, NodeAndOnlyNodeAndPagesSayWhere) {
   Heard heard;
   EXPECT_EQ(ask(1, 1, heard), SLUICE_INVALID_ARGUMENT);
   EXPECT_EQ(piece_of(take(1, kHuge / kPage)), 2U);
+}
+
+TEST_F(CFields, WholePiecesAndUnitsOfThemChangeHandsAsOne) {
+  sluice_memory* memory = nullptr;
+  ASSERT_EQ(sluice_memory_create(4 * kPage, 3, SLUICE_PAGES_SMALL, &memory), SLUICE_OK);
+  sluice_piece piece;
+  ASSERT_EQ(sluice_memory_piece(memory, 0, &piece), SLUICE_OK);
+  EXPECT_EQ(piece.whole, 0);
+  ASSERT_EQ(sluice_memory_keep_whole(memory), SLUICE_OK) << sluice_last_message();
+  ASSERT_EQ(sluice_memory_piece(memory, 2, &piece), SLUICE_OK);
+  EXPECT_NE(piece.whole, 0);
+  take_memory(memory);
+  EXPECT_EQ(sluice_memory_keep_whole(memory), SLUICE_WRONG_STATE) << "a manager has it";
+  sluice_vm facts = vm(1);
+  facts.unit = 8 * kPage;
+  EXPECT_EQ(sluice_vm_create(manager_, &facts), SLUICE_INVALID_ARGUMENT);
+  facts.unit = 4 * kPage;
+  add(facts);
+  Heard heard;
+  EXPECT_EQ(ask(1, 3, heard), SLUICE_INVALID_ARGUMENT) << sluice_last_message();
+  EXPECT_EQ(take(1, 8).ranges.size(), 2U);
 }
 
 TEST_F(CFields, ContiguousIsPreferredWhereThereIsAChoice) {

@@ -206,15 +206,15 @@ TEST_F(CMisuse, PiecesThatShareBytesOrWrapAreRefused) {
   const auto wrap = [&](std::vector<sluice_piece> pieces) {
     return sluice_memory_wrap(pieces.data(), pieces.size(), &memory);
   };
-  EXPECT_EQ(wrap({{base, 2 * kPage, -1, 0, 0}, {base + kPage, 2 * kPage, -1, 0, 1}}), SLUICE_INVALID_ARGUMENT);
+  EXPECT_EQ(wrap({{base, 2 * kPage, -1, 0, 0, 0}, {base + kPage, 2 * kPage, -1, 0, 1, 0}}), SLUICE_INVALID_ARGUMENT);
   EXPECT_THAT(sluice_last_message(), HasSubstr("overlaps"));
-  EXPECT_EQ(wrap({{base, kPage, -1, 0, 0}, {base, kPage, -1, 0, 0}}), SLUICE_INVALID_ARGUMENT);
-  EXPECT_EQ(wrap({{reinterpret_cast<void*>(~kPage + 1), 256 * kPage, -1, 0, 0}}), SLUICE_INVALID_ARGUMENT);
+  EXPECT_EQ(wrap({{base, kPage, -1, 0, 0, 0}, {base, kPage, -1, 0, 0, 0}}), SLUICE_INVALID_ARGUMENT);
+  EXPECT_EQ(wrap({{reinterpret_cast<void*>(~kPage + 1), 256 * kPage, -1, 0, 0, 0}}), SLUICE_INVALID_ARGUMENT);
   EXPECT_THAT(sluice_last_message(), HasSubstr("end of the address space"));
-  EXPECT_EQ(wrap({{base, kPage, -7, 0, 0}}), SLUICE_INVALID_ARGUMENT);
-  EXPECT_EQ(wrap({{base, kPage, -1, 3, 0}}), SLUICE_INVALID_ARGUMENT);
+  EXPECT_EQ(wrap({{base, kPage, -7, 0, 0, 0}}), SLUICE_INVALID_ARGUMENT);
+  EXPECT_EQ(wrap({{base, kPage, -1, 3, 0, 0}}), SLUICE_INVALID_ARGUMENT);
   EXPECT_EQ(memory, nullptr);
-  ASSERT_EQ(wrap({{base + 2 * kPage, kPage, -1, 0, 5}, {base, kPage, -1, 0, 3}}), SLUICE_OK);
+  ASSERT_EQ(wrap({{base + 2 * kPage, kPage, -1, 0, 5, 0}, {base, kPage, -1, 0, 3, 0}}), SLUICE_OK);
   sluice_piece piece;
   ASSERT_EQ(sluice_memory_piece(memory, 0, &piece), SLUICE_OK);
   EXPECT_EQ(piece.base, base + 2 * kPage);

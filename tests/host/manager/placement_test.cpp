@@ -134,7 +134,7 @@ TEST_F(Placements, HugePagesAreReleasedWhole) {
   for (const MemorySpan part : {memory.first(4096), memory.subspan(4096, kHuge)}) {
     const auto refused = manager_.release(kA, part);
     ASSERT_FALSE(refused);
-    EXPECT_THAT(refused.error().message, HasSubstr("give whole pages of 2097152 bytes"));
+    EXPECT_THAT(refused.error().message, HasSubstr("give multiples of 2097152 bytes"));
   }
   EXPECT_TRUE(manager_.release(kA, memory.subspan(kHuge, kHuge)));
 }

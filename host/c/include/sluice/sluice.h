@@ -66,6 +66,7 @@ typedef struct sluice_piece {
   int fd;           ///< The file whose offset 0 is `base`; -1: none, which excludes a ledger.
   int pages;        ///< SLUICE_PAGES_...
   uint32_t node;    ///< NUMA node
+  int whole;        ///< Not 0: it has one holder at a time, and no part of it changes hands.
 } sluice_piece;
 
 /// Memory from the kernel in `bricks` memfds.
@@ -74,6 +75,9 @@ int sluice_memory_create(uint64_t brick_length, uint32_t bricks, int pages, slui
 /// folder at a time: SLUICE_WRONG_STATE for a second. On ext4 or xfs, in small pages, memory counts as clean when its
 /// zeros are on the disk, for which sluice_manager_poll() waits; other file systems are SLUICE_INVALID_ARGUMENT.
 int sluice_memory_open(const char* folder, uint64_t brick_length, uint32_t bricks, int pages, sluice_memory** memory);
+/// Each piece has one holder at a time, as whoever has its file reaches all of it. Before a manager or a ledger is made
+/// of the memory; not for memory that was wrapped, whose pieces say so themselves.
+int sluice_memory_keep_whole(sluice_memory* memory);
 /// Memory that the caller owns and keeps mapped until the object is destroyed. No byte may be in two pieces, by address
 /// or by file.
 int sluice_memory_wrap(const sluice_piece* pieces, size_t count, sluice_memory** memory);
@@ -214,6 +218,7 @@ typedef struct sluice_vm {
   int pages;            ///< SLUICE_PAGES_...; -1: its pool's, or the smallest.
   int64_t node;         ///< NUMA node; -1: any.
   int only_node;        ///< No other node.
+  uint64_t unit;        ///< Where pieces change hands as a whole, their length; 0: its pool's, or the shortest. bytes
   uint64_t contiguous;  ///< Preferred least length of a range. bytes
 } sluice_vm;
 /// The defaults: the shared pool, no group, everything recycled, zeros after the release.

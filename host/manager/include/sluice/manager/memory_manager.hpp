@@ -37,6 +37,7 @@ struct PoolFacts {
   CustomerId customer;
   bool shares = false;
   PageKind pages = PageKind::Small;
+  ByteCount unit;  ///< What of its memory changes hands is a multiple of this.
   std::uint32_t vms = 0;
   bool ready = false;  ///< It has been filled.
   ByteCount size;
@@ -65,7 +66,7 @@ struct VmProfile {
 /// One run of granted memory.
 struct GrantedRange {
   MemorySpan memory;
-  int fd = -1;                           ///< The brick's inode; -1: none.
+  int fd = -1;                           ///< The brick's inode, all of which it reaches; -1: none.
   std::uint64_t fd_offset = 0;           ///< bytes
   bool recycled = false;                 ///< Handed over as it was. Otherwise filled with `pattern`.
   std::uint64_t pattern = 0;             ///< Of ScrubSettings, 0 if nobody has asked for another; of Random, nothing.
@@ -90,8 +91,8 @@ using PoolsHandler = std::function<void(DedicatedPoolId, Result<void>)>;
 /// called from poll() only, never from inside the call that took them. A handler may call anything of the manager, and
 /// destroy it. Handlers that were not called yet are called with Abandoned when it is destroyed. Not thread-safe: use
 /// it from one executor (AsyncMemoryManager does). The engine, the memory and the manager are destroyed in the order
-/// manager, engine, memory. All lengths are multiples of the pages that the VM or pool has. A call that returns an
-/// error has changed nothing.
+/// manager, engine, memory. All lengths are multiples of the unit that the VM or pool has: its pages, or bricks that
+/// change hands as a whole. A call that returns an error has changed nothing.
 class MemoryManager {
  public:
   ~MemoryManager();

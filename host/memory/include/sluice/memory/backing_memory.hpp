@@ -32,7 +32,12 @@ struct Brick {
   std::uint32_t node = 0;            ///< NUMA node
   Medium medium = Medium::Volatile;
   bool synchronous = false;  ///< Persistent memory, mapped with MAP_SYNC: durable when the CPU's caches are flushed.
+  /// It has one holder at a time: whoever has its descriptor reaches all of it, so no part of it changes hands.
+  bool whole = false;
 };
+
+/// The shortest piece of a brick that can change hands: a page, or all of it.
+[[nodiscard]] ByteCount unit_of(const Brick& brick);
 
 /// Where the pool's memory comes from. Bricks stay mapped, in the same place, as long as this lives.
 class BackingMemory {
@@ -81,6 +86,9 @@ class FileMemory final : public BackingMemory {
 
   [[nodiscard]] std::span<const Brick> bricks() const override { return bricks_; }
   [[nodiscard]] Result<void> make_durable(MemorySpan memory) const override;
+
+  /// Each brick has one holder at a time: Brick::whole. Before a ledger or a manager is made.
+  void keep_whole();
 
  private:
   struct Undo;

@@ -19,6 +19,7 @@ struct LineageEntry;
 struct Zone {
   std::uint32_t node = 0;
   PageKind pages = PageKind::Small;
+  ByteCount unit;  ///< unit_of() each of its bricks.
   ByteCount total;
 };
 

@@ -80,7 +80,7 @@ class Ledger {
 
   std::string path_;
   LedgerOptions options_;
-  std::vector<std::uint64_t> identity_;  ///< Device, inode and length of each brick.
+  std::vector<std::uint64_t> identity_;  ///< Device, inode, length and unit of each brick.
   std::vector<LedgerEntry> found_;
   std::set<VmId> found_rebooting_;
   std::string rejected_;

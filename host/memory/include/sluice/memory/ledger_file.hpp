@@ -47,7 +47,7 @@ struct LedgerHeader {
   std::uint64_t version = LedgerFormat::kVersion;
   char boot_id[64] = {};  ///< Ends with a 0.
   std::uint64_t bricks = 0;
-  std::uint64_t identity = 0;  ///< A hash of device, inode and length of each brick.
+  std::uint64_t identity = 0;  ///< A hash of device, inode, length and unit of each brick.
   std::uint64_t check = 0;     ///< A hash of all above.
 
   [[nodiscard]] std::uint64_t sum() const;

@@ -10,6 +10,9 @@ namespace sluice::inline policy {
 /// Where a VM's memory should lie.
 struct Placement {
   std::optional<PageKind> pages;  ///< Exactly these. Unset: its dedicated pool's, or else the host's smallest.
+  /// In pieces of exactly this length, where bricks change hands as a whole. Unset: as its dedicated pool, or else the
+  /// shortest of such pages.
+  std::optional<ByteCount> unit;
   std::optional<std::uint32_t>
       node;  ///< NUMA node; unset: any, the one where its pool has memory, or else most is clean.
   /// No other node. Otherwise other nodes help out before a scrub has to be waited for.
