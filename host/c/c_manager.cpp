@@ -161,6 +161,23 @@ int read(const sluice_config& config, sluice::ScrubberConfig& scrubs) {
                                    : read_time("idle_after_ns", config.idle_after_ns, scrubs.idle_after);
 }
 
+/// At most `room` of the manager's ids; how many there are.
+template <class Id>
+std::size_t write_ids(const sluice_manager* manager, std::vector<Id> (sluice::MemoryManager::*list)() const,
+                      std::uint64_t* ids, std::size_t room, const char* place) noexcept {
+  if (manager == nullptr) return nothing<std::size_t>(0, "the manager");
+  std::size_t count = 0;
+  static_cast<void>(guarded([&] {
+    const sluice::MemoryManager* const of = manager->state->manager();
+    const std::vector<Id> all = of == nullptr ? std::vector<Id>() : (of->*list)();
+    count = all.size();
+    if (ids == nullptr && room > 0) return missing(place);
+    for (std::size_t index = 0; index < std::min(room, count); ++index) ids[index] = all[index].value();
+    return static_cast<int>(SLUICE_OK);
+  }));
+  return count;
+}
+
 int check_unused(const Used& object, const char* what) {
   if (!object.by_manager) return SLUICE_OK;
   return fail(SLUICE_WRONG_STATE, fmt::format("{} is used by another manager: give one of its own", what));
@@ -289,6 +306,13 @@ int sluice_pool_destroy(sluice_manager* manager, uint64_t pool) {
   });
 }
 
+int sluice_pool_adopt(sluice_manager* manager, uint64_t pool, uint64_t customer, int shares) {
+  return with_manager(manager, [&](sluice::MemoryManager& to) {
+    return code_of(to.adopt_dedicated_pool(sluice::DedicatedPoolId(pool), sluice::CustomerId(customer),
+                                           {.placement = {}, .shares = shares != 0}));
+  });
+}
+
 int sluice_vm_create(sluice_manager* manager, const sluice_vm* vm) {
   return with_manager(manager, [&](sluice::MemoryManager& to) {
     sluice::VmProfile profile;
@@ -370,17 +394,10 @@ int sluice_claim_abandon(sluice_manager* manager, uint64_t claim) {
 }
 
 size_t sluice_manager_unadopted(const sluice_manager* manager, uint64_t* vms, size_t room) {
-  if (manager == nullptr) return nothing<std::size_t>(0, "the manager");
-  std::size_t count = 0;
-  static_cast<void>(guarded([&] {
-    const sluice::MemoryManager* const of = manager->state->manager();
-    const std::vector<sluice::VmId> all = of == nullptr ? std::vector<sluice::VmId>() : of->unadopted();
-    count = all.size();
-    if (vms == nullptr && room > 0) return missing("the place for the VMs");
-    for (std::size_t index = 0; index < std::min(room, count); ++index) vms[index] = all[index].value();
-    return static_cast<int>(SLUICE_OK);
-  }));
-  return count;
+  return write_ids(manager, &sluice::MemoryManager::unadopted, vms, room, "the place for the VMs");
+}
+size_t sluice_manager_unadopted_pools(const sluice_manager* manager, uint64_t* pools, size_t room) {
+  return write_ids(manager, &sluice::MemoryManager::unadopted_pools, pools, room, "the place for the pools");
 }
 int sluice_vm_adopt(sluice_manager* manager, const sluice_vm* vm, sluice_handler handler, void* context) {
   return with_manager(manager, [&](sluice::MemoryManager& to) {

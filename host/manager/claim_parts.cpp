@@ -166,7 +166,10 @@ void Claims::finish(ClaimId id, Result<Grant> result) {
   const Claim& claim = pending.claim;
   give_back(pending);
   waiting_.erase(id);
-  if (claim.kind == ClaimKind::Pool && !tenants_.pools().at(claim.pool).ready) tenants_.end_pool(claim.pool);
+  if (claim.kind == ClaimKind::Pool && !tenants_.pools().at(claim.pool).ready) {
+    tenants_.end_pool(claim.pool);
+    if (ledger_ != nullptr) ledger_->forget(claim.pool);
+  }
   // A VM that has been granted anything runs with it, whichever of its claims that was.
   const bool back = claim.kind == ClaimKind::Reboot || (claim.kind == ClaimKind::Grow && result);
   if (back && ledger_ != nullptr) ledger_->set_rebooting(claim.vm, false);

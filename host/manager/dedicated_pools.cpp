@@ -20,9 +20,13 @@ Result<ClaimId> MemoryManager::create_dedicated_pool(DedicatedPoolId pool, Custo
   auto completed = tenants.complete(options.placement);
   if (!completed) return completed.error();
   if (auto checked = parts_->check_shared_minimum(length); !checked) return checked.error();
+  if (auto entered = parts_->enter_pools(pool, 1); !entered) return entered.error();
   tenants.add_pool(pool, {.customer = customer, .placement = *completed, .shares = options.shares});
   auto started = parts_->claims.start(tenants.claim_for(pool, length), {}, std::move(handler));
-  if (!started) tenants.forget_pool(pool);
+  if (!started) {
+    tenants.forget_pool(pool);
+    parts_->forget_pool(pool);
+  }
   return started;
 }
 
@@ -73,7 +77,18 @@ Result<void> MemoryManager::Parts::check_new_pools(DedicatedPoolId first, std::u
     return Error{HostErrc::OutOfMemory, fmt::format("{} bytes for {} pools and {} could be granted: ask for less",
                                                     length.value(), count, available.value())};
   }
-  return table.make_room(std::size_t{2} * count);
+  if (auto room = table.make_room(std::size_t{2} * count); !room) return room;
+  return enter_pools(first, count);
+}
+
+Result<void> MemoryManager::Parts::enter_pools(DedicatedPoolId first, std::uint32_t count) {
+  for (std::uint32_t number = 0; ledger != nullptr && number < count; ++number) {
+    if (auto entered = ledger->enter({}, DedicatedPoolId(first.value() + number)); !entered) {
+      while (number > 0) forget_pool(DedicatedPoolId(first.value() + --number));
+      return entered;
+    }
+  }
+  return {};
 }
 
 /// What a dedicated pool takes must leave the shared pool its minimum.
@@ -96,9 +111,12 @@ Result<ClaimId> MemoryManager::grow_dedicated_pool(DedicatedPoolId pool, ByteCou
 }
 
 Result<void> MemoryManager::destroy_dedicated_pool(DedicatedPoolId pool) {
-  if (auto found = parts_->tenants.find_idle_pool(pool); !found) return found.error();
+  if (!parts_->tenants.unadopted_pools().contains(pool)) {
+    if (auto found = parts_->tenants.find_idle_pool(pool); !found) return found.error();
+  }
   move_all(parts_->table, pool, {});
   parts_->tenants.end_pool(pool);
+  parts_->forget_pool(pool);
   parts_->scrubber.pump();
   return {};
 }
@@ -118,7 +136,11 @@ Result<void> MemoryManager::partition_dedicated_pool(DedicatedPoolId pool, Dedic
   if (auto checked = tenants.check_new_pool(part); !checked) return checked;
   Tenants::Pool facts{.customer = (*found)->customer, .placement = (*found)->placement, .shares = (*found)->shares};
   facts.ready = true;
-  if (auto moved = move_free(parts_->table, pool, *facts.placement.unit, part, length); !moved) return moved;
+  if (auto entered = parts_->enter_pools(part, 1); !entered) return entered;
+  if (auto moved = move_free(parts_->table, pool, *facts.placement.unit, part, length); !moved) {
+    parts_->forget_pool(part);
+    return moved;
+  }
   tenants.add_pool(part, facts);
   parts_->scrubber.pump();
   return {};
@@ -138,6 +160,9 @@ Result<void> MemoryManager::merge_dedicated_pools(DedicatedPoolId pool, Dedicate
   if (tenants.pools().at(other).claims > 0) {
     return Error{HostErrc::WrongState, fmt::format("pool {} is growing: wait for its handler", other.value())};
   }
+  if (parts_->ledger != nullptr) {
+    if (auto entered = parts_->ledger->enter_all(other, pool); !entered) return entered;
+  }
   std::vector<VmId> moved;
   for (const auto& [id, vm] : tenants.vms()) {
     if (vm.profile.pool == other) moved.push_back(id);
@@ -147,6 +172,7 @@ Result<void> MemoryManager::merge_dedicated_pools(DedicatedPoolId pool, Dedicate
   move_all(parts_->table, other, pool);
   tenants.move_vms(other, pool);
   tenants.end_pool(other);
+  parts_->forget_pool(other);
   for (const VmId vm : moved) parts_->claims.choose_anew(vm);
   parts_->scrubber.pump();
   return {};
@@ -155,6 +181,9 @@ Result<void> MemoryManager::merge_dedicated_pools(DedicatedPoolId pool, Dedicate
 Result<void> MemoryManager::change_dedicated_pool(VmId vm, DedicatedPoolId pool) {
   const Tenants::Vm* const found = parts_->tenants.look_up(vm);
   const DedicatedPoolId old = found == nullptr ? DedicatedPoolId() : found->profile.pool;
+  if (found != nullptr && parts_->ledger != nullptr && parts_->tenants.pools().contains(pool)) {
+    if (auto entered = parts_->ledger->enter(vm, pool); !entered) return entered;
+  }
   if (auto changed = parts_->tenants.change_dedicated_pool(vm, pool); !changed) return changed;
   if (old != pool) parts_->holdings.leave_pool(vm, old);
   parts_->scrubber.pump();

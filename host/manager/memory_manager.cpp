@@ -45,7 +45,7 @@ Result<void> MemoryManager::create_vm(const VmProfile& profile) {
   auto checked = parts_->tenants.check_new_vm(profile);
   if (!checked) return checked.error();
   if (parts_->ledger != nullptr) {
-    if (auto entered = parts_->ledger->enter(profile.vm); !entered) return entered;
+    if (auto entered = parts_->ledger->enter(profile.vm, profile.pool); !entered) return entered;
   }
   parts_->tenants.add_vm(*checked);
   return {};

@@ -18,6 +18,12 @@ struct MemoryManager::Parts {
         claims(table, tenants, holdings, scrubber, notifications, statistics, crash_ledger) {}
 
   void settings_changed(VmId vm);
+  /// Pools that may have memory from now on. Errors: NoResources.
+  [[nodiscard]] Result<void> enter_pools(DedicatedPoolId first, std::uint32_t count);
+  /// A pool that has no memory ends, or has never been.
+  void forget_pool(DedicatedPoolId pool) {
+    if (ledger != nullptr) ledger->forget(pool);
+  }
   [[nodiscard]] Result<void> check_shared_minimum(ByteCount length) const;
   [[nodiscard]] Result<void> check_new_pools(DedicatedPoolId first, std::uint32_t count, CustomerId customer,
                                              ByteCount length, const PoolOptions& options);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "creation_checks.hpp"
+#include "errors.hpp"
 #include "parts.hpp"
 
 namespace sluice::inline manager {
@@ -42,13 +43,14 @@ Result<std::unique_ptr<MemoryManager>> MemoryManager::recover(const BackingMemor
   constexpr std::size_t kChunk = 1024;
   if (auto made = ledger.make_room((extents / (kChunk - 1) + 1) * kChunk); !made) return made.error();
   for (const LedgerEntry& run : ledger.found()) {
-    if (run.kind != LedgerKind::Held) continue;
-    if (auto entered = ledger.enter(run.vm); !entered) return entered.error();
-    ledger.set_rebooting(run.vm, ledger.found_rebooting().contains(run.vm));
+    if (auto entered = ledger.enter({}, run.pool); !entered) return entered.error();
+    if (auto entered = ledger.enter(run.vm, run.pool); !entered) return entered.error();
+    if (run.vm.is_set()) ledger.set_rebooting(run.vm, ledger.found_rebooting().contains(run.vm));
   }
   auto parts = std::make_unique<Parts>(memory, std::move(*checked), config, &ledger);
   for (const LedgerEntry& run : ledger.found()) {
     if (run.kind == LedgerKind::Held) parts->tenants.add_unadopted(run.vm);
+    if (run.pool.is_set()) parts->tenants.add_unadopted_pool(run.pool);
   }
   if (auto published = ledger.publish(); !published) return published.error();
   return std::unique_ptr<MemoryManager>(new MemoryManager(std::move(parts)));
@@ -56,6 +58,30 @@ Result<std::unique_ptr<MemoryManager>> MemoryManager::recover(const BackingMemor
 
 std::vector<VmId> MemoryManager::unadopted() const {
   return {parts_->tenants.unadopted().begin(), parts_->tenants.unadopted().end()};
+}
+
+std::vector<DedicatedPoolId> MemoryManager::unadopted_pools() const {
+  return {parts_->tenants.unadopted_pools().begin(), parts_->tenants.unadopted_pools().end()};
+}
+
+Result<void> MemoryManager::adopt_dedicated_pool(DedicatedPoolId pool, CustomerId customer,
+                                                 const PoolOptions& options) {
+  Tenants& tenants = parts_->tenants;
+  const ExtentTable& table = parts_->table;
+  if (!tenants.unadopted_pools().contains(pool)) {
+    if (auto checked = tenants.check_new_pool(pool); !checked) return checked;
+    return Error{HostErrc::UnknownId,
+                 fmt::format("pool {} had no memory before the crash: create it instead", pool.value())};
+  }
+  if (!customer.is_set()) return errors::unset("customer");
+  const LineageIndex any = table.next_lineage(Domain::member(pool)).value();
+  const Zone& zone = table.zones()[table.lineage(any).zone];
+  auto completed = tenants.complete(options.placement, {.pages = zone.pages, .unit = zone.unit});
+  if (!completed) return completed.error();
+  Tenants::Pool facts{.customer = customer, .placement = *completed, .shares = options.shares};
+  facts.ready = true;
+  tenants.adopt_pool(pool, facts);
+  return {};
 }
 
 Result<Grant> MemoryManager::adopt(const VmProfile& profile) {

@@ -201,6 +201,10 @@ Result<void> Tenants::change_placement(VmId vm, const Placement& placement) {
 
 Result<Tenants::Pool*> Tenants::find_pool(DedicatedPoolId pool) {
   const auto found = pools_.find(pool);
+  if (unadopted_pools_.contains(pool)) {
+    return Error{HostErrc::UnknownId,
+                 fmt::format("pool {} had memory before the crash: adopt it first, or destroy it", pool.value())};
+  }
   if (found == pools_.end()) return errors::unknown("pool", pool.value());
   if (!found->second.ready) {
     return Error{HostErrc::WrongState, fmt::format("pool {} is being filled: wait for its handler", pool.value())};
@@ -241,10 +245,18 @@ void Tenants::move_vms(DedicatedPoolId from, DedicatedPoolId to) {
 Result<void> Tenants::check_new_pool(DedicatedPoolId pool) const {
   if (!pool.is_set()) return errors::unset("pool");
   if (pools_.contains(pool) || ended_pools_.contains(pool)) return errors::used_before("pool", pool.value());
-  return {};
+  if (!unadopted_pools_.contains(pool)) return {};
+  return Error{HostErrc::WrongState,
+               fmt::format("pool {} had memory before the crash: adopt it, or destroy it", pool.value())};
+}
+
+void Tenants::adopt_pool(DedicatedPoolId pool, const Pool& facts) {
+  unadopted_pools_.erase(pool);
+  add_pool(pool, facts);
 }
 
 void Tenants::end_pool(DedicatedPoolId pool) {
+  unadopted_pools_.erase(pool);
   pools_.erase(pool);
   ended_pools_.insert(pool);
 }

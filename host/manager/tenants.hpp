@@ -65,6 +65,11 @@ class Tenants {
   bool take_unadopted(VmId vm) { return unadopted_.erase(vm) > 0; }
   /// One that was taken does not live.
   void end_unadopted(VmId vm) { ended_vms_.insert(vm); }
+  /// Dedicated pools that had memory before a crash and that nobody has spoken for.
+  [[nodiscard]] const std::set<DedicatedPoolId>& unadopted_pools() const { return unadopted_pools_; }
+  void add_unadopted_pool(DedicatedPoolId pool) { unadopted_pools_.insert(pool); }
+  /// A pool that was found is there again: one that was checked.
+  void adopt_pool(DedicatedPoolId pool, const Pool& facts);
 
   // Trust groups (trust_groups.cpp)
   [[nodiscard]] Result<void> create_trust_group(TrustGroupId group, CustomerId customer, TrustGroupId inside);
@@ -127,6 +132,7 @@ class Tenants {
   std::unordered_map<TrustGroupId, Group> groups_;
   std::unordered_map<DedicatedPoolId, Pool> pools_;
   std::set<VmId> unadopted_;
+  std::set<DedicatedPoolId> unadopted_pools_;
   std::unordered_set<VmId> ended_vms_;
   std::unordered_set<DedicatedPoolId> ended_pools_;
   std::unordered_set<TrustGroupId> ended_groups_;

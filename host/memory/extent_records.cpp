@@ -4,12 +4,12 @@
 
 namespace sluice::inline memory {
 
-/// A run of memory as the ledger has found it. No kind: dirty.
+/// A run of memory as the ledger has found it. No kind: dirty, in the shared pool.
 void ExtentTable::add(const LedgerEntry& run) {
   Extent extent;
   extent.page_ = run.page & kPageMask;
   extent.pages_ = run.pages & kPageMask;
-  Lineage lineage{.zone = books_->brick_zone[books_->brick_of(run.page)]};
+  Lineage lineage{.pool = run.pool, .zone = books_->brick_zone[books_->brick_of(run.page)]};
   ExtentState state = ExtentState::Dirty;
   if (run.kind == LedgerKind::Clean) state = ExtentState::Clean;
   if (run.kind == LedgerKind::Quarantined) state = ExtentState::Quarantined;
@@ -28,37 +28,44 @@ void ExtentTable::add(const LedgerEntry& run) {
   record(added);
 }
 
-/// Writes to the ledger what is to be believed of an extent after a crash.
-void ExtentTable::record(const Extent& extent) {
-  if (books_->ledger == nullptr) return;
-  const ExtentIndex index = ExtentSlab::index_of(extent);
-  if (!books_->ledger->has_room(index)) {
-    enforce(extent.state() != ExtentState::Owned && extent.state() != ExtentState::Reserved,
-            "what a VM holds is in the ledger");
-    return;
-  }
-  LedgerEntry entry{extent.page_, extent.pages_, LedgerKind::Clean, {}};
+/// nullopt: nothing is said of it.
+std::optional<LedgerKind> ExtentTable::kind_in_ledger(const Extent& extent) const {
   switch (extent.state()) {
     case ExtentState::Owned:
     case ExtentState::Reserved:
-      entry.kind = LedgerKind::Held;
-      entry.vm = owner(extent).vm;
-      books_->ledger->write(index, entry);
-      return;
+      return LedgerKind::Held;
     case ExtentState::Quarantined:
-      entry.kind = LedgerKind::Quarantined;
-      books_->ledger->write(index, entry);
-      return;
+      return LedgerKind::Quarantined;
     case ExtentState::Clean:
-      if (extent.value_ != 0) break;  // a ledger's Clean means zeros
-      books_->ledger->write(index, entry);
-      return;
+      if (extent.value_ == 0) return LedgerKind::Clean;
+      break;  // a ledger's Clean means zeros
     case ExtentState::Dirty:
     case ExtentState::Scrubbing:
     case ExtentState::Cancelling:
       break;
   }
-  books_->ledger->clear(index);
+  return lineage(extent).pool.is_set() ? std::optional(LedgerKind::Dirty) : std::nullopt;
+}
+
+/// Writes to the ledger what is to be believed of an extent after a crash.
+void ExtentTable::record(const Extent& extent) {
+  if (books_->ledger == nullptr) return;
+  const ExtentIndex index = ExtentSlab::index_of(extent);
+  const auto kind = kind_in_ledger(extent);
+  if (!books_->ledger->has_room(index)) {
+    enforce(kind != LedgerKind::Held, "what a VM holds is in the ledger");
+    return;
+  }
+  if (!kind) {
+    books_->ledger->clear(index);
+    return;
+  }
+  LineageEntry& entry = books_->lineages[extent.lineage_];
+  const VmId vm = kind == LedgerKind::Held ? entry.lineage.owner.vm : VmId();
+  const DedicatedPoolId pool = entry.lineage.pool;
+  std::optional<LedgerSlot>& slot = vm.is_set() ? entry.held_slot : entry.free_slot;
+  if (!slot) slot = books_->ledger->slot_of(vm, pool);
+  books_->ledger->write(index, {extent.page_, extent.pages_, *kind, vm, pool}, *slot);
 }
 
 void ExtentTable::resize_record(const Extent& extent) {

@@ -45,10 +45,10 @@ ExtentTable::ExtentTable(std::span<const Brick> bricks, Ledger* ledger) : books_
     const std::uint64_t end = at + (bricks[number].memory.size() >> kPageBits);
     while (at < end) {
       const bool inside = run != found.end() && run->page <= at;
-      LedgerEntry next = inside ? *run : LedgerEntry{at, end - at, LedgerKind{}, {}};
+      LedgerEntry next = inside ? *run : LedgerEntry{at, end - at, LedgerKind{}, {}, {}};
       if (!inside && run != found.end()) next.pages = std::min(next.pages, run->page - at);
       const std::uint64_t run_end = std::min(end, next.page + next.pages);
-      add({at, run_end - at, next.kind, next.vm});
+      add({at, run_end - at, next.kind, next.vm, next.pool});
       at = run_end;
       if (inside && run->page + run->pages == at) ++run;
     }
@@ -255,6 +255,7 @@ void ExtentTable::move_to_pool(Extent& extent, DedicatedPoolId pool) {
   moved.owner.pool = {};
   change_lineage(extent, moved);
   attach(extent);
+  record(extent);
 }
 
 void ExtentTable::set_owner(Extent& extent, const Owner& owner) {

@@ -26,6 +26,7 @@ using Format = LedgerFormat;
 constexpr std::uint64_t kStep = 65'536;  // bytes that the file grows by
 
 std::uint64_t place_of_record(std::uint32_t index) { return Format::kRecordsBegin + index * Format::kRecordBytes; }
+std::uint64_t place_of_holder(std::uint64_t slot) { return Format::kHoldersBegin + slot * Format::kHolderBytes; }
 
 std::string running_boot_id() {
   std::string id;
@@ -115,7 +116,7 @@ Result<void> Ledger::create_new() {
   void* const map = ::mmap(nullptr, Format::kFileLimit, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd_, 0);
   if (map == MAP_FAILED) return refused(name, "mmap");
   map_ = static_cast<std::byte*>(map);
-  if (!allocate_in_file(fd_, 0, Format::kVmsBegin)) return refused(name, "fallocate");
+  if (!allocate_in_file(fd_, 0, Format::kHoldersBegin)) return refused(name, "fallocate");
   const LedgerHeader written = header();
   std::memcpy(map_, &written, sizeof written);
   return make_room(1);
@@ -153,31 +154,69 @@ Result<void> Ledger::make_room(std::size_t count) {
   return grow(record_room_, count, Format::kRecordsBegin, Format::kRecordBytes);
 }
 
-Result<void> Ledger::enter(VmId vm) {
-  if (slot_of_vm_.contains(vm)) return {};
+Result<LedgerSlot> Ledger::new_slot() {
   if (free_slots_.empty()) {
-    if (next_slot_ == Format::kMostVms) {
-      return Error{HostErrc::NoResources, fmt::format("VM {}: ledger {} has room for {} VMs, end one first", vm.value(),
-                                                      path_, Format::kMostVms)};
+    if (next_slot_ == Format::kMostHolders) {
+      return Error{HostErrc::NoResources, fmt::format("ledger {} has room for {} VMs and pools: end some first", path_,
+                                                      Format::kMostHolders - 1)};
     }
-    if (auto grown = grow(vm_room_, next_slot_ + 1ULL, Format::kVmsBegin, Format::kVmBytes); !grown) return grown;
+    if (auto grown = grow(holder_room_, next_slot_ + 1ULL, Format::kHoldersBegin, Format::kHolderBytes); !grown) {
+      return grown.error();
+    }
     free_slots_.push_back(next_slot_++);
   }
-  const std::uint32_t slot = free_slots_.back();
+  const LedgerSlot slot = free_slots_.back();
   free_slots_.pop_back();
-  slot_of_vm_.emplace(vm, slot);
-  const std::uint64_t at = Format::kVmsBegin + slot * Format::kVmBytes;
-  store(at + 8, 0);  // what the last VM of this slot left
-  store(at, vm.value());
+  return slot;
+}
+
+/// Whatever was in the slot before, no record names it now.
+Result<void> Ledger::enter(VmId vm, DedicatedPoolId pool) {
+  if (slots_.contains({vm, pool})) return {};
+  LedgerHolder holder{vm.value(), pool.value()};
+  if (vm.is_set() && pool.is_set()) {
+    if (auto alone = enter(vm); !alone) return alone;
+    holder.word = slot_of(vm, {});
+  }
+  auto slot = new_slot();
+  if (!slot) return slot.error();
+  const std::uint64_t at = place_of_holder(*slot);
+  store(at, holder.vm);
+  store(at + 8, holder.pool);
+  store(at + 16, holder.word);
+  store(at + 24, holder.sum(*slot));
+  slots_.emplace(std::pair(vm, pool), *slot);
+  return {};
+}
+
+Result<void> Ledger::enter_all(DedicatedPoolId from, DedicatedPoolId to) {
+  for (const auto& [holder, slot] : slots_) {
+    if (holder.second != from) continue;
+    if (auto entered = enter(holder.first, to); !entered) return entered;
+  }
   return {};
 }
 
 void Ledger::set_rebooting(VmId vm, bool rebooting) {
-  const std::uint64_t at = Format::kVmsBegin + slot_of_vm_.at(vm) * Format::kVmBytes + 8;
-  std::uint64_t now = 0;
-  std::memcpy(&now, map_ + at, sizeof now);
+  const std::uint64_t at = place_of_holder(slot_of(vm, {})) + 16;
   const std::uint64_t wanted = rebooting ? 1 : 0;
-  if (now != wanted) store(at, wanted);
+  if (load(at) != wanted) store(at, wanted);
+}
+
+void Ledger::forget(VmId vm) {
+  std::erase_if(slots_, [&](const auto& entry) {
+    if (entry.first.first != vm) return false;
+    free_slots_.push_back(entry.second);
+    return true;
+  });
+}
+
+void Ledger::forget(DedicatedPoolId pool) {
+  std::erase_if(slots_, [&](const auto& entry) {
+    if (entry.first.second != pool) return false;
+    free_slots_.push_back(entry.second);
+    return true;
+  });
 }
 
 void Ledger::store(std::uint64_t offset, std::uint64_t value) {
@@ -186,38 +225,49 @@ void Ledger::store(std::uint64_t offset, std::uint64_t value) {
       .store(value, std::memory_order_release);
 }
 
-LedgerRecord Ledger::load(std::uint32_t index) const {
-  LedgerRecord record;
-  std::memcpy(&record, map_ + place_of_record(index), sizeof record);
-  return record;
+std::uint64_t Ledger::load(std::uint64_t offset) const {
+  std::uint64_t value = 0;
+  std::memcpy(&value, map_ + offset, sizeof value);
+  return value;
 }
 
-void Ledger::forget(VmId vm) {
-  const auto found = slot_of_vm_.find(vm);
-  if (found == slot_of_vm_.end()) return;
-  free_slots_.push_back(found->second);
-  slot_of_vm_.erase(found);
+LedgerRecord Ledger::load_record(std::uint32_t index) const {
+  const std::uint64_t at = place_of_record(index);
+  return {load(at), load(at + 8)};
 }
 
-void Ledger::write(std::uint32_t index, const LedgerEntry& entry) {
+/// Whether who is in the slot has memory of a dedicated pool.
+bool Ledger::in_pool(std::uint64_t slot) const { return slot != 0 && load(place_of_holder(slot) + 8) != 0; }
+
+void Ledger::write(std::uint32_t index, const LedgerEntry& entry, LedgerSlot slot) {
   enforce(index < record_room_, "the ledger has room for every extent");
   const std::uint64_t at = place_of_record(index);
-  const LedgerRecord record =
-      LedgerRecord::of(index, entry, entry.kind == LedgerKind::Held ? slot_of_vm_.at(entry.vm) : 0);
-  if (load(index).place != record.place) {
-    clear(index);
-    store(at, record.place);
+  const LedgerRecord before = load_record(index);
+  const LedgerRecord record = LedgerRecord::of(index, entry, slot);
+  if (before.place == record.place) {
+    if (before.facts != record.facts) store(at + 8, record.facts);
+    return;
   }
-  if (load(index).facts != record.facts) store(at + 8, record.facts);
+  const bool moves = before.facts != 0 && (entry.pool.is_set() || in_pool(before.slot()));
+  if (moves) {
+    const LedgerRecord moving = LedgerRecord::of(Format::kMoving, entry, slot);
+    store(Format::kMovingBegin, moving.place);
+    store(Format::kMovingBegin + 8, moving.facts);
+  }
+  if (before.facts != 0) store(at + 8, 0);
+  store(at, record.place);
+  store(at + 8, record.facts);
+  if (moves) store(Format::kMovingBegin + 8, 0);
 }
 
 void Ledger::resize(std::uint32_t index, std::uint64_t pages) {
-  const LedgerRecord record = load(index);
+  const LedgerRecord record = load_record(index);
   if (record.facts != 0) store(place_of_record(index) + 8, record.resized(index, pages).facts);
 }
 
 void Ledger::clear(std::uint32_t index) {
-  if (load(index).facts != 0) store(place_of_record(index) + 8, 0);
+  const std::uint64_t facts = place_of_record(index) + 8;
+  if (load(facts) != 0) store(facts, 0);
 }
 
 }  // namespace sluice::inline memory

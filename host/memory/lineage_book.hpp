@@ -3,10 +3,12 @@
 
 #include <array>
 #include <initializer_list>
+#include <optional>
 #include <unordered_set>
 #include <vector>
 
 #include "extent_slab.hpp"
+#include "sluice/memory/ledger_file.hpp"
 #include "sluice/memory/lineage.hpp"
 
 namespace sluice::inline memory {
@@ -19,6 +21,9 @@ struct LineageEntry {
   ByteCount reserved;                             ///< In the list of Reserved ones.
   std::uint64_t oldest =
       0;  ///< When the first Dirty one was released, as the books by age have it; 0: it is not there.
+  /// How the ledger names its VM and its pool, and its pool alone, since somebody has asked.
+  std::optional<LedgerSlot> held_slot;
+  std::optional<LedgerSlot> free_slot;
 
   [[nodiscard]] ExtentList& list(ExtentState state) { return lists[static_cast<std::size_t>(state)]; }
   [[nodiscard]] const ExtentList& list(ExtentState state) const { return lists[static_cast<std::size_t>(state)]; }

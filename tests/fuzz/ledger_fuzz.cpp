@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// The file of a ledger. An input has 2 bytes of settings, the header, the ids of 8 VMs, then records: the file's long
-// holes are left out. The settings can repair the checksums, so that what lies behind them is reached too.
+// The file of a ledger. An input has 2 bytes of settings, the header, the record of what moves, 8 holders, then
+// records: the file's long holes are left out. The settings can repair the checksums, so that what lies behind them is
+// reached too.
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <set>
 
 #include "fuzz/fuzz.hpp"
 #include "sluice/base/enforce.hpp"
@@ -15,8 +17,14 @@ namespace {
 using Format = LedgerFormat;
 
 constexpr std::uint64_t kPages = 64;
-constexpr std::size_t kVms = 8;
-enum Setting : unsigned { RepairHeader = 1, RepairRecords = 2, RaggedLength = 4, CannotBeRead = 8 };
+constexpr std::size_t kHolders = 8;
+enum Setting : unsigned {
+  RepairHeader = 1,
+  RepairRecords = 2,
+  RaggedLength = 4,
+  CannotBeRead = 8,
+  RepairHolders = 16,
+};
 
 LedgerHeader expected_header() {
   LedgerHeader header;
@@ -30,7 +38,8 @@ LedgerHeader expected_header() {
 struct File {
   unsigned settings = 0;
   LedgerHeader header;
-  std::array<std::uint64_t, kVms> vms{};
+  LedgerRecord moving;
+  std::array<LedgerHolder, kHolders> holders{};
   std::vector<LedgerRecord> records;
 
   [[nodiscard]] std::uint64_t length() const {
@@ -42,7 +51,8 @@ struct File {
     enforce(offset + into.size() <= length(), "a ledger is read inside its file");
     std::fill(into.begin(), into.end(), std::byte{0});
     copy(0, std::as_bytes(std::span(&header, 1)), offset, into);
-    copy(Format::kVmsBegin, std::as_bytes(std::span(vms)), offset, into);
+    copy(Format::kMovingBegin, std::as_bytes(std::span(&moving, 1)), offset, into);
+    copy(Format::kHoldersBegin, std::as_bytes(std::span(holders)), offset, into);
     copy(Format::kRecordsBegin, std::as_bytes(std::span(records)), offset, into);
     return true;
   }
@@ -69,7 +79,14 @@ File file_of(std::span<const std::byte> input) {
   file.settings = settings;
   take(input, file.header);
   if ((settings & RepairHeader) != 0) file.header = expected_header();
-  take(input, file.vms);
+  take(input, file.moving);
+  if ((settings & RepairRecords) != 0 && file.moving.facts != 0) {
+    file.moving = file.moving.resized(Format::kMoving, file.moving.pages());
+  }
+  take(input, file.holders);
+  for (std::size_t slot = 0; (settings & RepairHolders) != 0 && slot < kHolders; ++slot) {
+    file.holders[slot].check = file.holders[slot].sum(static_cast<LedgerSlot>(slot));
+  }
   while (input.size() >= Format::kRecordBytes) {
     LedgerRecord record;
     take(input, record);
@@ -90,14 +107,18 @@ void one(std::span<const std::byte> input) {
   enforce(content.rejected.empty() || content.entries.empty(), "a file is believed as a whole or not at all");
   enforce(content.rejected.size() < 300, "a reason is short");
   std::uint64_t end = 0;
+  std::set<VmId> holders;
   for (const LedgerEntry& entry : content.entries) {
     const auto kind = static_cast<unsigned>(entry.kind);
-    enforce(kind >= 1 && kind <= 3, "what is believed has a kind");
+    enforce(kind >= 1 && kind <= 4, "what is believed has a kind");
     enforce(entry.pages >= 1 && entry.page >= end, "what is believed does not overlap");
     end = entry.page + entry.pages;
     enforce(end <= kPages, "what is believed lies inside the pool");
     enforce((entry.kind == LedgerKind::Held) == entry.vm.is_set(), "what is held has a VM");
+    enforce(entry.kind != LedgerKind::Dirty || entry.pool.is_set(), "what is dirty has a pool");
+    if (entry.kind == LedgerKind::Held) holders.insert(entry.vm);
   }
+  for (const VmId vm : content.rebooting) enforce(holders.contains(vm), "whoever reboots holds something");
 }
 
 }  // namespace sluice::fuzz

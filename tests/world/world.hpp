@@ -125,6 +125,10 @@ class World {
   void begin_reboot(const Step& step);
   void terminate(const Step& step);
   void crash(const Step& step);
+  void find_pools(const Step& step);
+  void settle_stray(Id id, bool adopts);
+  void find_vms(const Step& step);
+  void forget_writers();
   void adopt(Id id);
   void stop();
   void poll();
@@ -226,6 +230,7 @@ class World {
   std::map<Id, Vm> vms_;
   std::map<Id, Group> groups_;
   std::map<Id, Pool> pools_;
+  std::map<Id, Pool> strays_;  ///< Were found after a crash, and nobody has adopted them yet.
   std::map<std::uint64_t, Claim> claims_;
   std::vector<Id> holder_ = std::vector<Id>(kPages);
   Pages suspect_to_all_;

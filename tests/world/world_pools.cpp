@@ -129,6 +129,12 @@ void World::take_pool_step(const Step& step) {
     take_new_pool_step(step);
     return;
   }
+  if (auto* const stray = pick(strays_, step.a); stray != nullptr && step.c % 8 < 4) {
+    rules_change();
+    settle_stray(stray->first, step.c % 2 == 0);
+    look_at_pools();
+    return;
+  }
   auto* const found = pick(pools_, step.a);
   if (found == nullptr || !found->second.ready) return;
   rules_change();

@@ -287,6 +287,43 @@ TEST_F(CInterface, LedgerBringsLeasesBack) {
   EXPECT_EQ(sluice_manager_unadopted(manager_, nullptr, 0), 0U);
 }
 
+TEST_F(CInterface, LedgerBringsPoolsBack) {
+  const sluice::test::TemporaryFolder folder;
+  const std::string path = folder / "ledger";
+  const auto begin = [&] {
+    sluice_manager_destroy(manager_);
+    sluice_ledger_destroy(ledger_);
+    ASSERT_EQ(sluice_ledger_open(path.c_str(), memory_, &ledger_), SLUICE_OK) << sluice_last_message();
+    ASSERT_EQ(sluice_manager_create(memory_, engine_, ledger_, nullptr, &manager_), SLUICE_OK);
+  };
+  begin();
+  Notified made;
+  for (const std::uint64_t pool : {7U, 8U}) {
+    ASSERT_EQ(sluice_pool_create(manager_, pool, 1, 8 * kPage, 0, notify, &made, nullptr), SLUICE_OK);
+    settle();
+  }
+  sluice_vm vm;
+  sluice_vm_init(&vm);
+  vm.vm = 1;
+  vm.customer = 1;
+  vm.pool = 7;
+  ASSERT_EQ(sluice_vm_create(manager_, &vm), SLUICE_OK) << sluice_last_message();
+  const Notified before = take(1, 8);
+  begin();
+  std::uint64_t ids[2] = {0, 0};
+  ASSERT_EQ(sluice_manager_unadopted_pools(manager_, ids, 2), 2U);
+  EXPECT_THAT(ids, ElementsAre(7, 8));
+  Notified adopted;
+  EXPECT_EQ(sluice_vm_adopt(manager_, &vm, notify, &adopted), SLUICE_UNKNOWN_ID) << "its pool comes first";
+  ASSERT_EQ(sluice_pool_adopt(manager_, 7, 1, 0), SLUICE_OK) << sluice_last_message();
+  EXPECT_EQ(sluice_pool_adopt(manager_, 7, 1, 0), SLUICE_ID_USED_BEFORE);
+  ASSERT_EQ(sluice_pool_destroy(manager_, 8), SLUICE_OK) << sluice_last_message();
+  EXPECT_EQ(sluice_manager_unadopted_pools(manager_, nullptr, 0), 0U);
+  ASSERT_EQ(sluice_vm_adopt(manager_, &vm, notify, &adopted), SLUICE_OK) << sluice_last_message();
+  ASSERT_EQ(adopted.ranges.size(), 1U);
+  EXPECT_EQ(adopted.ranges[0].base, before.ranges.at(0).base);
+}
+
 TEST_F(CInterface, CpuEngineWakesItsReader) {
   sluice_engine* cpu = nullptr;
   ASSERT_EQ(sluice_engine_open("cpu", memory_, &cpu), SLUICE_OK) << sluice_last_message();

@@ -32,6 +32,7 @@ TEST_F(CMisuse, NoManagerIsACodeInEveryCall) {
   expect_missing(sluice_pool_partition(nullptr, 1, 2, kPage));
   expect_missing(sluice_pool_merge(nullptr, 1, 2));
   expect_missing(sluice_pool_destroy(nullptr, 1));
+  expect_missing(sluice_pool_adopt(nullptr, 1, 1, 0));
   expect_missing(sluice_vm_create(nullptr, &some));
   expect_missing(sluice_vm_change(nullptr, &some));
   expect_missing(sluice_vm_switch_recycling(nullptr, 1, 0));
@@ -43,6 +44,7 @@ TEST_F(CMisuse, NoManagerIsACodeInEveryCall) {
   expect_missing(sluice_vm_adopt(nullptr, &some, hear, &heard));
   EXPECT_EQ(sluice_claim_abandon(nullptr, 1), 0);
   EXPECT_EQ(sluice_manager_unadopted(nullptr, nullptr, 5), 0U);
+  EXPECT_EQ(sluice_manager_unadopted_pools(nullptr, nullptr, 5), 0U);
   EXPECT_EQ(sluice_manager_has_work(nullptr), 0);
   EXPECT_EQ(sluice_manager_fd(nullptr), -1);
   EXPECT_EQ(sluice_manager_next_scheduled_ns(nullptr), -1);
@@ -158,6 +160,7 @@ TEST_F(CMisuse, WhatWasNeverCreatedIsUnknownToEveryCall) {
       sluice_pool_partition(manager_, 9, 10, kPage),
       sluice_pool_merge(manager_, 9, 10),
       sluice_pool_destroy(manager_, 9),
+      sluice_pool_adopt(manager_, 9, 1, 0),
       sluice_vm_change(manager_, &nobody),
       sluice_vm_switch_recycling(manager_, 9, 0),
       sluice_vm_allocate(manager_, 9, kPage, hear, &heard, nullptr),
@@ -170,6 +173,7 @@ TEST_F(CMisuse, WhatWasNeverCreatedIsUnknownToEveryCall) {
   for (const int code : codes) EXPECT_EQ(code, SLUICE_UNKNOWN_ID) << "call " << &code - codes;
   EXPECT_EQ(sluice_claim_abandon(manager_, 9), 0);
   EXPECT_EQ(sluice_manager_unadopted(manager_, nullptr, 5), 0U);
+  EXPECT_EQ(sluice_manager_unadopted_pools(manager_, nullptr, 5), 0U);
   poll();
   EXPECT_EQ(heard.calls, 0);
 }

@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a manager knows again after a crash.
-#include "host/memory/ledgers.hpp"
-#include "sluice/memory/extent_table.hpp"
-#include "support/manager_fixture.hpp"
-#include "support/patience.hpp"
+#include "host/memory/recovery.hpp"
 
 namespace sluice::test {
 namespace {
@@ -11,47 +8,6 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-
-class Recovery : public Ledgers {
- protected:
-  void start(const BackingMemory& memory) {
-    ledger_ = open_with(memory);
-    engine_.emplace();
-    manager_ = MemoryManager::recover(memory, *engine_, *ledger_).value();
-  }
-  /// As a crash leaves it: nothing that ends in order changes the file.
-  void crash() {
-    std::filesystem::copy_file(path_, path_ + ".kept");
-    manager_.reset();
-    ledger_.reset();
-    std::filesystem::rename(path_ + ".kept", path_);
-  }
-  void settle() {
-    for (const Patience patience; manager_->has_work() && !patience.over();) {
-      manager_->poll();
-      engine_->end_all();
-    }
-    manager_->poll();
-  }
-  Grant take(VmId vm, std::size_t pages) {
-    std::optional<Result<Grant>> result;
-    EXPECT_TRUE(manager_->allocate(vm, ByteCount(pages * 4096), [&](Result<Grant> grant) { result.emplace(grant); }));
-    settle();
-    EXPECT_TRUE(result && *result);
-    return result && *result ? **result : Grant{};
-  }
-  [[nodiscard]] std::uint64_t pages_in(ExtentState state) const {
-    return manager_->extents().bytes(state).value() / 4096;
-  }
-
-  std::unique_ptr<Ledger> ledger_;
-  std::optional<ManualEngine> engine_;
-  std::unique_ptr<MemoryManager> manager_;
-};
-
-constexpr VmId kA{1};
-constexpr VmId kB{2};
-constexpr CustomerId kCustomer{1};
 
 TEST_F(Recovery, KeepsCleanMemoryCleanAndLeasesTheirHolders) {
   start(*memory_);

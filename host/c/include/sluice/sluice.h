@@ -129,7 +129,8 @@ int sluice_engine_open(const char* name, const sluice_memory* memory, sluice_eng
 int sluice_engine_wrap(const sluice_engine_operations* operations, void* context, sluice_engine** engine);
 void sluice_engine_destroy(sluice_engine* engine);
 
-/// A record of which memory is clean and which is held, in a file that outlives the process.
+/// A record of which memory is clean, which is held, and which is in dedicated pools, in a file that outlives the
+/// process.
 typedef struct sluice_ledger sluice_ledger;
 /// Opens or creates a file on tmpfs, used by one process at a time.
 int sluice_ledger_open(const char* path, const sluice_memory* memory, sluice_ledger** ledger);
@@ -237,6 +238,7 @@ int sluice_pool_grow(sluice_manager* manager, uint64_t pool, uint64_t length, sl
 int sluice_pool_shrink(sluice_manager* manager, uint64_t pool, uint64_t length);
 int sluice_pool_partition(sluice_manager* manager, uint64_t pool, uint64_t part, uint64_t length);
 int sluice_pool_merge(sluice_manager* manager, uint64_t pool, uint64_t other);
+/// Without VMs, or not adopted.
 int sluice_pool_destroy(sluice_manager* manager, uint64_t pool);
 
 int sluice_vm_create(sluice_manager* manager, const sluice_vm* vm);
@@ -263,6 +265,10 @@ int sluice_claim_abandon(sluice_manager* manager, uint64_t claim);
 /// VMs that held memory before a crash and that have been neither adopted nor terminated since: writes at most `room`
 /// ids, returns how many there are.
 size_t sluice_manager_unadopted(const sluice_manager* manager, uint64_t* vms, size_t room);
+/// The same of dedicated pools that had memory. Nobody is granted that before the pool is adopted or destroyed.
+size_t sluice_manager_unadopted_pools(const sluice_manager* manager, uint64_t* pools, size_t room);
+/// Such a pool is there again, with its memory. Call it before its VMs are adopted.
+int sluice_pool_adopt(sluice_manager* manager, uint64_t pool, uint64_t customer, int shares);
 /// Such a VM is still running. The handler is called at once with all memory that the VM holds.
 int sluice_vm_adopt(sluice_manager* manager, const sluice_vm* vm, sluice_handler handler, void* context);
 

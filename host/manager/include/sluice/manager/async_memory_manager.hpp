@@ -118,6 +118,10 @@ class AsyncMemoryManager {
 
   // As MemoryManager has them.
   [[nodiscard]] Result<Grant> adopt(const VmProfile& profile) { return waking(to().adopt(profile)); }
+  [[nodiscard]] Result<void> adopt_dedicated_pool(DedicatedPoolId pool, CustomerId customer,
+                                                  const PoolOptions& options = {}) {
+    return waking(to().adopt_dedicated_pool(pool, customer, options));
+  }
   [[nodiscard]] Result<void> create_trust_group(TrustGroupId group, CustomerId customer, TrustGroupId inside = {}) {
     return waking(to().create_trust_group(group, customer, inside));
   }

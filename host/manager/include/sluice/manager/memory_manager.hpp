@@ -103,8 +103,9 @@ class MemoryManager {
   [[nodiscard]] static Result<std::unique_ptr<MemoryManager>> create(const BackingMemory& memory, Engine& engine,
                                                                      const ScrubberConfig& config = {});
   /// A manager that goes on with what its ledger has found, and keeps that up to date: clean memory stays clean, what
-  /// VMs held stays theirs, all else is dirty. The engine has been made anew, so nothing writes any more that the old
-  /// process had asked for. The ledger is destroyed after the manager. Errors: as create(), NoResources.
+  /// VMs held stays theirs, what was in a dedicated pool stays there, all else is dirty. The engine has been made anew,
+  /// so nothing writes any more that the old process had asked for. The ledger is destroyed after the manager. Errors:
+  /// as create(), NoResources.
   [[nodiscard]] static Result<std::unique_ptr<MemoryManager>> recover(const BackingMemory& memory, Engine& engine,
                                                                       Ledger& ledger,
                                                                       const ScrubberConfig& config = {});
@@ -113,8 +114,20 @@ class MemoryManager {
   /// The VM lives, and whoever runs it goes on with it. The grant is all that it holds, also what it was not notified
   /// of before the crash. Only its own id is known of who wrote that: it is recycled for the VM itself and no other.
   /// A VM that was rebooting still is: reboots(). Its grant is empty, and its memory reserved for it as its settings
-  /// say. Errors: as create_vm, UnknownId (it held nothing). terminate() gives up a VM that does not live.
+  /// say. Its pool is adopted before it. Errors: as create_vm, UnknownId (it held nothing, or its pool has not been
+  /// adopted). terminate() gives up a VM that does not live.
   [[nodiscard]] Result<Grant> adopt(const VmProfile& profile);
+  /// Dedicated pools that had memory when the ledger was written and that nobody has spoken for yet, in the order of
+  /// their ids. Nobody is granted their memory meanwhile. One may have less than was asked for, if the process ended
+  /// before its handler was called. One without any memory is not known any more: create it again. Nothing but a call
+  /// ends one, not even the end of the last VM that holds its memory.
+  [[nodiscard]] std::vector<DedicatedPoolId> unadopted_pools() const;
+  /// The pool is there again and ready, with its memory: clean memory is clean, what VMs hold of it stays theirs, and
+  /// what is dirty has no known owner, so it is scrubbed before anybody gets it. destroy_dedicated_pool() gives up a
+  /// pool that nobody wants any more. Errors: UnknownId (it had no memory), InvalidArgument (pages of another length
+  /// than its memory has), IdUsedBefore.
+  [[nodiscard]] Result<void> adopt_dedicated_pool(DedicatedPoolId pool, CustomerId customer,
+                                                  const PoolOptions& options = {});
 
   /// A group that recycles memory between its VMs, and `inside` a larger one of the same customer with the other groups
   /// there. Errors: InvalidArgument (also a third level), IdUsedBefore, UnknownId, ForeignCustomer.
@@ -126,8 +139,8 @@ class MemoryManager {
   [[nodiscard]] Result<void> destroy_trust_group(TrustGroupId group);
   /// Memory set apart for a VM, or for some VMs of one customer, scrubbed before it joins. The pool can be used when
   /// the handler was called. All of its memory has pages of one length. While the VM lives its memory there is not
-  /// scrubbed between two uses; what it leaves for good is. Errors: InvalidArgument, IdUsedBefore, OutOfMemory (also:
-  /// the shared pool would get smaller than its minimum).
+  /// scrubbed between two uses; what it leaves for good is. Errors: InvalidArgument, IdUsedBefore, WrongState (it was
+  /// found after a crash), OutOfMemory (also: the shared pool would get smaller than its minimum).
   [[nodiscard]] Result<ClaimId> create_dedicated_pool(DedicatedPoolId pool, CustomerId customer, ByteCount length,
                                                       PoolHandler handler, const PoolOptions& options = {});
   /// One pool for each VM that is expected, all of equal length, with ids from `first` on: all or none. The handler is
@@ -136,7 +149,8 @@ class MemoryManager {
                                                                     CustomerId customer, ByteCount length,
                                                                     const PoolsHandler& handler,
                                                                     const PoolOptions& options = {});
-  /// Gives a pool without VMs back to the shared pool. Errors: UnknownId, WrongState.
+  /// Gives a pool without VMs, or one that nobody has adopted, back to the shared pool. What VMs hold of it goes there
+  /// when they release it. Errors: UnknownId, WrongState.
   [[nodiscard]] Result<void> destroy_dedicated_pool(DedicatedPoolId pool);
   /// More memory for a pool, scrubbed before it joins. Errors: UnknownId, WrongState, InvalidArgument, OutOfMemory.
   [[nodiscard]] Result<ClaimId> grow_dedicated_pool(DedicatedPoolId pool, ByteCount length, PoolHandler handler);

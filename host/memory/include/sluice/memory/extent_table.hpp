@@ -66,7 +66,7 @@ struct Domain {
 class ExtentTable {
  public:
   /// One Dirty extent of unknown owner for each brick: nothing is clean by default. With a ledger: what that has found,
-  /// and everything that happens is written to it. Its room must be enough for that, and its VMs entered.
+  /// and everything that happens is written to it. Its room must be enough for that, and its VMs and pools entered.
   explicit ExtentTable(std::span<const Brick> bricks, Ledger* ledger = nullptr);
   ~ExtentTable();
   ExtentTable(const ExtentTable&) = delete;
@@ -184,6 +184,7 @@ class ExtentTable {
 
   void step(Extent& extent, ExtentEvent event);
   void add(const LedgerEntry& run);
+  [[nodiscard]] std::optional<LedgerKind> kind_in_ledger(const Extent& extent) const;
   void record(const Extent& extent);
   void resize_record(const Extent& extent);
   void attach(Extent& extent);
