@@ -219,6 +219,12 @@ std::optional<std::string> Policy::value(PolicyField field) const {
   return found == values_.end() ? std::nullopt : std::optional(found->second);
 }
 
+void Policy::rename_pool(DedicatedPoolId from, DedicatedPoolId to) {
+  if (value(PolicyField::DedicatedPool) == fmt::format("{}", from.value())) {
+    values_[PolicyField::DedicatedPool] = fmt::format("{}", to.value());
+  }
+}
+
 std::string Policy::schema() {
   std::string text =
       "{\n  \"$schema\": \"https://json-schema.org/draft/2020-12/schema\",\n  \"title\": \"Sluice memory policy\",\n"

@@ -46,6 +46,20 @@ Result<ChangedVms> PolicyBook::change_vm(const Caller& caller, const PolicySubje
   });
 }
 
+Result<ChangedVms> PolicyBook::merge_pools(const Caller& caller, DedicatedPoolId pool, DedicatedPoolId other) {
+  if (auto checked = check_provider(caller, "merge dedicated pools"); !checked) return checked.error();
+  if (auto checked = check_pools(state_, pool, other); !checked) return checked.error();
+  return change([&](State& next) -> Result<void> {
+    for (auto& [vm, subject] : next.vms) {
+      if (subject.pool == other) subject.pool = pool;
+    }
+    for (auto& [target, attachment] : next.attached) attachment.policy.rename_pool(other, pool);
+    for (auto& [name, made] : next.templates) made.policy.rename_pool(other, pool);
+    next.pools.erase(other);
+    return {};
+  });
+}
+
 Result<void> PolicyBook::create_template(const Caller& caller, const std::string& name, const Policy& policy) {
   if (auto checked = check_may_create(state_, caller); !checked) return checked;
   if (auto checked = check_name(name); !checked) return checked;

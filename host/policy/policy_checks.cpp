@@ -165,6 +165,15 @@ Result<void> check_vm(const PolicyState& state, const PolicySubject& subject) {
   return belongs(state.pools, subject.pool, "dedicated pool");
 }
 
+Result<void> check_pools(const PolicyState& state, DedicatedPoolId pool, DedicatedPoolId other) {
+  const std::string whose = fmt::format("the merge into dedicated pool {}", pool.value());
+  if (pool == other) return invalid(fmt::format("dedicated pool {} and itself: give two pools", pool.value()));
+  auto known = check_belongs(state.pools, pool, {}, fmt::format("dedicated pool {}", pool.value()), whose);
+  if (!known) return known;
+  const CustomerId customer = state.pools.at(pool);
+  return check_belongs(state.pools, other, customer, fmt::format("dedicated pool {}", other.value()), whose);
+}
+
 Result<void> check_attachment(const PolicyState& state, PolicyTarget target) {
   const auto found = state.attached.find(target);
   if (found == state.attached.end()) return {};

@@ -130,13 +130,14 @@ PolicyExplanation by_itself(const PolicyState& state, VmId vm, PolicyExplanation
   return {why.field, said->second ? "true" : "false", fmt::format("VM {} itself", vm.value())};
 }
 
-PolicyExplanation by_locks(const PolicyState& state, std::span<const PolicyTarget> targets, PolicyExplanation why) {
+/// The nearest that the field is locked for; nullopt: none.
+std::optional<PolicyTarget> lock_on(const PolicyState& state, std::span<const PolicyTarget> targets,
+                                    PolicyField field) {
   for (const PolicyTarget target : targets) {
     const auto locked = state.locks.find(target);
-    if (locked == state.locks.end() || !locked->second.contains(why.field)) continue;
-    return {why.field, "false", "locked by the provider for " + describe(target)};
+    if (locked != state.locks.end() && locked->second.contains(field)) return target;
   }
-  return why;
+  return std::nullopt;
 }
 
 }  // namespace
@@ -157,7 +158,11 @@ EffectivePolicy effective_policy(const PolicyState& state, const PolicySubject& 
   EffectivePolicy effective;
   for (const FieldFacts& facts : kFields) {
     PolicyExplanation why = by_policies(state, targets, unsaid(state, subject, facts));
-    why = by_locks(state, targets, by_itself(state, subject.vm, std::move(why)));
+    why = by_itself(state, subject.vm, std::move(why));
+    if (const auto lock = lock_on(state, targets, facts.field)) {
+      why = {facts.field, "false", "locked by the provider for " + describe(*lock)};
+      effective.locked.insert(facts.field);
+    }
     apply(effective, facts, why.value);
     effective.explanation.push_back(std::move(why));
   }

@@ -20,8 +20,7 @@ inline constexpr std::size_t kLongestTemplateName = 200;  // bytes
 /// Of the registered VMs of both.
 [[nodiscard]] ChangedVms changed_vms(const PolicyState& before, const PolicyState& after);
 
-/// Who may do what. Errors: NotPermitted.
-[[nodiscard]] Result<void> check_provider(const Caller& caller, std::string_view what);
+/// Who may do what, besides check_provider(). Errors: NotPermitted.
 [[nodiscard]] Result<void> check_may(const PolicyState& state, const Caller& caller, PolicyTarget target,
                                      std::string_view what);
 [[nodiscard]] Result<void> check_may_say(const PolicyState& state, const Caller& caller, VmId vm, bool withdraws);
@@ -36,6 +35,8 @@ inline constexpr std::size_t kLongestTemplateName = 200;  // bytes
 [[nodiscard]] Result<void> check_lock(const PolicyState& state, PolicyTarget target, PolicyField field);
 [[nodiscard]] Result<void> check_say(const PolicyState& state, VmId vm, PolicyField field);
 [[nodiscard]] Result<void> check_vm(const PolicyState& state, const PolicySubject& subject);
+/// Two pools of one customer.
+[[nodiscard]] Result<void> check_pools(const PolicyState& state, DedicatedPoolId pool, DedicatedPoolId other);
 [[nodiscard]] Result<void> check_attachment(const PolicyState& state, PolicyTarget target);
 [[nodiscard]] Result<void> check_attachments(const PolicyState& state);
 /// All of them.

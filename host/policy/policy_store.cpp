@@ -3,11 +3,11 @@
 #include <fmt/format.h>
 
 #include <array>
-#include <stdexcept>
 
 #include "policy_fields.hpp"
 #include "policy_state.hpp"
 #include "sluice/base/json.hpp"
+#include "sluice/base/json_entry.hpp"
 
 namespace sluice::inline policy {
 namespace {
@@ -20,15 +20,6 @@ constexpr std::array<std::string_view, 5> kScopes = {"instance", "trust_group", 
 constexpr std::array<std::string_view, 4> kRoles = {"provider", "customer", "user", "instance"};
 constexpr std::array<std::string_view, 8> kSections = {"users",     "groups",      "pools", "vms",
                                                        "templates", "attachments", "locks", "says"};
-
-/// Its entries, one a line.
-std::string section(std::string_view name, const json::array& entries) {
-  std::string text = fmt::format(",\n  \"{}\": [", name);
-  for (const json::value& entry : entries) {
-    text += (&entry == &entries.front() ? "\n    " : ",\n    ") + json::serialize(entry);
-  }
-  return text + (entries.empty() ? "]" : "\n  ]");
-}
 
 template <class Id>
 json::array registered(const std::map<Id, CustomerId>& known) {
@@ -104,52 +95,10 @@ json::array say_entries(const PolicyState& state) {
   return entries;
 }
 
-/// What is wrong with an entry, until read() says where.
-struct Wrong : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
-
-[[noreturn]] void wrong(std::string_view key, std::string_view want) {
-  throw Wrong(fmt::format("'{}' is not what it can be: give {}", key, want));
-}
-
-/// One entry; each key that is read must be there, and no other.
-class Entry {
+/// One entry of a book.
+class Entry : public JsonEntry {
  public:
-  explicit Entry(const json::value& value) : object_(value.if_object()) {
-    if (object_ == nullptr) throw Wrong("an entry is no object: give {\"key\": value, ...}");
-  }
-  [[nodiscard]] bool has(std::string_view key) const { return object_->contains(key); }
-  const json::value& at(std::string_view key) {
-    const json::value* const value = object_->if_contains(key);
-    if (value == nullptr) throw Wrong(fmt::format("'{}' is missing: give it", key));
-    ++read_;
-    return *value;
-  }
-  std::uint64_t id(std::string_view key) {
-    const json::value& value = at(key);
-    if (value.is_uint64()) return value.get_uint64();
-    if (!value.is_int64() || value.get_int64() < 0) wrong(key, "a whole number from 0");
-    return static_cast<std::uint64_t>(value.get_int64());
-  }
-  std::string text(std::string_view key) {
-    const json::value& value = at(key);
-    if (!value.is_string()) wrong(key, "a text");
-    return std::string(value.get_string());
-  }
-  bool flag(std::string_view key) {
-    const json::value& value = at(key);
-    if (!value.is_bool()) wrong(key, "true or false");
-    return value.get_bool();
-  }
-  template <class Enum>
-  Enum choice(std::string_view key, std::span<const std::string_view> names) {
-    const std::string given = text(key);
-    for (std::size_t index = 0; index < names.size(); ++index) {
-      if (names[index] == given) return static_cast<Enum>(index);
-    }
-    wrong(key, fmt::format("one of {}", fmt::join(names, ", ")));
-  }
+  using JsonEntry::JsonEntry;
   PolicyField field() {
     const std::string given = text("field");
     for (const FieldFacts& facts : kFields) {
@@ -159,71 +108,52 @@ class Entry {
   }
   Policy policy() {
     auto read = Policy::from_json(json::serialize(at("policy")));
-    if (!read) throw Wrong(read.error().message);
+    if (!read) throw WrongEntry(read.error().message);
     return std::move(*read);
   }
-  PolicyTarget target() { return {choice<PolicyScope>("scope", kScopes), id("id")}; }
-  void end() const {
-    if (read_ != object_->size()) throw Wrong("the entry has a key that does not exist: leave it out");
-  }
-
- private:
-  const json::object* object_;
-  std::size_t read_ = 0;
+  PolicyTarget target() { return {choice<PolicyScope>("scope", kScopes), number("id")}; }
 };
-
-void once(bool fresh) {
-  if (!fresh) throw Wrong("the entry stands twice: leave one out");
-}
 
 void read_entry(PolicyState& state, std::string_view section, Entry& entry) {
   if (section == "users") {
-    once(state.users.emplace(UserId(entry.id("id")), CustomerId(entry.id("customer"))).second);
+    Entry::once(state.users.emplace(UserId(entry.number("id")), CustomerId(entry.number("customer"))).second);
   } else if (section == "groups") {
-    once(state.groups.emplace(TrustGroupId(entry.id("id")), CustomerId(entry.id("customer"))).second);
+    Entry::once(state.groups.emplace(TrustGroupId(entry.number("id")), CustomerId(entry.number("customer"))).second);
   } else if (section == "pools") {
-    once(state.pools.emplace(DedicatedPoolId(entry.id("id")), CustomerId(entry.id("customer"))).second);
+    Entry::once(state.pools.emplace(DedicatedPoolId(entry.number("id")), CustomerId(entry.number("customer"))).second);
   } else if (section == "vms") {
-    const PolicySubject subject{VmId(entry.id("id")), TrustGroupId(entry.id("group")), UserId(entry.id("user")),
-                                CustomerId(entry.id("customer")), DedicatedPoolId(entry.id("pool"))};
-    once(state.vms.emplace(subject.vm, subject).second);
+    const PolicySubject subject{VmId(entry.number("id")), TrustGroupId(entry.number("group")),
+                                UserId(entry.number("user")), CustomerId(entry.number("customer")),
+                                DedicatedPoolId(entry.number("pool"))};
+    Entry::once(state.vms.emplace(subject.vm, subject).second);
   } else if (section == "templates") {
-    const Caller owner{entry.choice<Caller::Role>("role", kRoles), entry.id("owner")};
-    once(state.templates.emplace(entry.text("name"), PolicyTemplate{entry.policy(), owner}).second);
+    const Caller owner{entry.choice<Caller::Role>("role", kRoles), entry.number("owner")};
+    Entry::once(state.templates.emplace(entry.text("name"), PolicyTemplate{entry.policy(), owner}).second);
   } else if (section == "attachments") {
     PolicyAttachment attachment;
     if (!entry.has("template")) {
       attachment.policy = entry.policy();
     } else if (attachment.template_name = entry.text("template"); attachment.template_name.empty()) {
-      wrong("template", "a name");
+      Entry::wrong("template", "a name");
     }
-    once(state.attached.emplace(entry.target(), attachment).second);
+    Entry::once(state.attached.emplace(entry.target(), attachment).second);
   } else if (section == "locks") {
-    once(state.locks[entry.target()].insert(entry.field()).second);
+    Entry::once(state.locks[entry.target()].insert(entry.field()).second);
   } else {
-    once(state.says[VmId(entry.id("id"))].emplace(entry.field(), entry.flag("value")).second);
+    Entry::once(state.says[VmId(entry.number("id"))].emplace(entry.field(), entry.flag("value")).second);
   }
   entry.end();
 }
 
-Error unfit(const std::string& where, std::string_view what) {
-  return {HostErrc::InvalidArgument, fmt::format("policy book is wrong at {}: {}", where, what)};
-}
+Error unfit(const std::string& what) { return {HostErrc::InvalidArgument, "policy book is wrong at " + what}; }
 
 Result<void> read_sections(PolicyState& state, const json::object& document) {
   for (const std::string_view section : kSections) {
-    const json::value* const value = document.if_contains(section);
-    if (value == nullptr || !value->is_array()) return unfit(std::string(section), "it is no array: give one");
-    std::size_t index = 0;
-    for (const json::value& each : value->get_array()) {
-      try {
-        Entry entry(each);
-        read_entry(state, section, entry);
-      } catch (const Wrong& error) {
-        return unfit(fmt::format("{}[{}]", section, index), error.what());
-      }
-      ++index;
-    }
+    auto read = read_json_section(document, section, [&](const json::value& value) {
+      Entry entry(value);
+      read_entry(state, section, entry);
+    });
+    if (!read) return unfit(read.error().message);
   }
   return {};
 }
@@ -231,23 +161,23 @@ Result<void> read_sections(PolicyState& state, const json::object& document) {
 }  // namespace
 
 std::string PolicyBook::save() const {
-  return fmt::format("{{\n  \"version\": {}", kVersion) + section("users", registered(state_.users)) +
-         section("groups", registered(state_.groups)) + section("pools", registered(state_.pools)) +
-         section("vms", vm_entries(state_)) + section("templates", template_entries(state_)) +
-         section("attachments", attachment_entries(state_)) + section("locks", lock_entries(state_)) +
-         section("says", say_entries(state_)) + "\n}\n";
+  return fmt::format("{{\n  \"version\": {}", kVersion) + json_section("users", registered(state_.users)) +
+         json_section("groups", registered(state_.groups)) + json_section("pools", registered(state_.pools)) +
+         json_section("vms", vm_entries(state_)) + json_section("templates", template_entries(state_)) +
+         json_section("attachments", attachment_entries(state_)) + json_section("locks", lock_entries(state_)) +
+         json_section("says", say_entries(state_)) + "\n}\n";
 }
 
 Result<PolicyBook> PolicyBook::load(std::string_view text, Policy built_in) {
   const auto parsed = parse_json(text, kLongestBook);
-  if (!parsed) return unfit("its JSON", parsed.error().message);
+  if (!parsed) return unfit("its JSON: " + parsed.error().message);
   const json::object* const document = parsed->if_object();
-  if (document == nullptr) return unfit("its JSON", "it is no object: give what was saved");
+  if (document == nullptr) return unfit("its JSON: it is no object: give what was saved");
   const json::value* const version = document->if_contains("version");
   if (version == nullptr || *version != json::value(kVersion)) {
-    return unfit("version", fmt::format("give a book of version {}", kVersion));
+    return unfit(fmt::format("version: give a book of version {}", kVersion));
   }
-  if (document->size() != kSections.size() + 1) return unfit("its keys", "one does not exist: leave it out");
+  if (document->size() != kSections.size() + 1) return unfit("its keys: one does not exist: leave it out");
   PolicyBook book(std::move(built_in));
   if (auto read = read_sections(book.state_, *document); !read) return read.error();
   if (auto checked = check_state(book.state_); !checked) return checked.error();

@@ -3,8 +3,10 @@
 
 #include <compare>
 #include <cstdint>
+#include <string_view>
 
 #include "sluice/base/ids.hpp"
+#include "sluice/memory/error.hpp"
 
 namespace sluice::inline policy {
 
@@ -22,5 +24,8 @@ struct Caller {
   static constexpr Caller instance(VmId vm) { return {Role::Instance, vm.value()}; }
   auto operator<=>(const Caller&) const = default;
 };
+
+/// For what only the provider may do, such as "lock a policy field". Errors: NotPermitted.
+[[nodiscard]] Result<void> check_provider(const Caller& caller, std::string_view what);
 
 }  // namespace sluice::inline policy

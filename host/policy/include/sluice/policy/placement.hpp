@@ -19,6 +19,7 @@ struct Placement {
   bool only_node = false;
   /// Ranges of at least so many bytes, as far as there are such that need no scrub.
   ByteCount contiguous;
+  bool operator==(const Placement&) const = default;
 };
 
 }  // namespace sluice::inline policy

@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include "sluice/base/ids.hpp"
 #include "sluice/memory/error.hpp"
 
 namespace sluice::inline policy {
@@ -48,6 +49,8 @@ class Policy {
 
   /// nullopt: left open. Ids in decimal digits; "0" for none.
   [[nodiscard]] std::optional<std::string> value(PolicyField field) const;
+  /// Names pool `to` where it named `from`.
+  void rename_pool(DedicatedPoolId from, DedicatedPoolId to);
   bool operator==(const Policy&) const = default;
 
  private:

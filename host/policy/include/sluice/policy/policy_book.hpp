@@ -47,6 +47,7 @@ struct EffectivePolicy {
   ScrubSettings scrub;
   TrustGroupId group;                          ///< Unset: none.
   DedicatedPoolId pool;                        ///< Unset: none.
+  std::set<PolicyField> locked;                ///< By the provider.
   std::vector<PolicyExplanation> explanation;  ///< Every field, in their order.
 };
 
@@ -94,6 +95,9 @@ class PolicyBook {
   [[nodiscard]] Result<void> remove_group(const Caller& caller, TrustGroupId group);
   [[nodiscard]] Result<void> add_pool(const Caller& caller, DedicatedPoolId pool, CustomerId customer);
   [[nodiscard]] Result<void> remove_pool(const Caller& caller, DedicatedPoolId pool);
+  /// `other` has become a part of `pool`: VMs that are registered with it and policies that name it, templates too,
+  /// have that instead. Errors: UnknownId, InvalidArgument (one pool twice), ForeignCustomer.
+  [[nodiscard]] Result<ChangedVms> merge_pools(const Caller& caller, DedicatedPoolId pool, DedicatedPoolId other);
 
   /// A VM whose policy is watched from now on. The provider may attach a policy to it before. Errors: InvalidArgument
   /// (no id, no customer), IdUsedBefore, UnknownId (its user, group or pool), ForeignCustomer (one of these is another
@@ -150,6 +154,8 @@ class PolicyBook {
   [[nodiscard]] std::optional<PolicyAttachment> attached(PolicyTarget target) const;
   [[nodiscard]] const Locks& locks() const { return state_.locks; }
   [[nodiscard]] const std::map<UserId, CustomerId>& users() const { return state_.users; }
+  [[nodiscard]] const std::map<TrustGroupId, CustomerId>& groups() const { return state_.groups; }
+  [[nodiscard]] const std::map<DedicatedPoolId, CustomerId>& pools() const { return state_.pools; }
   [[nodiscard]] const std::map<VmId, PolicySubject>& vms() const { return state_.vms; }
 
   /// All of it but what is built in, as one JSON document; equal books give equal text.
