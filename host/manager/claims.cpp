@@ -141,10 +141,10 @@ void Claims::take_back(VmId vm) {
   }
 }
 
-void Claims::choose_anew(VmId vm) {
+void Claims::choose_anew(std::span<const VmId> vms) {
   for (auto& [id, pending] : pending_) {
-    if (pending.claim.vm != vm) continue;
-    pending.claim = tenants_.claim_for(*tenants_.look_up(vm), pending.claim.kind, pending.claim.length);
+    if (std::find(vms.begin(), vms.end(), pending.claim.vm) == vms.end()) continue;
+    pending.claim = tenants_.claim_for(*tenants_.look_up(pending.claim.vm), pending.claim.kind, pending.claim.length);
   }
   retry_waiting();
 }

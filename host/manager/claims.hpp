@@ -39,8 +39,8 @@ class Claims final : public ScrubListener {
   [[nodiscard]] bool any_pending() const { return !pending_.empty(); }
   /// A VM's settings change: its pending claims give back what they hold ...
   void take_back(VmId vm);
-  /// ... and choose anew by how the VM is now, in their turn.
-  void choose_anew(VmId vm);
+  /// ... and choose anew by how these VMs are now, in their turn.
+  void choose_anew(std::span<const VmId> vms);
   /// A VM lends nothing any more: other claims give back what it has reserved.
   void return_loans(VmId lender);
   /// Whether the VM's claim after a reboot is pending.

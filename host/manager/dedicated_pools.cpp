@@ -173,7 +173,7 @@ Result<void> MemoryManager::merge_dedicated_pools(DedicatedPoolId pool, Dedicate
   tenants.move_vms(other, pool);
   tenants.end_pool(other);
   parts_->forget_pool(other);
-  for (const VmId vm : moved) parts_->claims.choose_anew(vm);
+  parts_->claims.choose_anew(moved);
   parts_->scrubber.pump();
   return {};
 }
@@ -200,7 +200,8 @@ std::optional<PoolFacts> MemoryManager::dedicated_pool(DedicatedPoolId pool) con
                    .vms = found->second.vms,
                    .ready = found->second.ready,
                    .size = parts_->table.bytes_in(pool),
-                   .free = parts_->table.free_bytes(pool)};
+                   .free = parts_->table.free_bytes(pool),
+                   .placement = found->second.placement};
 }
 
 }  // namespace sluice::inline manager

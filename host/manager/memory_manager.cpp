@@ -41,6 +41,9 @@ Result<void> MemoryManager::enable_trust_group(TrustGroupId group, bool enabled)
 Result<void> MemoryManager::destroy_trust_group(TrustGroupId group) {
   return parts_->tenants.destroy_trust_group(group);
 }
+std::optional<GroupFacts> MemoryManager::trust_group(TrustGroupId group) const {
+  return parts_->tenants.trust_group(group);
+}
 Result<void> MemoryManager::create_vm(const VmProfile& profile) {
   auto checked = parts_->tenants.check_new_vm(profile);
   if (!checked) return checked.error();
@@ -58,37 +61,57 @@ std::optional<VmProfile> MemoryManager::profile(VmId vm) const {
 
 Result<void> MemoryManager::change_trust_group(VmId vm, TrustGroupId group) {
   if (auto changed = parts_->tenants.change_trust_group(vm, group); !changed) return changed;
-  parts_->settings_changed(vm);
+  parts_->settings_changed({&vm, 1});
   return {};
 }
 
 Result<void> MemoryManager::change_settings(VmId vm, const RecycleSettings& settings) {
   if (auto changed = parts_->tenants.change_settings(vm, settings); !changed) return changed;
-  parts_->settings_changed(vm);
+  parts_->settings_changed({&vm, 1});
   return {};
 }
 
 Result<void> MemoryManager::switch_recycling(VmId vm, const VmSay& say) {
   if (auto changed = parts_->tenants.switch_recycling(vm, say); !changed) return changed;
-  parts_->settings_changed(vm);
+  parts_->settings_changed({&vm, 1});
   return {};
 }
 
 Result<void> MemoryManager::change_scrub_settings(VmId vm, const ScrubSettings& settings) {
   if (auto changed = parts_->tenants.change_scrub_settings(vm, settings); !changed) return changed;
-  parts_->settings_changed(vm);
+  parts_->settings_changed({&vm, 1});
   return {};
 }
 
-/// Pending claims choose anew, and what is reserved is kept or let go as the VM has it now.
-void MemoryManager::Parts::settings_changed(VmId vm) {
-  const bool back = claims.comes_back(vm);
-  const Tenants::Vm& changed = *tenants.look_up(vm);
-  claims.take_back(vm);
-  if (!changed.profile.allowed.lend_reserved_memory) claims.return_loans(vm);
-  holdings.settings_changed(changed, back || changed.phase == Tenants::VmPhase::Rebooting);
-  claims.choose_anew(vm);
-  if (back) holdings.release_reserved(vm, Holdings::Keep::ForNextClaim);
+Result<void> MemoryManager::change_vms(std::span<const VmPolicy> policies) {
+  for (const VmPolicy& policy : policies) {
+    if (auto checked = parts_->tenants.check_change(policy); !checked) return checked;
+  }
+  std::vector<VmId> changed;
+  for (const VmPolicy& policy : policies) {
+    const DedicatedPoolId old = parts_->tenants.look_up(policy.vm)->profile.pool;
+    parts_->tenants.change(policy);
+    if (old != policy.pool) parts_->holdings.leave_pool(policy.vm, old);
+    changed.push_back(policy.vm);
+  }
+  parts_->settings_changed(changed);
+  return {};
+}
+
+/// Pending claims choose anew, and what is reserved is kept or let go as the VMs have it now.
+void MemoryManager::Parts::settings_changed(std::span<const VmId> vms) {
+  std::vector<VmId> come_back;
+  for (const VmId vm : vms) {
+    if (claims.comes_back(vm)) come_back.push_back(vm);
+    claims.take_back(vm);
+  }
+  for (const VmId vm : vms) {
+    const Tenants::Vm& changed = *tenants.look_up(vm);
+    if (!changed.profile.allowed.lend_reserved_memory) claims.return_loans(vm);
+    holdings.settings_changed(changed, claims.comes_back(vm) || changed.phase == Tenants::VmPhase::Rebooting);
+  }
+  claims.choose_anew(vms);
+  for (const VmId vm : come_back) holdings.release_reserved(vm, Holdings::Keep::ForNextClaim);
   scrubber.pump();
 }
 

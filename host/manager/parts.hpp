@@ -17,7 +17,7 @@ struct MemoryManager::Parts {
         notifications(tenants),
         claims(table, tenants, holdings, scrubber, notifications, statistics, crash_ledger) {}
 
-  void settings_changed(VmId vm);
+  void settings_changed(std::span<const VmId> vms);
   /// Pools that may have memory from now on. Errors: NoResources.
   [[nodiscard]] Result<void> enter_pools(DedicatedPoolId first, std::uint32_t count);
   /// A pool that has no memory ends, or has never been.

@@ -24,6 +24,10 @@ Result<void> check(const ScrubSettings& settings) {
                fmt::format("a scrub is scheduled {} ns after the release: give 0 or more", settings.delay.count())};
 }
 
+Error for_vm(VmId vm, const Error& error) {
+  return {error.code, fmt::format("for VM {}: {}", vm.value(), error.message)};
+}
+
 }  // namespace
 
 const Tenants::Vm* Tenants::look_up(VmId vm) const {
@@ -173,21 +177,57 @@ Result<void> Tenants::change_scrub_settings(VmId vm, const ScrubSettings& settin
   return {};
 }
 
-Result<void> Tenants::change_dedicated_pool(VmId vm, DedicatedPoolId pool) {
-  auto found = find_vm_without_claims(vm);
-  if (!found) return found.error();
+Result<void> Tenants::check_other_pool(VmId vm, DedicatedPoolId pool) {
+  if (auto found = find_vm_without_claims(vm); !found) return found.error();
   if (auto running = find_running_vm(vm, "change its pool when it is back"); !running) return running.error();
-  VmProfile& profile = (*found)->profile;
-  if (pool.is_set()) {
-    auto target = find_pool(pool);
-    if (!target) return target.error();
-    if ((*target)->customer != profile.customer) return errors::foreign("pool", pool.value(), profile.customer);
-    if (auto same = complete((*target)->placement, profile.placement); !same) return same.error();
-    ++(*target)->vms;
+  if (!pool.is_set()) return {};
+  const VmProfile& profile = vms_.at(vm).profile;
+  auto target = find_pool(pool);
+  if (!target) return for_vm(vm, target.error());
+  if ((*target)->customer != profile.customer) {
+    return for_vm(vm, errors::foreign("pool", pool.value(), profile.customer));
   }
+  auto same = complete((*target)->placement, profile.placement);
+  if (!same) return for_vm(vm, same.error());
+  return {};
+}
+
+void Tenants::set_pool(VmProfile& profile, DedicatedPoolId pool) {
+  if (pool.is_set()) ++pools_.at(pool).vms;
   if (profile.pool.is_set()) --pools_.at(profile.pool).vms;
   profile.pool = pool;
+}
+
+Result<void> Tenants::change_dedicated_pool(VmId vm, DedicatedPoolId pool) {
+  if (auto checked = check_other_pool(vm, pool); !checked) return checked;
+  set_pool(vms_.at(vm).profile, pool);
   return {};
+}
+
+Result<void> Tenants::check_change(const VmPolicy& policy) {
+  auto found = find_vm(policy.vm);
+  if (!found) return found.error();
+  if (auto checked = check(policy.allowed); !checked) return for_vm(policy.vm, checked.error());
+  if (auto checked = check(policy.scrub); !checked) return for_vm(policy.vm, checked.error());
+  const VmProfile& profile = (*found)->profile;
+  if (policy.group.is_set()) {
+    auto group = find_group(policy.group, profile.customer);
+    if (!group) return for_vm(policy.vm, group.error());
+  }
+  return policy.pool == profile.pool ? Result<void>() : check_other_pool(policy.vm, policy.pool);
+}
+
+void Tenants::change(const VmPolicy& policy) {
+  Vm& vm = vms_.at(policy.vm);
+  set_pool(vm.profile, policy.pool);
+  set_group(vm.profile, policy.group);
+  vm.profile.allowed = policy.allowed;
+  vm.profile.scrub = policy.scrub;
+  vm.profile.may_say = policy.may_say;
+  if (!policy.may_say.enable.value_or(false) && vm.say.enable.value_or(false)) vm.say.enable.reset();
+  if (!policy.may_say.recycle_on_reboot.value_or(false) && vm.say.recycle_on_reboot.value_or(false)) {
+    vm.say.recycle_on_reboot.reset();
+  }
 }
 
 Result<void> Tenants::change_placement(VmId vm, const Placement& placement) {

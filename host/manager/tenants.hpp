@@ -55,6 +55,10 @@ class Tenants {
   [[nodiscard]] Result<void> switch_recycling(VmId vm, const VmSay& say);
   [[nodiscard]] Result<void> change_dedicated_pool(VmId vm, DedicatedPoolId pool);
   [[nodiscard]] Result<void> change_scrub_settings(VmId vm, const ScrubSettings& settings);
+  /// Whether change() can be called.
+  [[nodiscard]] Result<void> check_change(const VmPolicy& policy);
+  /// One that was checked.
+  void change(const VmPolicy& policy);
   [[nodiscard]] Result<void> change_placement(VmId vm, const Placement& placement);
   [[nodiscard]] const std::unordered_map<VmId, Vm>& vms() const { return vms_; }
 
@@ -76,6 +80,7 @@ class Tenants {
   [[nodiscard]] Result<void> enable_trust_group(TrustGroupId group, bool enabled);
   [[nodiscard]] Result<void> destroy_trust_group(TrustGroupId group);
   [[nodiscard]] Result<void> change_trust_group(VmId vm, TrustGroupId group);
+  [[nodiscard]] std::optional<GroupFacts> trust_group(TrustGroupId group) const;
 
   // Dedicated pools
   [[nodiscard]] Result<Pool*> find_pool(DedicatedPoolId pool);
@@ -124,6 +129,9 @@ class Tenants {
     std::uint32_t groups = 0;  ///< Inside it.
   };
 
+  [[nodiscard]] Result<void> check_other_pool(VmId vm, DedicatedPoolId pool);
+  void set_pool(VmProfile& profile, DedicatedPoolId pool);
+  void set_group(VmProfile& profile, TrustGroupId group);
   [[nodiscard]] Result<Group*> find_group(TrustGroupId group, CustomerId customer);
   [[nodiscard]] TrustGroupId root_of(TrustGroupId group) const;
 

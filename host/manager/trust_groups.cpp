@@ -58,6 +58,8 @@ Result<void> Tenants::destroy_trust_group(TrustGroupId group) {
 }
 
 Result<void> Tenants::enable_trust_group(TrustGroupId group, bool enabled) {
+  const CustomerId customer(group.value() & ~kCustomerBit);
+  if (customer.is_set() && group == customer_group(customer)) groups_.try_emplace(group, Group{customer});
   const auto found = groups_.find(group);
   if (found == groups_.end()) return errors::unknown("trust group", group.value());
   if (found->second.enabled && !enabled) {
@@ -83,7 +85,13 @@ Result<void> Tenants::change_trust_group(VmId vm, TrustGroupId group) {
   if (group.is_set()) {
     if (auto target = find_group(group, profile.customer); !target) return target.error();
   }
-  if (group == profile.group) return {};
+  set_group(profile, group);
+  return {};
+}
+
+/// One of its customer's.
+void Tenants::set_group(VmProfile& profile, TrustGroupId group) {
+  if (group == profile.group) return;
   const TrustGroupId left = root_of(profile.group);
   const TrustGroupId joined = root_of(group);
   for (const TrustGroupId changed : {profile.group, group}) {
@@ -98,7 +106,13 @@ Result<void> Tenants::change_trust_group(VmId vm, TrustGroupId group) {
   if (profile.group.is_set()) --groups_.at(profile.group).vms;
   if (group.is_set()) ++groups_.at(group).vms;
   profile.group = group;
-  return {};
+}
+
+std::optional<GroupFacts> Tenants::trust_group(TrustGroupId group) const {
+  const auto found = groups_.find(group);
+  if (found == groups_.end()) return std::nullopt;
+  const Group& facts = found->second;
+  return GroupFacts{facts.customer, facts.inside, facts.enabled, facts.vms, facts.groups};
 }
 
 /// The larger group around this one, or itself.

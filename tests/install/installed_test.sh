@@ -28,6 +28,9 @@ cmake --build "$folder/cpp" >> "$folder/cpp.log" 2>&1 || { cat "$folder/cpp.log"
 cat "$folder/cpp.out"
 grep -q "VM 1 got clean memory" "$folder/cpp.out"
 grep -q "VM 2 got recycled memory" "$folder/cpp.out"
+"$folder/cpp/policies" > "$folder/policies.out"
+cat "$folder/policies.out"
+grep -q "after a restart VM 1 is in group 1 and its policy holds" "$folder/policies.out"
 
 echo "symbols"
 symbols=$(nm -D --defined-only "$library")

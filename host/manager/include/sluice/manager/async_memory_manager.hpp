@@ -163,6 +163,9 @@ class AsyncMemoryManager {
   [[nodiscard]] Result<void> terminate(VmId vm) { return waking(to().terminate(vm)); }
   bool abandon(ClaimId claim) { return waking(to().abandon(claim)); }
 
+  /// Something else has called the manager (PolicyManager does): polls it soon.
+  void wake() { poller_->wake(); }
+
  private:
   template <class Value>
   struct Signature {

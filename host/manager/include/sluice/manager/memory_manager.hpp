@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "sluice/engine/engine.hpp"
@@ -42,13 +43,25 @@ struct PoolFacts {
   bool ready = false;  ///< It has been filled.
   ByteCount size;
   ByteCount free;
+  Placement placement;  ///< Its pages are set.
   bool operator==(const PoolFacts&) const = default;
+};
+
+/// What is known of a trust group.
+struct GroupFacts {
+  CustomerId customer;
+  TrustGroupId inside;  ///< Unset: in none.
+  bool enabled = true;
+  std::uint32_t vms = 0;
+  std::uint32_t groups = 0;  ///< Inside it.
+  bool operator==(const GroupFacts&) const = default;
 };
 
 /// What a VM says itself; unset: nothing.
 struct VmSay {
   std::optional<bool> enable;
   std::optional<bool> recycle_on_reboot;
+  bool operator==(const VmSay&) const = default;
 };
 
 /// What a VM is, from its creation on. Pool and group are of the VM's own customer.
@@ -61,6 +74,18 @@ struct VmProfile {
   ScrubSettings scrub;
   Placement placement;
   VmSay may_say{true, true};  ///< False or unset: the provider has locked it, and the VM cannot switch it on.
+  bool operator==(const VmProfile&) const = default;
+};
+
+/// What policies say of a VM that there is: of its profile what can change.
+struct VmPolicy {
+  VmId vm;
+  DedicatedPoolId pool;
+  TrustGroupId group;
+  RecycleSettings allowed;
+  ScrubSettings scrub;
+  VmSay may_say{true, true};
+  bool operator==(const VmPolicy&) const = default;
 };
 
 /// One run of granted memory.
@@ -133,10 +158,12 @@ class MemoryManager {
   /// there. Errors: InvalidArgument (also a third level), IdUsedBefore, UnknownId, ForeignCustomer.
   [[nodiscard]] Result<void> create_trust_group(TrustGroupId group, CustomerId customer, TrustGroupId inside = {});
   /// While a group is disabled it recycles nothing; what was written before or meanwhile stays out of it for ever.
-  /// Errors: UnknownId.
+  /// A customer's group needs no VM for that. Errors: UnknownId.
   [[nodiscard]] Result<void> enable_trust_group(TrustGroupId group, bool enabled);
   /// Ends a group that holds no VM and no group. Errors: UnknownId, WrongState, InvalidArgument (a customer's group).
   [[nodiscard]] Result<void> destroy_trust_group(TrustGroupId group);
+  /// nullopt: no such group, or a customer's in which no VM has been.
+  [[nodiscard]] std::optional<GroupFacts> trust_group(TrustGroupId group) const;
   /// Memory set apart for a VM, or for some VMs of one customer, scrubbed before it joins. The pool can be used when
   /// the handler was called. All of its memory has pages of one length. While the VM lives its memory there is not
   /// scrubbed between two uses; what it leaves for good is. Errors: InvalidArgument, IdUsedBefore, WrongState (it was
@@ -197,6 +224,12 @@ class MemoryManager {
   /// The VM's own say, instead of its settings: about all recycling, about that after a reboot, or about both.
   /// Errors: UnknownId, NotPermitted (it switches on what the provider has locked: VmProfile::may_say).
   [[nodiscard]] Result<void> switch_recycling(VmId vm, const VmSay& say);
+
+  /// All of what can change by policies, of all of these VMs or of none. Pending claims choose anew when all of them
+  /// are changed, in their turn. What a VM said itself and may say no more is withdrawn. Errors: as change_settings,
+  /// change_scrub_settings, change_trust_group; as change_dedicated_pool for VMs whose pool is another. They name the
+  /// VM.
+  [[nodiscard]] Result<void> change_vms(std::span<const VmPolicy> policies);
 
   /// In a hunt for bad memory: nobody (`vm` unset), or not this VM, gets this memory, in whole pages, until
   /// absolve(). Whoever holds it keeps it. Errors: InvalidArgument (outside the pool, no whole pages), UnknownId,
