@@ -196,7 +196,6 @@ std::optional<PoolFacts> MemoryManager::dedicated_pool(DedicatedPoolId pool) con
   return PoolFacts{.customer = found->second.customer,
                    .shares = found->second.shares,
                    .pages = *found->second.placement.pages,
-                   .unit = *found->second.placement.unit,
                    .vms = found->second.vms,
                    .ready = found->second.ready,
                    .size = parts_->table.bytes_in(pool),

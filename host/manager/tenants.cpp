@@ -187,9 +187,14 @@ Result<void> Tenants::check_other_pool(VmId vm, DedicatedPoolId pool) {
   if ((*target)->customer != profile.customer) {
     return for_vm(vm, errors::foreign("pool", pool.value(), profile.customer));
   }
-  auto same = complete((*target)->placement, profile.placement);
-  if (!same) return for_vm(vm, same.error());
-  return {};
+  const Placement& there = (*target)->placement;
+  const Placement& own = profile.placement;
+  if (there.pages == own.pages && there.unit == own.unit) return {};
+  const bool pages = there.pages != own.pages;
+  return Error{HostErrc::InvalidArgument,
+               fmt::format("VM {0} has {4} of {1} bytes and pool {2} has {4} of {3}: choose a pool that has the VM's",
+                           vm.value(), (pages ? page_length(*own.pages) : *own.unit).value(), pool.value(),
+                           (pages ? page_length(*there.pages) : *there.unit).value(), pages ? "pages" : "pieces")};
 }
 
 void Tenants::set_pool(VmProfile& profile, DedicatedPoolId pool) {

@@ -78,7 +78,7 @@ void World::check_pools() {
     const std::size_t pages = pool_pages(id);
     check(pages == pool.pages, "pool {} has {} pages, not {}", id, pages, pool.pages);
     check(facts->shares == pool.shares, "pool {} is shared, or is not any more", id);
-    check(facts->unit == page_length(pool.kind), "pool {} has pages of another length", id);
+    check(facts->placement.unit == page_length(pool.kind), "pool {} has pages of another length", id);
   }
 }
 

@@ -36,14 +36,16 @@ class PolicyManagerRestart : public Ledgers {
     engine_.emplace();
     manager_ = MemoryManager::recover(*memory_, *engine_, *ledger_).value();
   }
-  /// The process is killed; a new one has the document and the ledger.
-  void crash() {
+  /// The process is killed; a new one has the document, and the ledger unless that is lost too.
+  enum class Found { Ledger, Nothing };
+  void crash(Found found = Found::Ledger) {
     const std::string document = policies_->save();
     policies_.reset();
     std::filesystem::copy_file(path_, path_ + ".kept");
     manager_.reset();
     ledger_.reset();
     std::filesystem::rename(path_ + ".kept", path_);
+    if (found == Found::Nothing) std::filesystem::remove(path_);
     start();
     auto loaded = PolicyManager::load(document, *manager_);
     ASSERT_TRUE(loaded) << loaded.error().message;
@@ -194,7 +196,7 @@ TEST_F(PolicyManagerRestart, LostPoolsAreCreatedAgainBeforeTheirVms) {
   take(kC, 48);
   ASSERT_TRUE(policies_->terminate(kProvider, kC));
   ASSERT_TRUE(policies_->create_dedicated_pool(kProvider, DedicatedPoolId(10), kCustomer, ByteCount(4096), {}));
-  crash();
+  crash(Found::Nothing);
   const std::map<DedicatedPoolId, LostPool> lost = policies_->lost_pools();
   ASSERT_EQ(lost.size(), 1U) << "the other one was still being filled";
   const LostPool& pool = lost.at(kPool);
@@ -218,7 +220,7 @@ TEST_F(PolicyManagerRestart, LostPoolsAreCreatedAgainBeforeTheirVms) {
 
 TEST_F(PolicyManagerRestart, ALostPoolThatNobodyWantsIsForgotten) {
   fill(kPool);
-  crash();
+  crash(Found::Nothing);
   ASSERT_TRUE(policies_->destroy_dedicated_pool(kProvider, kPool));
   EXPECT_TRUE(policies_->book().pools().empty());
   EXPECT_THAT(policies_->lost_pools(), IsEmpty());

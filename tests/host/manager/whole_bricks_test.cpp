@@ -181,7 +181,7 @@ TEST_F(WholeBricks, PoolsOfThemGrowAndShrinkByWholeOnes) {
                                                     {.placement = {.unit = ByteCount(kLong)}});
   ASSERT_TRUE(made) << made.error().message;
   settle();
-  EXPECT_EQ(manager_->dedicated_pool(pool)->unit, ByteCount(kLong));
+  EXPECT_EQ(manager_->dedicated_pool(pool)->placement.unit, ByteCount(kLong));
   EXPECT_EQ(manager_->shrink_dedicated_pool(pool, ByteCount(kShort)).error().code, HostErrc::InvalidArgument);
   EXPECT_TRUE(manager_->shrink_dedicated_pool(pool, ByteCount(kLong)));
   EXPECT_EQ(manager_->dedicated_pool(pool)->size, ByteCount(kLong));

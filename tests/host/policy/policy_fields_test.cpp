@@ -144,6 +144,34 @@ TEST_F(PolicyBookOfVms, EachCallSaysWhichVmsItReaches) {
               ElementsAre(VmId(5)));
 }
 
+TEST_F(PolicyBookOfVms, WhateverNamesAMergedPoolHasTheOtherOne) {
+  ASSERT_TRUE(book_.add_pool(kProvider, DedicatedPoolId(7), CustomerId(4)));
+  ASSERT_TRUE(book_.register_vm(kProvider, {VmId(2), {}, {}, CustomerId(4), DedicatedPoolId(7)}));
+  ASSERT_TRUE(book_.attach(kProvider, kVm, policy(R"({"dedicated_pool": 7})")));
+  ASSERT_TRUE(book_.create_template(kProvider, "seven", policy(R"({"dedicated_pool": 7})")));
+  ASSERT_TRUE(book_.attach_template(kProvider, {PolicyScope::Instance, 5}, "seven"));
+  const PolicyBook before = book_;
+  const auto merge = [&](const Caller& caller, std::uint64_t pool, std::uint64_t other) {
+    return book_.merge_pools(caller, DedicatedPoolId(pool), DedicatedPoolId(other));
+  };
+  EXPECT_EQ(merge(Caller::customer(CustomerId(4)), 6, 7).error().code, HostErrc::NotPermitted);
+  EXPECT_EQ(merge(kProvider, 7, 7).error().code, HostErrc::InvalidArgument);
+  EXPECT_EQ(merge(kProvider, 6, 8).error().code, HostErrc::ForeignCustomer);
+  EXPECT_EQ(merge(kProvider, 6, 99).error().code, HostErrc::UnknownId);
+  EXPECT_EQ(book_, before);
+  EXPECT_THAT(merge(kProvider, 6, 7).value(), ElementsAre(VmId(1), VmId(2), VmId(5)));
+  for (const std::uint64_t vm : {1U, 2U, 5U}) EXPECT_EQ(book_.effective_of(VmId(vm))->pool, DedicatedPoolId(6));
+  EXPECT_EQ(book_.pools().size(), 2U);
+}
+
+TEST_F(PolicyBookOfVms, WhatIsLockedIsKnownAlsoWhereItIsOffAnyway) {
+  ASSERT_TRUE(book_.attach(kProvider, kVm, policy(R"({"enable": false})")));
+  EXPECT_THAT(book_.effective_of(VmId(1))->locked, IsEmpty());
+  ASSERT_TRUE(book_.lock(kProvider, kCustomer, PolicyField::Enable));
+  EXPECT_THAT(book_.effective_of(VmId(1))->locked, ElementsAre(PolicyField::Enable));
+  EXPECT_THAT(book_.effective_of(VmId(9))->locked, IsEmpty());
+}
+
 TEST_F(PolicyBookOfVms, APolicyGoesToSeveralTargetsOrToNone) {
   const std::vector<PolicyTarget> vms = {kVm, {PolicyScope::Instance, 5}};
   ASSERT_TRUE(book_.create_template(kProvider, "web", policy(R"({"recycle_on_reboot": false})")));

@@ -38,12 +38,11 @@ struct PoolFacts {
   CustomerId customer;
   bool shares = false;
   PageKind pages = PageKind::Small;
-  ByteCount unit;  ///< What of its memory changes hands is a multiple of this.
   std::uint32_t vms = 0;
   bool ready = false;  ///< It has been filled.
   ByteCount size;
   ByteCount free;
-  Placement placement;  ///< Its pages are set.
+  Placement placement;  ///< Its pages and its unit are set.
   bool operator==(const PoolFacts&) const = default;
 };
 
