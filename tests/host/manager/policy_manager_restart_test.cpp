@@ -251,8 +251,8 @@ std::string group(int id, int inside) {
   return R"({"id": )" + std::to_string(id) + R"(, "inside": )" + std::to_string(inside) + R"(, "enabled": true})";
 }
 constexpr const char* kPools =
-    R"({"id": 9, "page": 4096, "node": null, "only_node": false, "contiguous": 0, "shares": false, "length": 65536})";
-constexpr const char* kVms = R"({"id": 3, "page": null, "node": 0, "only_node": true, "contiguous": 0})";
+    R"({"id": 9, "page": 4096, "unit": null, "node": null, "only_node": false, "contiguous": 0, "shares": false, "length": 65536})";
+constexpr const char* kVms = R"({"id": 3, "page": null, "unit": null, "node": 0, "only_node": true, "contiguous": 0})";
 
 TEST(PolicyManagerStore, RefusesWhatNoManagerCouldHaveSaved) {
   const auto error = [](const std::string& text) {
@@ -280,10 +280,11 @@ TEST(PolicyManagerStore, RefusesWhatNoManagerCouldHaveSaved) {
               HasSubstr("groups[4]: the entry stands twice"));
   EXPECT_THAT(error(document_with(good, R"({"id": 9, "page": 5000})", kVms)),
               HasSubstr("pools[0]: 'page' is not what"));
-  EXPECT_THAT(error(document_with(good, kPools, R"({"id": 3, "page": null, "node": 4294967296})")),
+  EXPECT_THAT(error(document_with(good, kPools, R"({"id": 3, "page": null, "unit": null, "node": 4294967296})")),
               HasSubstr("vms[0]: 'node' is not what"));
-  EXPECT_THAT(error(document_with(good, kPools, R"({"id": 3, "page": null, "node": null, "only_node": 1})")),
-              HasSubstr("vms[0]: 'only_node' is not what"));
+  EXPECT_THAT(
+      error(document_with(good, kPools, R"({"id": 3, "page": null, "unit": null, "node": null, "only_node": 1})")),
+      HasSubstr("vms[0]: 'only_node' is not what"));
   for (const char* text : {"", "[]", "{}", R"({"version": 2})", R"({"version": 1})", R"({"version": 1, "book": {}})"}) {
     EXPECT_THAT(error(text), HasSubstr("policy document is wrong at ")) << text;
   }
