@@ -218,7 +218,7 @@ Result<void> PolicyManager::restore_group(TrustGroupId group, const GroupFacts& 
   return manager_->enable_trust_group(group, facts.enabled);
 }
 
-/// A pool whose memory was not found waits for somebody to create it again.
+/// A pool without memory waits for somebody to create it again.
 Result<void> PolicyManager::restore_pool(DedicatedPoolId pool, const LostPool& facts) {
   if (const auto there = manager_->dedicated_pool(pool); there && there->customer != facts.customer) {
     return Error{HostErrc::WrongState, fmt::format("the manager has another pool {}: load the document into a new "
