@@ -158,6 +158,16 @@ void ExtentTable::change_lineage(Extent& extent, const Lineage& lineage) {
   books_->drop_extents(old, extent.length());
 }
 
+/// It leaves the books and enters them with the lineage as `change` makes it.
+template <class Change>
+void ExtentTable::rebook(Extent& extent, Change change) {
+  detach(extent);
+  Lineage changed = lineage(extent);
+  change(changed);
+  change_lineage(extent, changed);
+  attach(extent);
+}
+
 void ExtentTable::grant(Extent& extent, const Owner& owner) {
   detach(extent);
   step(extent, ExtentEvent::Grant);
@@ -169,21 +179,15 @@ void ExtentTable::grant(Extent& extent, const Owner& owner) {
 }
 
 void ExtentTable::reserve(Extent& extent, bool lent) {
-  detach(extent);
-  step(extent, ExtentEvent::Reserve);
-  Lineage reserved = lineage(extent);
-  reserved.lent = lent;
-  change_lineage(extent, reserved);
-  attach(extent);
+  rebook(extent, [&](Lineage& now) {
+    step(extent, ExtentEvent::Reserve);
+    now.lent = lent;
+  });
 }
 
 void ExtentTable::lend(Extent& extent, bool lent) {
   enforce(extent.state() == ExtentState::Reserved, "only reserved memory is lent");
-  detach(extent);
-  Lineage changed = lineage(extent);
-  changed.lent = lent;
-  change_lineage(extent, changed);
-  attach(extent);
+  rebook(extent, [&](Lineage& now) { now.lent = lent; });
 }
 
 void ExtentTable::release(Extent& extent, Fill fill, std::chrono::nanoseconds delay, std::chrono::nanoseconds now) {
@@ -249,38 +253,24 @@ void ExtentTable::unclaim(Extent& extent) {
 }
 
 void ExtentTable::move_to_pool(Extent& extent, DedicatedPoolId pool) {
-  detach(extent);
-  Lineage moved = lineage(extent);
-  moved.pool = pool;
-  moved.owner.pool = {};
-  change_lineage(extent, moved);
-  attach(extent);
+  rebook(extent, [&](Lineage& now) {
+    now.pool = pool;
+    now.owner.pool = {};
+  });
   record(extent);
 }
 
 void ExtentTable::set_owner(Extent& extent, const Owner& owner) {
   enforce(extent.state() != ExtentState::Clean, "who wrote clean memory does not matter any more");
-  detach(extent);
-  Lineage changed = lineage(extent);
-  changed.owner = owner;
-  change_lineage(extent, changed);
-  attach(extent);
+  rebook(extent, [&](Lineage& now) { now.owner = owner; });
 }
 
 void ExtentTable::suspect(Extent& extent, VmId vm) {
-  detach(extent);
-  Lineage changed = lineage(extent);
-  changed.suspect = books_->suspects.with(changed.suspect, vm);
-  change_lineage(extent, changed);
-  attach(extent);
+  rebook(extent, [&](Lineage& now) { now.suspect = books_->suspects.with(now.suspect, vm); });
 }
 
 void ExtentTable::absolve(Extent& extent, VmId vm) {
-  detach(extent);
-  Lineage changed = lineage(extent);
-  changed.suspect = books_->suspects.without(changed.suspect, vm);
-  change_lineage(extent, changed);
-  attach(extent);
+  rebook(extent, [&](Lineage& now) { now.suspect = books_->suspects.without(now.suspect, vm); });
 }
 
 bool ExtentTable::is_suspect(SuspectIndex suspect, VmId vm) const { return books_->is_suspect(suspect, vm); }

@@ -190,6 +190,8 @@ class ExtentTable {
   void attach(Extent& extent);
   void detach(Extent& extent);
   void change_lineage(Extent& extent, const Lineage& lineage);
+  template <class Change>
+  void rebook(Extent& extent, Change change);
   Extent& cut(Extent& extent, ByteCount length);
   void insert_by_age(LineageEntry& entry, Extent& extent);
   Extent& merge(Extent& first, Extent& second);
