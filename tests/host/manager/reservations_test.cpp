@@ -25,6 +25,20 @@ class Reservations : public RecyclingTest {
     ASSERT_TRUE(manager_.create_vm({kB, kCustomer, {}, kGroup, {}}));
     ASSERT_TRUE(manager_.create_vm({kC, kCustomer, {}, TrustGroupId(9), {}}));
   }
+  /// A is down and lends its 16 pages. B claims 40: with those in hand it waits for a scrub of others.
+  ClaimId wait_with_lent_memory() {
+    create_group({.lend_reserved_memory = true});
+    create(VmId(4), kOtherCustomer);
+    write(take(kA, 16));
+    const Grant others = take(VmId(4), 48);
+    EXPECT_TRUE(manager_.begin_reboot(kA));
+    give_back(VmId(4), others);
+    const ClaimId claim = ask(kB, 40, waiting_);
+    EXPECT_FALSE(waiting_);
+    return claim;
+  }
+
+  std::optional<Result<Grant>> waiting_;
 };
 
 TEST_F(Reservations, EndAfterTheirTimeAndWhatWasReservedIsScrubbed) {
@@ -105,22 +119,14 @@ TEST_F(Reservations, ThatAreLentComeAfterOtherMemoryThatNeedsNoScrub) {
   EXPECT_EQ(look(take(kB, 8), old).old, 8U);
 }
 
-/// B waits for a scrub of other memory with lent memory in hand when the group changes.
+/// B waits with lent memory in hand when the group changes.
 TEST_F(Reservations, ThatALendersGroupChangedForGoBack) {
-  create_group({.lend_reserved_memory = true});
-  create(VmId(4), kOtherCustomer);
-  write(take(kA, 16));
-  const Grant others = take(VmId(4), 48);
-  ASSERT_TRUE(manager_.begin_reboot(kA));
-  give_back(VmId(4), others);
-  std::optional<Result<Grant>> waiting;
-  ask(kB, 40, waiting);
-  ASSERT_FALSE(waiting);
+  wait_with_lent_memory();
   ASSERT_TRUE(manager_.enable_trust_group(kGroup, false));
   ASSERT_TRUE(manager_.enable_trust_group(kLarger, false));
   settle();
-  ASSERT_TRUE(waiting && *waiting);
-  EXPECT_EQ(look(**waiting), (Seen{40, 0, 0, 0}));
+  ASSERT_TRUE(waiting_ && *waiting_);
+  EXPECT_EQ(look(**waiting_), (Seen{40, 0, 0, 0}));
   EXPECT_EQ(reserved(), length(16));
 }
 
@@ -141,52 +147,29 @@ TEST_F(Reservations, FollowTheirVmsSettingsWhileItIsAway) {
   EXPECT_EQ(reserved(), length(0)) << "its time is over by the new setting";
 }
 
-/// B waits for a scrub of other memory with lent memory in hand when the lender wants it back.
+/// The same when the lender wants it back.
 TEST_F(Reservations, ThatAreNotLentAnyMoreGoBack) {
-  create_group({.lend_reserved_memory = true});
-  create(VmId(4), kOtherCustomer);
-  write(take(kA, 16));
-  const Grant others = take(VmId(4), 48);
-  ASSERT_TRUE(manager_.begin_reboot(kA));
-  give_back(VmId(4), others);
-  std::optional<Result<Grant>> waiting;
-  ask(kB, 40, waiting);
-  ASSERT_FALSE(waiting);
+  wait_with_lent_memory();
   ASSERT_TRUE(manager_.change_settings(kA, {}));
   settle();
-  ASSERT_TRUE(waiting && *waiting);
-  EXPECT_EQ(look(**waiting), (Seen{40, 0, 0, 0}));
+  ASSERT_TRUE(waiting_ && *waiting_);
+  EXPECT_EQ(look(**waiting_), (Seen{40, 0, 0, 0}));
   EXPECT_EQ(reserved(), length(16));
 }
 
-/// B waits for a scrub of other memory with lent memory in hand when the lender ends.
+/// The same when the lender ends.
 TEST_F(Reservations, ThatAreLentOutliveTheirLender) {
-  create_group({.lend_reserved_memory = true});
-  create(VmId(4), kOtherCustomer);
-  write(take(kA, 16));
-  const Grant others = take(VmId(4), 48);
-  ASSERT_TRUE(manager_.begin_reboot(kA));
-  give_back(VmId(4), others);
-  std::optional<Result<Grant>> waiting;
-  ask(kB, 40, waiting);
-  ASSERT_FALSE(waiting);
+  wait_with_lent_memory();
   ASSERT_TRUE(manager_.terminate(kA));
   EXPECT_EQ(reserved(), length(0));
   settle();
-  ASSERT_TRUE(waiting && *waiting);
-  EXPECT_EQ(look(**waiting).pages, 40U);
+  ASSERT_TRUE(waiting_ && *waiting_);
+  EXPECT_EQ(look(**waiting_).pages, 40U);
 }
 
 /// The same when the lender is back and the claim is given up.
 TEST_F(Reservations, ThatAreLentAndNotTakenAreReleasedOnceTheLenderIsBack) {
-  create_group({.lend_reserved_memory = true});
-  create(VmId(4), kOtherCustomer);
-  write(take(kA, 16));
-  const Grant others = take(VmId(4), 48);
-  ASSERT_TRUE(manager_.begin_reboot(kA));
-  give_back(VmId(4), others);
-  std::optional<Result<Grant>> waiting;
-  const ClaimId claim = ask(kB, 40, waiting);
+  const ClaimId claim = wait_with_lent_memory();
   EXPECT_EQ(look(back(kA, 8)).pages, 8U);
   manager_.abandon(claim);
   settle();
