@@ -9,6 +9,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "sluice/engine/engine_registry.hpp"
@@ -40,15 +41,16 @@ struct OpenLedger : Used {
 struct Waiting {
   sluice_handler handler = nullptr;
   void* context = nullptr;
+  VmId vm;                                         ///< Unset: of a pool, or a test.
+  sluice_report_handler report_handler = nullptr;  ///< Of a test, which has no other.
   std::uint64_t number = 0;
-  VmId vm;  ///< Unset: of a pool.
 };
-/// And with what.
+/// With what.
 struct Answer {
-  Waiting who;
   int code = SLUICE_OK;
-  std::string message;
-  std::vector<sluice_range> ranges;
+  std::string message = {};
+  std::vector<sluice_range> ranges = {};
+  SuspectReport report = {};
 };
 
 /// A manager and its claims. Handlers are called when no function of the manager is under way, so they may call all of
@@ -67,7 +69,7 @@ class State {
   [[nodiscard]] std::uint64_t expect(const Waiting& who);
   void started(std::uint64_t ticket, std::uint64_t number) { waiting_.at(ticket).number = number; }
   void forget(std::uint64_t ticket) { waiting_.erase(ticket); }
-  void answer(std::uint64_t ticket, int code, std::string message, std::vector<sluice_range> ranges);
+  void answer(std::uint64_t ticket, Answer answer);
   /// Whether a VM has a claim that ended and whose handler has not been called.
   [[nodiscard]] bool has_answer_for(VmId vm) const;
   [[nodiscard]] bool has_answers() const { return !answers_.empty(); }
@@ -82,7 +84,7 @@ class State {
   std::shared_ptr<OpenLedger> ledger_;
   std::unique_ptr<MemoryManager> manager_;
   std::map<std::uint64_t, Waiting> waiting_;  ///< By ticket, which are in the order of the claims.
-  std::deque<Answer> answers_;
+  std::deque<std::pair<Waiting, Answer>> answers_;
   std::uint64_t next_ticket_ = 0;
 };
 

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <limits>
 
-#include "c_api.hpp"
+#include "c_calls.hpp"
 
 using sluice::ByteCount;
 using sluice::Result;
@@ -12,66 +12,11 @@ using namespace sluice::c;  // NOLINT: the functions of C are in no namespace
 
 namespace {
 
-std::vector<sluice_range> ranges_of(const sluice::Grant& grant) {
-  std::vector<sluice_range> ranges;
-  ranges.reserve(grant.ranges.size());
-  for (const sluice::GrantedRange& range : grant.ranges) {
-    ranges.push_back(
-        {range.memory.data(), range.memory.size(), range.fd, range.fd_offset, range.recycled ? 1 : 0, range.pattern});
-  }
-  return ranges;
-}
-
-/// What a function does with the manager. A handler may have begun to destroy it.
-template <class Work>
-int with_manager(sluice_manager* manager, Work work) noexcept {
-  return guarded([&] {
-    if (manager == nullptr) return missing("the manager");
-    if (manager->state->manager() == nullptr) return fail(SLUICE_WRONG_STATE, "the manager is being destroyed");
-    return work(*manager->state->manager());
-  });
-}
-
 /// A VM whose memory is about to be reported to its user cannot lose it before that.
 int check_no_answer(const sluice_manager& manager, std::uint64_t vm) {
   if (!manager.state->has_answer_for(sluice::VmId(vm))) return SLUICE_OK;
   return fail(SLUICE_WRONG_STATE,
               fmt::format("VM {} has a claim whose handler has not been called yet: call this from there", vm));
-}
-
-/// Starts a claim. Its handler gets the claim's number.
-template <class Value, class Start>
-int start_claim(sluice_manager* manager, std::uint64_t vm, sluice_handler handler, void* context, std::uint64_t* claim,
-                Start start) {
-  return with_manager(manager, [&](sluice::MemoryManager& to) {
-    if (handler == nullptr) return missing("the handler");
-    State& state = *manager->state;
-    const std::uint64_t ticket = state.expect({handler, context, 0, sluice::VmId(vm)});
-    const auto answer = [&state, ticket](const Result<Value>& result) {
-      if (!result) {
-        state.answer(ticket, code_of(result.error()), result.error().message, {});
-      } else if constexpr (std::is_void_v<Value>) {
-        state.answer(ticket, SLUICE_OK, {}, {});
-      } else {
-        state.answer(ticket, SLUICE_OK, {}, ranges_of(*result));
-      }
-    };
-    Result<sluice::ClaimId> started = [&]() -> Result<sluice::ClaimId> {
-      try {
-        return start(to, answer);
-      } catch (...) {
-        state.forget(ticket);
-        throw;
-      }
-    }();
-    if (!started) {
-      state.forget(ticket);
-      return fail(started.error());
-    }
-    state.started(ticket, started->value());
-    if (claim != nullptr) *claim = started->value();
-    return static_cast<int>(SLUICE_OK);
-  });
 }
 
 /// Nanoseconds, as the clocks count them.
@@ -273,14 +218,14 @@ int sluice_group_destroy(sluice_manager* manager, uint64_t group) {
 
 int sluice_pool_create(sluice_manager* manager, uint64_t pool, uint64_t customer, uint64_t length, int shares,
                        sluice_handler handler, void* context, uint64_t* claim) {
-  return start_claim<void>(manager, 0, handler, context, claim, [&](sluice::MemoryManager& to, const auto& answer) {
+  return start_claim<void>(manager, {handler, context}, claim, [&](sluice::MemoryManager& to, const auto& answer) {
     return to.create_dedicated_pool(sluice::DedicatedPoolId(pool), sluice::CustomerId(customer), ByteCount(length),
                                     answer, {.placement = {}, .shares = shares != 0});
   });
 }
 int sluice_pool_grow(sluice_manager* manager, uint64_t pool, uint64_t length, sluice_handler handler, void* context,
                      uint64_t* claim) {
-  return start_claim<void>(manager, 0, handler, context, claim, [&](sluice::MemoryManager& to, const auto& answer) {
+  return start_claim<void>(manager, {handler, context}, claim, [&](sluice::MemoryManager& to, const auto& answer) {
     return to.grow_dedicated_pool(sluice::DedicatedPoolId(pool), ByteCount(length), answer);
   });
 }
@@ -348,7 +293,7 @@ int sluice_vm_switch_reboot_recycling(sluice_manager* manager, uint64_t vm, int 
 }
 int sluice_vm_allocate(sluice_manager* manager, uint64_t vm, uint64_t length, sluice_handler handler, void* context,
                        uint64_t* claim) {
-  return start_claim<sluice::Grant>(manager, vm, handler, context, claim,
+  return start_claim<sluice::Grant>(manager, {handler, context, sluice::VmId(vm)}, claim,
                                     [&](sluice::MemoryManager& to, const auto& answer) {
                                       return to.allocate(sluice::VmId(vm), ByteCount(length), answer);
                                     });
@@ -373,7 +318,7 @@ int sluice_vm_begin_reboot(sluice_manager* manager, uint64_t vm) {
 }
 int sluice_vm_finish_reboot(sluice_manager* manager, uint64_t vm, uint64_t length, sluice_handler handler,
                             void* context, uint64_t* claim) {
-  return start_claim<sluice::Grant>(manager, vm, handler, context, claim,
+  return start_claim<sluice::Grant>(manager, {handler, context, sluice::VmId(vm)}, claim,
                                     [&](sluice::MemoryManager& to, const auto& answer) {
                                       return to.finish_reboot(sluice::VmId(vm), ByteCount(length), answer);
                                     });

@@ -5,6 +5,17 @@
 #include "c_api.hpp"
 
 namespace sluice::c {
+namespace {
+
+void report(const Waiting& who, const Answer& answer) {
+  std::vector<sluice_span> failed;
+  for (const MemorySpan range : answer.report.failed) failed.push_back({range.data(), range.size()});
+  const sluice_suspect_report report = {answer.report.tested.value(), answer.report.not_tested.value(), failed.data(),
+                                        failed.size()};
+  who.report_handler(who.context, who.number, answer.code, answer.code == SLUICE_OK ? &report : nullptr);
+}
+
+}  // namespace
 
 State::State(std::shared_ptr<Memory> memory, std::shared_ptr<OpenEngine> engine, std::shared_ptr<OpenLedger> ledger,
              std::unique_ptr<MemoryManager> manager)
@@ -20,26 +31,29 @@ std::uint64_t State::expect(const Waiting& who) {
   return next_ticket_++;
 }
 
-void State::answer(std::uint64_t ticket, int code, std::string message, std::vector<sluice_range> ranges) {
+void State::answer(std::uint64_t ticket, Answer answer) {
   const auto found = waiting_.find(ticket);
   if (found == waiting_.end()) return;
-  answers_.push_back({found->second, code, std::move(message), std::move(ranges)});
+  answers_.emplace_back(found->second, std::move(answer));
   waiting_.erase(found);
 }
 
 bool State::has_answer_for(VmId vm) const {
-  return std::any_of(answers_.begin(), answers_.end(), [&](const Answer& answer) { return answer.who.vm == vm; });
+  return std::any_of(answers_.begin(), answers_.end(), [&](const auto& entry) { return entry.first.vm == vm; });
 }
 
 void State::deliver() noexcept {
   while (!answers_.empty()) {
-    const Answer answer = std::move(answers_.front());
+    const auto [who, answer] = std::move(answers_.front());
     answers_.pop_front();
     // What a handler of C++ throws is its own affair; the next handler is called all the same.
-    static_cast<void>(guarded([&] {
+    static_cast<void>(guarded([&who = who, &answer = answer] {
       if (answer.code != SLUICE_OK) last_message = answer.message;
-      answer.who.handler(answer.who.context, answer.who.number, answer.code, answer.ranges.data(),
-                         answer.ranges.size());
+      if (who.report_handler != nullptr) {
+        report(who, answer);
+      } else {
+        who.handler(who.context, who.number, answer.code, answer.ranges.data(), answer.ranges.size());
+      }
       return static_cast<int>(SLUICE_OK);
     }));
   }
@@ -52,11 +66,10 @@ void State::end() noexcept {
   if (ledger_) ledger_->by_manager = false;
   // Grants that nobody has heard of are void: their manager is gone.
   static_cast<void>(guarded([&] {
-    std::deque<Answer> answers = std::exchange(answers_, {});
-    for (const auto& [ticket, who] : waiting_) answers.push_back({who, SLUICE_ABANDONED, {}, {}});
+    for (const auto& [ticket, who] : waiting_) answers_.emplace_back(who, Answer());
     waiting_.clear();
-    for (Answer& answer : answers) {
-      answers_.push_back({answer.who, SLUICE_ABANDONED, "the manager was destroyed before the claim was met", {}});
+    for (auto& [who, answer] : answers_) {
+      answer = {.code = SLUICE_ABANDONED, .message = "the manager was destroyed before the claim was met"};
     }
     return static_cast<int>(SLUICE_OK);
   }));

@@ -105,14 +105,24 @@ void Claims::let_go(Extent& extent) {
     return;
   }
   const auto working = working_.extract(&extent);
-  enforce(!working.empty(), "what an engine works on for a claim is known");
+  if (working.empty()) {
+    take_piece(extent);
+    return;
+  }
   Pending& pending = pending_.at(working.mapped().claim);
   if (working.mapped().awaited) --pending.unsettled;
-  advance(pending);
+  if (pending.test) {
+    go_on(pending, extent, working.mapped().patterns_held);
+    end_if_tested(pending);
+  } else {
+    advance(pending);
+  }
 }
 
-/// The claim looks for other memory in its turn.
-void Claims::scrub_failed(Extent& extent) { static_cast<void>(drop_part(extent)); }
+/// The claim looks for other memory in its turn; a test goes on with what is not in quarantine.
+void Claims::scrub_failed(Extent& extent) {
+  if (!break_up(extent)) static_cast<void>(drop_part(extent));
+}
 
 void Claims::scrub_refused(Extent& extent, const Error& why) {
   Pending* const pending = drop_part(extent);
@@ -174,8 +184,18 @@ void Claims::finish(ClaimId id, Result<Grant> result) {
   const bool back = claim.kind == ClaimKind::Reboot || (claim.kind == ClaimKind::Grow && result);
   if (back && ledger_ != nullptr) ledger_->set_rebooting(claim.vm, false);
   if (claim.kind == ClaimKind::Reboot && !result) holdings_.release_reserved(claim.vm, Holdings::Keep::Nothing);
-  notifications_.add({claim, std::move(pending.grant_handler), std::move(pending.pool_handler), std::move(result)});
+  notify(pending, std::move(result));
   pending_.erase(found);
+}
+
+void Claims::notify(Pending& pending, Result<Grant> result) {
+  Notifications::Ended ended{
+      pending.claim, std::move(pending.grant_handler), std::move(pending.pool_handler), {}, {}, std::move(result)};
+  if (pending.test) {
+    ended.test_handler = std::move(pending.test->handler);
+    ended.report = std::move(pending.test->report);
+  }
+  notifications_.add(std::move(ended));
 }
 
 /// Gives back what was taken and not granted. Scrubs that run go on; cancels that were asked for stand.

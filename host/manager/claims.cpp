@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which claim gets which memory, and when. What then happens to the parts of a claim is in claim_parts.cpp.
+// Which claim gets which memory, and when. What then happens to the parts of a claim is in claim_parts.cpp, and to
+// those of a test in suspect_tests.cpp.
 #include "claims.hpp"
 
 #include <fmt/format.h>
@@ -65,7 +66,7 @@ std::vector<Shortfall> Claims::shortfalls() const {
   return all;
 }
 
-/// What an abandoned claim had asked to cancel, and the excess that claims hold with their last part.
+/// What an abandoned claim had asked to cancel, what is tested, and the excess that claims hold with their last part.
 ComingMemory Claims::coming_back() const {
   ComingMemory coming(table_);
   const auto add = [&](DedicatedPoolId pool, std::uint32_t zone) {
@@ -77,6 +78,10 @@ ComingMemory Claims::coming_back() const {
     for (const auto& [pool, facts] : tenants_.pools()) add(pool, zone);
   }
   for (const auto& [id, pending] : pending_) {
+    for (const ClaimPart& part : pending.test ? std::span(pending.parts) : std::span<const ClaimPart>()) {
+      const Lineage& lineage = table_.lineage(*part.extent);
+      coming.add(lineage.pool, lineage.zone, lineage.suspect, part.extent->length());
+    }
     if (pending.held <= pending.claim.length || pending.parts.empty()) continue;
     const Lineage& lineage = table_.lineage(*pending.parts.back().extent);
     coming.add(lineage.pool, lineage.zone, lineage.suspect, pending.held - pending.claim.length);
@@ -177,7 +182,7 @@ void Claims::close(const Error& reason) {
 void Claims::forget(const Error& reason) {
   closed_ = reason;
   for (auto& [id, pending] : std::exchange(pending_, {})) {
-    notifications_.add({pending.claim, std::move(pending.grant_handler), std::move(pending.pool_handler), reason});
+    notify(pending, reason);
   }
   waiting_.clear();
   working_.clear();

@@ -34,6 +34,8 @@ class Claims final : public ScrubListener {
 
   /// Errors: InvalidArgument, OutOfMemory, NoResources, and what close() was given.
   [[nodiscard]] Result<ClaimId> start(const Claim& claim, GrantHandler grant_handler, PoolHandler pool_handler);
+  /// MemoryManager::test_suspect(), of a VM that there is.
+  [[nodiscard]] Result<ClaimId> start_test(VmId vm, std::vector<std::uint64_t> patterns, SuspectHandler handler);
   /// False: no such claim is pending.
   bool abandon(ClaimId claim);
   [[nodiscard]] bool any_pending() const { return !pending_.empty(); }
@@ -61,13 +63,21 @@ class Claims final : public ScrubListener {
   void scrub_failed(Extent& extent) override;
   void scrub_refused(Extent& extent, const Error& why) override;
   void let_go(Extent& extent) override;
+  void pattern_held(Extent& extent, std::uint64_t pattern) override;
 
  private:
+  struct SuspectTest {
+    VmId vm;  ///< For which the memory is suspect; unset: for all.
+    std::vector<std::uint64_t> patterns;
+    SuspectHandler handler;
+    SuspectReport report;
+  };
   struct Pending {
     ClaimId id;
     Claim claim;
     GrantHandler grant_handler;
     PoolHandler pool_handler;
+    std::optional<SuspectTest> test;
     std::vector<ClaimPart> parts;
     ByteCount held;             ///< By its parts.
     std::size_t unsettled = 0;  ///< Parts that an engine works on.
@@ -77,6 +87,12 @@ class Claims final : public ScrubListener {
   struct Working {
     ClaimId claim;
     bool awaited = false;
+    std::size_t patterns_held = 0;  ///< Of a test.
+  };
+  /// A part of a test that has failed and comes through let_go() in pieces.
+  struct Broken {
+    Working part;
+    ByteCount left;  ///< That has not come yet.
   };
 
   [[nodiscard]] Result<void> check_available(const Claim& claim) const;
@@ -95,7 +111,16 @@ class Claims final : public ScrubListener {
   [[nodiscard]] Pending* drop_part(Extent& extent);
   void grant(Pending& pending);
   void finish(ClaimId id, Result<Grant> result);
+  void notify(Pending& pending, Result<Grant> result);
   void give_back(Pending& pending);
+
+  // suspect_tests.cpp
+  [[nodiscard]] Result<void> check_new_test(VmId vm) const;
+  void add_to_test(Pending& pending, Extent& extent);
+  [[nodiscard]] bool break_up(Extent& extent);
+  void take_piece(Extent& piece);
+  void go_on(Pending& pending, Extent& extent, std::size_t patterns_held);
+  void end_if_tested(Pending& pending);
 
   Ledger* ledger_;
   ExtentTable& table_;
@@ -107,6 +132,7 @@ class Claims final : public ScrubListener {
   std::map<ClaimId, Pending> pending_;
   std::set<ClaimId> waiting_;  ///< Pending claims that hold less than they need.
   std::unordered_map<const Extent*, Working> working_;
+  std::optional<Broken> broken_;
   std::optional<Error> closed_;
   std::uint64_t next_claim_ = 1;
 };

@@ -198,6 +198,13 @@ Result<void> MemoryManager::absolve(VmId vm) {
   return {};
 }
 
+Result<ClaimId> MemoryManager::test_suspect(VmId vm, std::vector<std::uint64_t> patterns, SuspectHandler handler) {
+  if (vm.is_set()) {
+    if (auto found = parts_->tenants.find_vm(vm); !found) return found.error();
+  }
+  return parts_->claims.start_test(vm, std::move(patterns), std::move(handler));
+}
+
 ByteCount MemoryManager::suspect_bytes(VmId vm) const {
   ByteCount bytes;
   for (const Extent* extent : parts_->table.all_of(Domain::suspect(vm))) bytes += extent->length();

@@ -34,6 +34,8 @@ void Notifications::deliver_first() {
     ended.grant_handler(std::move(ended.result));
   } else if (ended.pool_handler) {
     ended.pool_handler(ended.result ? Result<void>() : Result<void>(ended.result.error()));
+  } else if (ended.test_handler) {
+    ended.test_handler(ended.result ? Result<SuspectReport>(std::move(ended.report)) : ended.result.error());
   }
 }
 

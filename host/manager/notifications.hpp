@@ -14,6 +14,8 @@ class Notifications {
     Claim claim;
     GrantHandler grant_handler;
     PoolHandler pool_handler;
+    SuspectHandler test_handler;
+    SuspectReport report;
     Result<Grant> result;
   };
 

@@ -32,6 +32,9 @@ bool proves_prefix(FailureCause cause) {
   return false;
 }
 
+/// Whether it is the memory that failed, from the end of the prefix on, and nothing writes to it any more.
+bool memory_is_bad(FailureCause cause) { return proves_prefix(cause) || cause == FailureCause::Mismatch; }
+
 /// 64 bits that nobody can predict, never 0: the ledger knows that as zeros.
 std::uint64_t unpredictable() {
   std::uint64_t bits = 0;
@@ -60,14 +63,19 @@ Scrubber::Scrubber(std::unique_ptr<JobSplitter> engine, const BackingMemory& mem
 }
 
 void Scrubber::request_urgent(Extent& extent, Fill fill) {
-  urgent_of_[&extent] = urgent_.insert(urgent_.end(), {&extent, fill, Urgency::Urgent});
+  asked_for_[&extent] = urgent_.insert(urgent_.end(), {&extent, fill, Urgency::Urgent});
+}
+
+void Scrubber::request_test(Extent& extent, std::uint64_t pattern) {
+  const Fill fill{.pattern = pattern, .verify = true};
+  asked_for_[&extent] = tests_.insert(tests_.end(), {&extent, fill, Urgency::Background, {}, true});
 }
 
 void Scrubber::withdraw(Extent& extent) {
-  const auto found = urgent_of_.find(&extent);
-  if (found == urgent_of_.end()) return;
-  urgent_.erase(found->second);
-  urgent_of_.erase(found);
+  const auto found = asked_for_.find(&extent);
+  if (found == asked_for_.end()) return;
+  queue_of(*found->second).erase(found->second);
+  asked_for_.erase(found);
 }
 
 void Scrubber::cancel(Extent& extent) {
@@ -77,7 +85,7 @@ void Scrubber::cancel(Extent& extent) {
   table_.request_cancel(extent);
 }
 
-bool Scrubber::has_work() const { return in_flight_ > 0 || ((!urgent_.empty() || background_is_due()) && !fault()); }
+bool Scrubber::has_work() const { return in_flight_ > 0 || ((!asked_for_.empty() || background_is_due()) && !fault()); }
 
 /// Of the shared pool: free and clean, or free and being scrubbed.
 ByteCount Scrubber::clean_and_coming() const {
@@ -112,15 +120,16 @@ std::optional<std::chrono::nanoseconds> Scrubber::next_scheduled() const {
 
 /// What to scrub next. Whatever waits for a claim comes first, in the order in which it was asked for.
 std::optional<Scrubber::Request> Scrubber::next() {
-  if (!urgent_.empty()) {
-    const Request request = urgent_.front();
-    urgent_of_.erase(request.extent);
-    urgent_.pop_front();
+  for (Requests* const queue : {&urgent_, &tests_}) {
+    if (queue->empty()) continue;
+    const Request request = queue->front();
+    asked_for_.erase(request.extent);
+    queue->pop_front();
     return request;
   }
   if (!background_is_due()) return std::nullopt;
   Extent* const extent = table_.next_due()->extent;
-  const ByteCount longest = table_.whole_pages(*extent, config_.background_job_length);
+  const ByteCount longest = longest_in_background(*extent);
   if (extent->length() > longest && table_.make_room(1)) table_.split(*extent, longest);
   const Request request{extent, table_.lineage(*extent).fill, Urgency::Background, rate_allows_};
   if (config_.background_rate > 0.0) {
@@ -145,7 +154,6 @@ void Scrubber::fill_batch() {
     const auto request = next();
     if (!request) return;
     Extent& extent = *request->extent;
-    const bool background = request->urgency == Urgency::Background;
     const std::uint32_t cookie = free_cookies_.back();
     free_cookies_.pop_back();
     batch_.push_back(*request);
@@ -153,7 +161,7 @@ void Scrubber::fill_batch() {
     batch_jobs_.push_back(jobs_[cookie].given);
     cookie_of_[&extent] = cookie;
     ++in_flight_;
-    if (background) in_background_ += extent.length();
+    if (jobs_[cookie].background) in_background_ += extent.length();
     table_.start_scrub(extent);
   }
 }
@@ -168,7 +176,8 @@ Scrubber::Job Scrubber::job_of(const Request& request, std::uint32_t cookie) con
   // Also where no pattern is written: clean memory of different content must not look alike.
   const std::uint64_t pattern = fill.random ? unpredictable() : fill.pattern;
   const ScrubJob given{table_.memory(*request.extent), pattern, request.urgency, cookie, operation};
-  return {request.extent, {}, given, fill.verify && !reads_back(operation), request.urgency == Urgency::Background};
+  const bool background = request.urgency == Urgency::Background && !request.test;
+  return {request.extent, {}, given, fill.verify && !reads_back(operation), background, request.test};
 }
 
 /// True: the engine may take more.
@@ -199,8 +208,9 @@ void Scrubber::take_back(std::size_t from) {
     Extent& extent = *request.extent;
     static_cast<void>(end_job(static_cast<std::uint32_t>(batch_jobs_.back().cookie)));
     table_.scrub_cancelled(extent);
-    if (request.urgency == Urgency::Urgent) {
-      urgent_of_[&extent] = urgent_.insert(urgent_.begin(), request);
+    if (request.urgency == Urgency::Urgent || request.test) {
+      Requests& queue = queue_of(request);
+      asked_for_[&extent] = queue.insert(queue.begin(), request);
     } else {
       rate_allows_ = request.rate_allowed;
       table_.coalesce(extent);
@@ -235,7 +245,8 @@ Scrubber::Job Scrubber::end_job(std::uint32_t cookie) {
 ByteCount Scrubber::stop(const Error& reason) {
   stopped_ = reason;
   urgent_.clear();
-  urgent_of_.clear();
+  tests_.clear();
+  asked_for_.clear();
   refused_.clear();
   ByteCount in_flight;
   // Nobody knows what the engine still writes.
@@ -270,8 +281,8 @@ void Scrubber::settle(const Completion& completion, const Job& job, ScrubListene
     case Outcome::Zeroed:
       statistics_.scrubbed += extent.length();
       if (was_cancelled) ++statistics_.cancels_too_late;
-      table_.scrub_zeroed(extent, job.given.pattern);
-      break;
+      settle_written(job, listener);
+      return;
     case Outcome::Cancelled:
       ++statistics_.scrubs_cancelled;
       statistics_.scrubbed_before_cancel += completion.bytes_zeroed;
@@ -283,6 +294,22 @@ void Scrubber::settle(const Completion& completion, const Job& job, ScrubListene
       return;
   }
   listener.let_go(extent);
+}
+
+/// A test may have filled it with what nobody expects in clean memory. Nothing of anybody's is left in it either.
+void Scrubber::settle_written(const Job& job, ScrubListener& listener) {
+  Extent& extent = *job.extent;
+  if (job.test && job.given.pattern != 0) {
+    table_.scrub_cancelled(extent);
+    table_.set_owner(extent, {});
+  } else {
+    table_.scrub_zeroed(extent, job.given.pattern);
+  }
+  if (job.test) {
+    listener.pattern_held(extent, job.given.pattern);
+  } else {
+    listener.let_go(extent);
+  }
 }
 
 /// What was written for certain is clean, or dirty where it was to be verified as well; what the failure does not
@@ -302,6 +329,10 @@ void Scrubber::settle_failed(const Completion& completion, const Job& job, Scrub
   Parts parts;
   if (outdated || proves_prefix(completion.cause)) parts.clean = completion.bytes_zeroed.value() / page * page;
   parts.dirty = completion.bytes_unaffected.value() / page * page;
+  if (job.test && memory_is_bad(completion.cause)) {
+    parts.clean = std::min(completion.bytes_zeroed.value(), extent.length().value() - 1) / page * page;
+    parts.dirty = extent.length().value() - parts.clean - page;
+  }
   // A scrub that fails for ever must end. When nothing is tried again, what was never given stays as it was.
   if (parts.clean + parts.dirty == extent.length().value() && !outdated && !fault()) {
     (parts.dirty > 0 ? parts.dirty : parts.clean) -= page;

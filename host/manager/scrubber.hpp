@@ -22,12 +22,15 @@ class ScrubListener {
   ScrubListener& operator=(const ScrubListener&) = delete;
   virtual ~ScrubListener() = default;
 
-  /// Its scrub has failed: no claim has it any more when this returns. It is cut then, and all pieces are let go.
+  /// Its scrub has failed: no claim has it any more when this returns, but for a test. It is cut then, and all pieces
+  /// are let go.
   virtual void scrub_failed(Extent& extent) = 0;
   /// The same, and no engine will ever take it: a claim that needs it ends with this.
   virtual void scrub_refused(Extent& extent, const Error& why) = 0;
   /// No engine works on it any more.
   virtual void let_go(Extent& extent) = 0;
+  /// The same, after a test: all of it held this pattern.
+  virtual void pattern_held(Extent& extent, std::uint64_t pattern) = 0;
 };
 
 /// Turns Dirty extents into scrub jobs, urgent ones first, and completions into states of extents. Free Dirty extents
@@ -35,6 +38,9 @@ class ScrubListener {
 ///
 /// An extent has one state, so it is cut into jobs as long as the host wants to wait for one of them. What an engine
 /// can take, in which order, and whether it is to be believed, is JobSplitter's business.
+///
+/// Suspect memory is tested by the same jobs, when nothing is urgent. A pattern other than zeros leaves it Dirty and
+/// nobody's. Where a page does not hold a pattern, or takes no stores, that page is Quarantined, and the rest is not.
 ///
 /// A refusal of one job quarantines its memory, which would be refused for ever. When the engine has failed, what it
 /// had is Quarantined and nothing more is submitted: fault().
@@ -49,6 +55,8 @@ class Scrubber {
 
   /// Scrubs a claimed Dirty or Clean extent as soon as the engine takes it.
   void request_urgent(Extent& extent, Fill fill);
+  /// Fills a claimed Dirty or Clean extent with a pattern and reads that back.
+  void request_test(Extent& extent, std::uint64_t pattern);
   /// Forgets a request for a claimed extent whose job has not been submitted.
   void withdraw(Extent& extent);
   /// Asks a Scrubbing extent's job to stop.
@@ -79,6 +87,10 @@ class Scrubber {
   /// Why nothing can be scrubbed any more.
   [[nodiscard]] std::optional<Error> fault() const { return stopped_ ? stopped_ : engine_->fault(); }
   [[nodiscard]] const std::optional<Error>& last_refusal() const { return last_refusal_; }
+  /// The longest extent that is scrubbed or tested while nobody waits for it, of such pages.
+  [[nodiscard]] ByteCount longest_in_background(const Extent& extent) const {
+    return table_.whole_pages(extent, config_.background_job_length);
+  }
 
  private:
   struct Request {
@@ -86,6 +98,7 @@ class Scrubber {
     Fill fill;
     Urgency urgency;
     std::chrono::nanoseconds rate_allowed{0};  ///< Background: rate_allows_ before it.
+    bool test = false;
   };
   struct Job {
     Extent* extent = nullptr;  ///< nullptr: the cookie is free.
@@ -93,12 +106,15 @@ class Scrubber {
     ScrubJob given;          ///< To the engine.
     bool read_back = false;  ///< By the scrubber, since the engine cannot verify.
     bool background = false;
+    bool test = false;
     [[nodiscard]] bool verified() const { return read_back || reads_back(given.operation); }
   };
   struct Refused {
     std::uint32_t cookie;
     Error why;
   };
+  using Requests = std::list<Request>;
+  [[nodiscard]] Requests& queue_of(const Request& request) { return request.test ? tests_ : urgent_; }
   [[nodiscard]] std::optional<Request> next();
   void fill_batch();
   [[nodiscard]] Job job_of(const Request& request, std::uint32_t cookie) const;
@@ -109,6 +125,7 @@ class Scrubber {
   [[nodiscard]] ByteCount clean_and_coming() const;
   [[nodiscard]] Job end_job(std::uint32_t cookie);
   void settle(const Completion& completion, const Job& job, ScrubListener& listener);
+  void settle_written(const Job& job, ScrubListener& listener);
   void settle_failed(const Completion& completion, const Job& job, ScrubListener& listener);
   void settle_refused(const Error& why, ByteCount zeroed, const Job& job, ScrubListener& listener);
   [[nodiscard]] std::optional<Error> refusal(const Completion& completion) const;
@@ -121,9 +138,10 @@ class Scrubber {
   ExtentTable& table_;
   Statistics& statistics_;
   ScrubberConfig config_;
-  std::list<Request> urgent_;
-  std::unordered_map<const Extent*, std::list<Request>::iterator> urgent_of_;
-  std::vector<Job> jobs_;  ///< by cookie
+  Requests urgent_;
+  Requests tests_;                                                   ///< After those.
+  std::unordered_map<const Extent*, Requests::iterator> asked_for_;  ///< In either.
+  std::vector<Job> jobs_;                                            ///< by cookie
   std::unordered_map<const Extent*, std::uint32_t> cookie_of_;
   std::vector<std::uint32_t> free_cookies_;
   std::vector<Request> batch_;  ///< Goes to the engine at once: one doorbell.

@@ -5,9 +5,11 @@
 #include <deque>
 #include <optional>
 #include <stdexcept>
+#include <utility>
 #include <vector>
 
 #include "sluice/engine/engine.hpp"
+#include "support/memory.hpp"
 
 namespace sluice::test {
 
@@ -79,13 +81,15 @@ class ManualEngine final : public Engine {
   void throw_from_poll() { throws_ = true; }
   void throw_from_submit() { throws_from_submit_ = true; }
   void throw_from_cancel() { throws_from_cancel_ = true; }
+  /// From now on this bit of the memory is 1 after every write.
+  void stick(std::byte* at, std::byte bit) { stuck_.emplace_back(at, bit); }
   /// Says this, whatever is true.
   void complete(const Completion& completion) { completions_.push_back(completion); }
   void set_time(std::chrono::nanoseconds time) { time_ = time; }
 
   [[nodiscard]] const std::deque<Job>& running() const { return running_; }
 
-  /// Ends the index-th running job. A prefix of `bytes` is really written.
+  /// Ends the index-th running job. A prefix of `bytes` is really written, and read back if that was asked for.
   void end(std::size_t index, Outcome outcome, std::uint64_t bytes, FailureCause cause = FailureCause::None,
            std::uint64_t unaffected = 0) {
     const Job job = running_.at(index);
@@ -93,6 +97,14 @@ class ManualEngine final : public Engine {
     running_.erase(running_.begin() + static_cast<std::ptrdiff_t>(index));
     for (std::byte& byte : job.job.memory.first(bytes)) {
       byte = static_cast<std::byte>(job.job.pattern >> (reinterpret_cast<std::uintptr_t>(&byte) % 8 * 8));
+    }
+    for (const auto& [at, bit] : stuck_) {
+      if (at >= job.job.memory.data() && at < job.job.memory.data() + bytes) *at |= bit;
+    }
+    if (const std::size_t held = held_by(job.job); outcome == Outcome::Zeroed && held < bytes) {
+      outcome = Outcome::Failed;
+      cause = FailureCause::Mismatch;
+      bytes = held;
     }
     completions_.push_back({job.id, job.job.cookie, outcome, cause, ByteCount(bytes), ByteCount(unaffected)});
   }
@@ -113,8 +125,15 @@ class ManualEngine final : public Engine {
   }
 
  private:
+  /// What a look at the memory finds; all of it for a job that is not to be read back.
+  [[nodiscard]] static std::size_t held_by(const ScrubJob& job) {
+    if (!reads_back(job.operation)) return job.memory.size();
+    return first_not_pattern(job.memory, job.pattern).value_or(job.memory.size());
+  }
+
   EngineCapabilities capabilities_;
   std::deque<Job> running_;
+  std::vector<std::pair<std::byte*, std::byte>> stuck_;
   std::vector<Completion> completions_;
   std::optional<Error> fault_;
   std::optional<MemorySpan> window_;

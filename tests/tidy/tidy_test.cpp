@@ -26,6 +26,21 @@ TEST(Tidy, HostKnowsNoDevice) {
   }
 }
 
+/// What changes the manager is polled after.
+TEST(Tidy, AsyncMemoryManagerHasEveryCallThatChangesSomething) {
+  const fs::path folder = kRoot / "host/manager/include/sluice/manager";
+  const std::string face = read(folder / "async_memory_manager.hpp");
+  const std::vector<std::string> calls = matches(
+      read(folder / "memory_manager.hpp"), std::regex(R"(\n  (?:\[\[nodiscard\]\] Result<.*>|void|bool) (\w+)\()"));
+  EXPECT_GT(calls.size(), 30U);
+  for (const std::string& call : calls) {
+    if (call == "poll" || call == "reset_statistics") continue;
+    EXPECT_TRUE(face.find(" " + call + "(") != std::string::npos ||
+                face.find("async_" + call + "(") != std::string::npos)
+        << call;
+  }
+}
+
 TEST(Tidy, EverySourceNamesItsLicence) {
   for (const fs::path& file : files({".hpp", ".cpp", ".sv", ".vlt"})) {
     EXPECT_TRUE(read(file).starts_with("// SPDX-License-Identifier: Apache-2.0\n")) << name_of(file);

@@ -443,6 +443,48 @@ TEST_F(CFields, RangesSayWhereInWhichFileAndHow) {
   EXPECT_EQ(take(1, 6).ranges.at(0).recycled, 1);
 }
 
+TEST_F(CFields, ReportsOfSuspectMemorySayWhatIsBadAndWhatIsInUse) {
+  sluice_piece piece;
+  ASSERT_EQ(sluice_memory_piece(memory_, 0, &piece), SLUICE_OK);
+  auto* const base = static_cast<std::byte*>(piece.base);
+  poll();
+  create(1);
+  create(2, 2);
+  auto* const held = static_cast<std::byte*>(take(1, 1).ranges.at(0).base);
+  ASSERT_EQ(held, base) << "the first page";
+  ASSERT_EQ(sluice_suspect(manager_, 2, base, 8 * kPage), SLUICE_OK) << sluice_last_message();
+  EXPECT_EQ(sluice_suspect_bytes(manager_, 2), 8 * kPage);
+  EXPECT_EQ(sluice_suspect_bytes(manager_, 0), 0U);
+  EXPECT_EQ(most_for(2), 8U);
+  ASSERT_EQ(sluice_vm_terminate(manager_, 2), SLUICE_OK);
+  poll();
+  ASSERT_EQ(sluice_suspect(manager_, 0, base, 8 * kPage), SLUICE_OK) << sluice_last_message();
+  own_.lie = [&](sluice_completion&) { base[3 * kPage + 5] |= std::byte{1}; };  // a bit that is stuck
+  own_.seen.clear();
+  Heard heard;
+  std::uint64_t claim = 0;
+  const std::uint64_t patterns[] = {0x1111111111111111, 0};
+  ASSERT_EQ(sluice_suspect_test(manager_, 0, patterns, 2, hear_report, &heard, &claim), SLUICE_OK);
+  EXPECT_GT(claim, 0U);
+  poll();
+  EXPECT_EQ(heard.calls, 1);
+  EXPECT_EQ(heard.code, SLUICE_OK) << heard.message;
+  EXPECT_EQ(own_.seen.front().pattern, patterns[0]);
+  EXPECT_EQ(heard.report.tested, 7 * kPage);
+  EXPECT_EQ(heard.report.not_tested, kPage);
+  ASSERT_EQ(heard.failed.size(), 1U);
+  EXPECT_EQ(heard.failed[0].base, base + 3 * kPage);
+  EXPECT_EQ(heard.failed[0].length, kPage);
+  create(3, 3);
+  EXPECT_EQ(most_for(3), 8U);
+  ASSERT_EQ(sluice_vm_terminate(manager_, 3), SLUICE_OK);
+  ASSERT_EQ(sluice_absolve(manager_, 0), SLUICE_OK);
+  EXPECT_EQ(sluice_suspect_bytes(manager_, 0), 0U);
+  poll();
+  create(4, 4);
+  EXPECT_EQ(most_for(4), 14U) << "not the page that is bad, nor the one that is held";
+}
+
 TEST_F(CFields, CustomerAndGroupDecideWhoMaySeeWhat) {
   ASSERT_EQ(sluice_group_create(manager_, 5, 1, 0), SLUICE_OK);
   sluice_vm stranger = vm(1, 2);

@@ -46,7 +46,7 @@ struct LyingEngine {
     while (!engine->holds && count + 1 < room && !engine->jobs.empty()) {
       const sluice_job job = engine->jobs.back();
       engine->jobs.pop_back();
-      std::memset(job.base, 0, job.length);
+      std::memset(job.base, static_cast<int>(job.pattern & 0xFF), job.length);  // all bytes of it are the same
       sluice_completion completion = {job.number, SLUICE_ZEROED, job.length};
       if (engine->lie) engine->lie(completion);
       completions[count++] = completion;
@@ -64,6 +64,8 @@ struct Heard {
   int code = -1;
   std::string message;
   std::vector<sluice_range> ranges;
+  sluice_suspect_report report = {};
+  std::vector<sluice_span> failed;
   std::function<void()> then;
 };
 inline void hear(void* context, std::uint64_t /*claim*/, int code, const sluice_range* ranges, size_t count) {
@@ -73,6 +75,16 @@ inline void hear(void* context, std::uint64_t /*claim*/, int code, const sluice_
   heard->message = sluice_last_message();
   heard->ranges.assign(ranges, ranges + count);
   if (heard->then) heard->then();
+}
+
+inline void hear_report(void* context, std::uint64_t /*claim*/, int code, const sluice_suspect_report* report) {
+  auto* const heard = static_cast<Heard*>(context);
+  ++heard->calls;
+  heard->code = code;
+  heard->message = sluice_last_message();
+  if (report == nullptr) return;
+  heard->report = *report;
+  heard->failed.assign(report->failed, report->failed + report->failed_count);
 }
 
 class CMisuse : public ::testing::Test {

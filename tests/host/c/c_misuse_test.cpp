@@ -42,6 +42,10 @@ TEST_F(CMisuse, NoManagerIsACodeInEveryCall) {
   expect_missing(sluice_vm_finish_reboot(nullptr, 1, kPage, hear, &heard, nullptr));
   expect_missing(sluice_vm_terminate(nullptr, 1));
   expect_missing(sluice_vm_adopt(nullptr, &some, hear, &heard));
+  expect_missing(sluice_suspect(nullptr, 1, nullptr, kPage));
+  expect_missing(sluice_absolve(nullptr, 1));
+  expect_missing(sluice_suspect_test(nullptr, 1, nullptr, 0, hear_report, &heard, nullptr));
+  EXPECT_EQ(sluice_suspect_bytes(nullptr, 1), 0U);
   EXPECT_EQ(sluice_claim_abandon(nullptr, 1), 0);
   EXPECT_EQ(sluice_manager_unadopted(nullptr, nullptr, 5), 0U);
   EXPECT_EQ(sluice_manager_unadopted_pools(nullptr, nullptr, 5), 0U);
@@ -82,6 +86,8 @@ TEST_F(CMisuse, NothingElseThatIsMissingIsMissed) {
   expect_missing(sluice_pool_grow(manager_, 1, kPage, nullptr, nullptr, nullptr));
   expect_missing(sluice_vm_finish_reboot(manager_, 1, kPage, nullptr, nullptr, nullptr));
   expect_missing(sluice_vm_change(manager_, nullptr));
+  expect_missing(sluice_suspect_test(manager_, 0, nullptr, 0, nullptr, nullptr, nullptr));
+  expect_missing(sluice_suspect_test(manager_, 0, nullptr, 1, hear_report, nullptr, nullptr));
   const sluice_vm some = vm(1);
   expect_missing(sluice_vm_adopt(manager_, &some, nullptr, nullptr));
   expect_missing(sluice_memory_wrap(&piece, 0, &memory));
@@ -168,6 +174,9 @@ TEST_F(CMisuse, WhatWasNeverCreatedIsUnknownToEveryCall) {
       sluice_vm_begin_reboot(manager_, 9),
       sluice_vm_finish_reboot(manager_, 9, kPage, hear, &heard, nullptr),
       sluice_vm_terminate(manager_, 9),
+      sluice_suspect(manager_, 9, this, kPage),
+      sluice_absolve(manager_, 9),
+      sluice_suspect_test(manager_, 9, nullptr, 0, hear_report, &heard, nullptr),
       sluice_vm_adopt(manager_, &nobody, hear, &heard),
   };
   for (const int code : codes) EXPECT_EQ(code, SLUICE_UNKNOWN_ID) << "call " << &code - codes;
@@ -280,6 +289,21 @@ TEST_F(CMisuse, DestroyCallsEachPendingHandlerOnce) {
     EXPECT_THAT(heard.message, HasSubstr("the manager was destroyed"));
     EXPECT_TRUE(heard.ranges.empty());
   }
+}
+
+TEST_F(CMisuse, DestroyEndsATestOfSuspectMemory) {
+  own_.holds = true;
+  sluice_piece piece;
+  ASSERT_EQ(sluice_memory_piece(memory_, 0, &piece), SLUICE_OK);
+  ASSERT_EQ(sluice_suspect(manager_, 0, piece.base, 4 * kPage), SLUICE_OK) << sluice_last_message();
+  Heard heard;
+  ASSERT_EQ(sluice_suspect_test(manager_, 0, nullptr, 0, hear_report, &heard, nullptr), SLUICE_OK);
+  EXPECT_EQ(sluice_suspect_test(manager_, 0, nullptr, 0, hear_report, &heard, nullptr), SLUICE_WRONG_STATE);
+  poll(3);
+  destroy();
+  EXPECT_EQ(heard.calls, 1);
+  EXPECT_EQ(heard.code, SLUICE_ABANDONED);
+  EXPECT_EQ(heard.report.tested, 0U) << "there is no report";
 }
 
 TEST_F(CMisuse, HandlersMayPoll) {

@@ -279,6 +279,24 @@ TEST_F(AsyncMemoryManagerTest, StopEndsClaimsAndSaysWhatWasInFlight) {
   EXPECT_EQ(order, (std::vector<std::string>{"claim", "stop"}));
 }
 
+TEST_F(AsyncMemoryManagerTest, SuspectMemoryIsTested) {
+  ASSERT_TRUE(async_.suspect(pool_.part(0, 8 * 4096)));
+  std::optional<SuspectReport> report;
+  async_.async_test_suspect({}, {0}, [&](boost::system::error_code code, SuspectReport found) {
+    EXPECT_FALSE(code);
+    report = std::move(found);
+  });
+  io_.run_for(std::chrono::milliseconds(2));
+  EXPECT_FALSE(report);
+  engine_.end_all();
+  io_.restart();
+  io_.run_for(kPatience);
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->tested, length(8));
+  ASSERT_TRUE(async_.absolve());
+  EXPECT_EQ(manager_.suspect_bytes(), length(0));
+}
+
 /// An engine with a descriptor that counts how often it is polled.
 class AnnouncingEngine final : public Engine {
  public:

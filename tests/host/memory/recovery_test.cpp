@@ -57,6 +57,28 @@ TEST_F(Recovery, MakesAllElseDirty) {
   EXPECT_EQ(pages_in(ExtentState::Owned), 12U);
 }
 
+/// At each moment of a test the file calls clean only what holds zeros.
+TEST_F(Recovery, CallsNothingCleanThatIsBeingTested) {
+  start(*memory_);
+  settle();
+  ASSERT_TRUE(manager_->suspect(memory_->bricks()[0].memory.first(std::size_t{8} * 4096)));
+  ASSERT_TRUE(manager_->test_suspect({}, {0x5555555555555555}, {}));
+  ASSERT_EQ(pages_in(ExtentState::Scrubbing), 8U);
+  crash();
+  start(*memory_);
+  EXPECT_EQ(pages_in(ExtentState::Dirty), 8U);
+  settle();
+  ASSERT_TRUE(manager_->suspect(memory_->bricks()[0].memory.first(std::size_t{8} * 4096)));
+  ASSERT_TRUE(manager_->test_suspect({}, {0, 0x5555555555555555}, {}));
+  engine_->end_all();
+  manager_->poll();
+  engine_->end_all();
+  ASSERT_EQ(pages_in(ExtentState::Scrubbing), 8U) << "the second pattern is there, and nobody has said so";
+  crash();
+  start(*memory_);
+  EXPECT_EQ(pages_in(ExtentState::Dirty), 8U);
+}
+
 TEST_F(Recovery, KeepsBadMemoryInQuarantine) {
   start(*memory_);
   manager_->poll();

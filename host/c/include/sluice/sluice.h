@@ -262,6 +262,33 @@ int sluice_vm_terminate(sluice_manager* manager, uint64_t vm);
 /// 1: the claim was pending, its handler gets SLUICE_ABANDONED.
 int sluice_claim_abandon(sluice_manager* manager, uint64_t claim);
 
+/// In a hunt for bad memory: nobody (`vm` 0), or not this VM, gets this memory until sluice_absolve(). Whoever holds it
+/// keeps it. SLUICE_WRONG_STATE: some of it is being scrubbed or granted.
+int sluice_suspect(sluice_manager* manager, uint64_t vm, void* base, uint64_t length);
+/// Everything that was suspect for this VM (0: for all) is as good as other memory again.
+int sluice_absolve(sluice_manager* manager, uint64_t vm);
+/// What is suspect for this VM (0: for all). bytes
+uint64_t sluice_suspect_bytes(const sluice_manager* manager, uint64_t vm);
+/// A run of memory.
+typedef struct sluice_span {
+  void* base;
+  uint64_t length;  ///< bytes
+} sluice_span;
+/// What a test of suspect memory has found.
+typedef struct sluice_suspect_report {
+  uint64_t tested;            ///< Held each pattern, or is among `failed`. bytes
+  uint64_t not_tested;        ///< Suspect as well, and in use when the test began. bytes
+  const sluice_span* failed;  ///< Held something else, or took no stores, and is in quarantine.
+  size_t failed_count;
+} sluice_suspect_report;
+/// Called once for each test that was started. `report`: only with SLUICE_OK, and valid until it returns.
+typedef void (*sluice_report_handler)(void* context, uint64_t claim, int code, const sluice_suspect_report* report);
+/// Fills all free memory that is suspect for this VM (0: for all) with each of the patterns (`count` 0: 0x55 and 0xAA in
+/// all bytes, then 0) and reads it back. Nobody gets any of it meanwhile. `claim` may be NULL. SLUICE_WRONG_STATE: such
+/// a test runs. SLUICE_OUT_OF_MEMORY: no such memory is free.
+int sluice_suspect_test(sluice_manager* manager, uint64_t vm, const uint64_t* patterns, size_t count,
+                        sluice_report_handler handler, void* context, uint64_t* claim);
+
 /// VMs that held memory before a crash and that have been neither adopted nor terminated since: writes at most `room`
 /// ids, returns how many there are.
 size_t sluice_manager_unadopted(const sluice_manager* manager, uint64_t* vms, size_t room);

@@ -78,6 +78,17 @@ class AsyncMemoryManager {
         std::forward<CompletionToken>(token));
   }
 
+  /// void(boost::system::error_code, SuspectReport). Errors as MemoryManager::test_suspect; operation_aborted when
+  /// cancelled.
+  template <class CompletionToken>
+  auto async_test_suspect(VmId vm, std::vector<std::uint64_t> patterns, CompletionToken&& token) {
+    return async_claim<SuspectReport>(
+        [vm, patterns = std::move(patterns)](MemoryManager& to, SuspectHandler handler) {
+          return to.test_suspect(vm, patterns, std::move(handler));
+        },
+        std::forward<CompletionToken>(token));
+  }
+
   /// void(boost::system::error_code). Completes when nothing is left to scrub, or nothing can be scrubbed any more.
   template <class CompletionToken>
   auto async_drain(CompletionToken&& token) {
@@ -116,7 +127,7 @@ class AsyncMemoryManager {
         token);
   }
 
-  // As MemoryManager has them.
+  // As MemoryManager has them. Handlers that are given here are called by a poll.
   [[nodiscard]] Result<Grant> adopt(const VmProfile& profile) { return waking(to().adopt(profile)); }
   [[nodiscard]] Result<void> adopt_dedicated_pool(DedicatedPoolId pool, CustomerId customer,
                                                   const PoolOptions& options = {}) {
@@ -129,6 +140,12 @@ class AsyncMemoryManager {
     return waking(to().enable_trust_group(group, enabled));
   }
   [[nodiscard]] Result<void> destroy_trust_group(TrustGroupId group) { return waking(to().destroy_trust_group(group)); }
+  [[nodiscard]] Result<std::vector<ClaimId>> create_dedicated_pools(DedicatedPoolId first, std::uint32_t count,
+                                                                    CustomerId customer, ByteCount length,
+                                                                    const PoolsHandler& handler,
+                                                                    const PoolOptions& options = {}) {
+    return waking(to().create_dedicated_pools(first, count, customer, length, handler, options));
+  }
   [[nodiscard]] Result<void> destroy_dedicated_pool(DedicatedPoolId pool) {
     return waking(to().destroy_dedicated_pool(pool));
   }
@@ -141,9 +158,19 @@ class AsyncMemoryManager {
   [[nodiscard]] Result<void> merge_dedicated_pools(DedicatedPoolId pool, DedicatedPoolId other) {
     return waking(to().merge_dedicated_pools(pool, other));
   }
+  [[nodiscard]] Result<void> move_between_pools(DedicatedPoolId from, DedicatedPoolId into, ByteCount length) {
+    return waking(to().move_between_pools(from, into, length));
+  }
+  void keep_shared(ByteCount minimum) {
+    to().keep_shared(minimum);
+    poller_->wake();
+  }
   [[nodiscard]] Result<void> create_vm(const VmProfile& profile) { return waking(to().create_vm(profile)); }
   [[nodiscard]] Result<void> change_trust_group(VmId vm, TrustGroupId group) {
     return waking(to().change_trust_group(vm, group));
+  }
+  [[nodiscard]] Result<void> change_dedicated_pool(VmId vm, DedicatedPoolId pool) {
+    return waking(to().change_dedicated_pool(vm, pool));
   }
   [[nodiscard]] Result<void> change_settings(VmId vm, const RecycleSettings& settings) {
     return waking(to().change_settings(vm, settings));
@@ -157,6 +184,8 @@ class AsyncMemoryManager {
   [[nodiscard]] Result<void> switch_recycling(VmId vm, const VmSay& say) {
     return waking(to().switch_recycling(vm, say));
   }
+  [[nodiscard]] Result<void> suspect(MemorySpan memory, VmId vm = {}) { return waking(to().suspect(memory, vm)); }
+  [[nodiscard]] Result<void> absolve(VmId vm = {}) { return waking(to().absolve(vm)); }
   [[nodiscard]] Result<void> release(VmId vm, MemorySpan memory) { return waking(to().release(vm, memory)); }
   [[nodiscard]] Result<void> begin_reboot(VmId vm) { return waking(to().begin_reboot(vm)); }
   [[nodiscard]] Result<void> reboot_in_place(VmId vm) { return waking(to().reboot_in_place(vm)); }

@@ -104,8 +104,16 @@ struct Grant {
   bool waited = false;  ///< For a scrub, or for a cancel to be answered.
 };
 
+/// What a test of suspect memory has found.
+struct SuspectReport {
+  ByteCount tested;                ///< Held each pattern, or is among `failed`.
+  std::vector<MemorySpan> failed;  ///< Held something else, or took no stores: Quarantined. By their addresses.
+  ByteCount not_tested;            ///< Suspect as well, and in use when the test began.
+};
+
 using GrantHandler = std::function<void(Result<Grant>)>;
 using PoolHandler = std::function<void(Result<void>)>;
+using SuspectHandler = std::function<void(Result<SuspectReport>)>;
 /// Of several pools: which one.
 using PoolsHandler = std::function<void(DedicatedPoolId, Result<void>)>;
 
@@ -239,6 +247,12 @@ class MemoryManager {
   [[nodiscard]] Result<void> absolve(VmId vm = {});
   /// What is suspect for this VM (unset: for all). bytes
   [[nodiscard]] ByteCount suspect_bytes(VmId vm = {}) const;
+  /// Fills all free memory that is suspect for this VM (unset: for all) with each of the patterns (none: 0x55 and 0xAA
+  /// in all bytes, then 0) and reads it back, while nothing is urgent. Nobody gets any of it meanwhile; what becomes
+  /// free meanwhile is not tested. Pages that do not hold a pattern are Quarantined. The rest stays suspect, and is
+  /// Clean if the last pattern was 0. If the claim is abandoned, what is under way ends, and the rest stays as it was.
+  /// Errors: UnknownId, WrongState (such a test runs), OutOfMemory (no such memory is free), NoResources.
+  [[nodiscard]] Result<ClaimId> test_suspect(VmId vm, std::vector<std::uint64_t> patterns, SuspectHandler handler);
 
   /// Whether a VM is between begin_reboot() and finish_reboot(). False: also without such a VM.
   [[nodiscard]] bool reboots(VmId vm) const;

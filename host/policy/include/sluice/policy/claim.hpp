@@ -34,6 +34,7 @@ enum class ClaimKind : std::uint8_t {
   Grow,    ///< A new VM, or a balloon that inflates.
   Reboot,  ///< A VM that comes back.
   Pool,    ///< Memory for a dedicated pool; it is always scrubbed.
+  Test,    ///< Suspect memory that is tested: nobody gets it.
 };
 
 /// Who asks for memory, how much, and under which policy.
