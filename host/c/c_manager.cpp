@@ -234,6 +234,14 @@ int sluice_pool_shrink(sluice_manager* manager, uint64_t pool, uint64_t length) 
     return code_of(to.shrink_dedicated_pool(sluice::DedicatedPoolId(pool), ByteCount(length)));
   });
 }
+int sluice_pool_change_rule(sluice_manager* manager, uint64_t pool, const sluice_pool_rule* rule) {
+  return with_manager(manager, [&](sluice::MemoryManager& to) {
+    if (rule == nullptr) return code_of(to.change_pool_rule(sluice::DedicatedPoolId(pool), std::nullopt));
+    const sluice::PoolRule followed{ByteCount(rule->least_free), ByteCount(rule->most_free), ByteCount(rule->step),
+                                    ByteCount(rule->smallest), ByteCount(rule->largest)};
+    return code_of(to.change_pool_rule(sluice::DedicatedPoolId(pool), followed));
+  });
+}
 int sluice_pool_partition(sluice_manager* manager, uint64_t pool, uint64_t part, uint64_t length) {
   return with_manager(manager, [&](sluice::MemoryManager& to) {
     return code_of(

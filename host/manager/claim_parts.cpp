@@ -189,6 +189,10 @@ void Claims::finish(ClaimId id, Result<Grant> result) {
 }
 
 void Claims::notify(Pending& pending, Result<Grant> result) {
+  if (pending.claim.by_rule) {
+    pending.pool_handler(result ? Result<void>() : Result<void>(result.error()));
+    return;
+  }
   Notifications::Ended ended{
       pending.claim, std::move(pending.grant_handler), std::move(pending.pool_handler), {}, {}, std::move(result)};
   if (pending.test) {

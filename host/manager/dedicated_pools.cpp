@@ -19,9 +19,11 @@ Result<ClaimId> MemoryManager::create_dedicated_pool(DedicatedPoolId pool, Custo
   if (!customer.is_set()) return errors::unset("customer");
   auto completed = tenants.complete(options.placement);
   if (!completed) return completed.error();
+  if (auto checked = PoolRules::check(options.rule, *completed->unit); !checked) return checked.error();
   if (auto checked = parts_->check_shared_minimum(length); !checked) return checked.error();
   if (auto entered = parts_->enter_pools(pool, 1); !entered) return entered.error();
-  tenants.add_pool(pool, {.customer = customer, .placement = *completed, .shares = options.shares});
+  tenants.add_pool(pool,
+                   {.customer = customer, .placement = *completed, .shares = options.shares, .rule = options.rule});
   auto started = parts_->claims.start(tenants.claim_for(pool, length), {}, std::move(handler));
   if (!started) {
     tenants.forget_pool(pool);
@@ -68,6 +70,7 @@ Result<void> MemoryManager::Parts::check_new_pools(DedicatedPoolId first, std::u
   if (auto checked = errors::check_length(ByteCount(length.value() / count), *completed->unit); !checked) {
     return checked;
   }
+  if (auto checked = PoolRules::check(options.rule, *completed->unit); !checked) return checked;
   if (auto checked = check_shared_minimum(length); !checked) return checked;
   if (claims.closed()) return errors::scrub_unavailable({HostErrc::ScrubUnavailable, "the memory manager was stopped"});
   Claim all;
@@ -102,7 +105,10 @@ Result<void> MemoryManager::Parts::check_shared_minimum(ByteCount length) const 
                            length.value(), table.bytes_in({}).value(), tenants.shared_minimum().value())};
 }
 
-void MemoryManager::keep_shared(ByteCount minimum) { parts_->tenants.keep_shared(minimum); }
+void MemoryManager::keep_shared(ByteCount minimum) {
+  parts_->tenants.keep_shared(minimum);
+  parts_->rules.limits_changed();
+}
 
 Result<ClaimId> MemoryManager::grow_dedicated_pool(DedicatedPoolId pool, ByteCount length, PoolHandler handler) {
   if (auto found = parts_->tenants.find_pool(pool); !found) return found.error();
@@ -110,10 +116,20 @@ Result<ClaimId> MemoryManager::grow_dedicated_pool(DedicatedPoolId pool, ByteCou
   return parts_->claims.start(parts_->tenants.claim_for(pool, length), {}, std::move(handler));
 }
 
+Result<void> MemoryManager::change_pool_rule(DedicatedPoolId pool, const std::optional<PoolRule>& rule) {
+  auto found = parts_->tenants.find_pool(pool);
+  if (!found) return found.error();
+  if (auto checked = PoolRules::check(rule, *(*found)->placement.unit); !checked) return checked;
+  parts_->rules.forget(pool);
+  parts_->tenants.set_rule(pool, rule);
+  return {};
+}
+
 Result<void> MemoryManager::destroy_dedicated_pool(DedicatedPoolId pool) {
   if (!parts_->tenants.unadopted_pools().contains(pool)) {
     if (auto found = parts_->tenants.find_idle_pool(pool); !found) return found.error();
   }
+  parts_->rules.forget(pool);
   move_all(parts_->table, pool, {});
   parts_->tenants.end_pool(pool);
   parts_->forget_pool(pool);
@@ -150,6 +166,7 @@ Result<void> MemoryManager::move_between_pools(DedicatedPoolId from, DedicatedPo
   if (auto checked = parts_->tenants.check_pair(to, from); !checked) return checked;
   const ByteCount unit = *parts_->tenants.pools().at(from).placement.unit;
   if (auto moved = move_free(parts_->table, from, unit, to, length); !moved) return moved;
+  parts_->rules.limits_changed();
   parts_->scrubber.pump();
   return {};
 }
@@ -163,6 +180,7 @@ Result<void> MemoryManager::merge_dedicated_pools(DedicatedPoolId pool, Dedicate
   if (parts_->ledger != nullptr) {
     if (auto entered = parts_->ledger->enter_all(other, pool); !entered) return entered;
   }
+  parts_->rules.forget(other);
   std::vector<VmId> moved;
   for (const auto& [id, vm] : tenants.vms()) {
     if (vm.profile.pool == other) moved.push_back(id);
@@ -173,6 +191,7 @@ Result<void> MemoryManager::merge_dedicated_pools(DedicatedPoolId pool, Dedicate
   tenants.move_vms(other, pool);
   tenants.end_pool(other);
   parts_->forget_pool(other);
+  parts_->rules.limits_changed();
   parts_->claims.choose_anew(moved);
   parts_->scrubber.pump();
   return {};
@@ -200,7 +219,8 @@ std::optional<PoolFacts> MemoryManager::dedicated_pool(DedicatedPoolId pool) con
                    .ready = found->second.ready,
                    .size = parts_->table.bytes_in(pool),
                    .free = parts_->table.free_bytes(pool),
-                   .placement = found->second.placement};
+                   .placement = found->second.placement,
+                   .rule = found->second.rule};
 }
 
 }  // namespace sluice::inline manager

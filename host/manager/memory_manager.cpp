@@ -139,6 +139,7 @@ Result<void> MemoryManager::begin_reboot(VmId vm) {
   if (parts_->ledger != nullptr) parts_->ledger->set_rebooting(vm, true);
   (*begun)->down_since = now();
   parts_->holdings.reserve(**begun);
+  parts_->rules.limits_changed();
   parts_->scrubber.pump();
   return {};
 }
@@ -147,6 +148,7 @@ Result<void> MemoryManager::reboot_in_place(VmId vm) {
   auto changed = parts_->tenants.reboot_in_place(vm);
   if (!changed) return changed.error();
   parts_->holdings.keep_through_reboot(**changed);
+  parts_->rules.limits_changed();
   return {};
 }
 
@@ -235,7 +237,7 @@ ByteCount MemoryManager::stop() {
 bool MemoryManager::has_work() const {
   const auto expiry = parts_->holdings.next_expiry();
   return !parts_->notifications.empty() || parts_->claims.any_pending() || parts_->scrubber.has_work() ||
-         (expiry && *expiry <= now() && !parts_->claims.closed());
+         parts_->rules.has_work() || (expiry && *expiry <= now() && !parts_->claims.closed());
 }
 
 void MemoryManager::poll() {
@@ -243,6 +245,7 @@ void MemoryManager::poll() {
   Claims& claims = parts_->claims;
   if (!claims.closed()) {
     parts_->holdings.expire();
+    parts_->rules.apply();
     do {  // what is refused leaves service, so this ends
       scrubber.pump();
       scrubber.collect(claims);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "claims.hpp"
+#include "pool_rules.hpp"
 
 namespace sluice::inline manager {
 
@@ -15,7 +16,8 @@ struct MemoryManager::Parts {
         scrubber(std::move(engine), memory, table, statistics, config),
         holdings(table, tenants, scrubber),
         notifications(tenants),
-        claims(table, tenants, holdings, scrubber, notifications, statistics, crash_ledger) {}
+        claims(table, tenants, holdings, scrubber, notifications, statistics, crash_ledger),
+        rules(table, tenants, scrubber, claims) {}
 
   void settings_changed(std::span<const VmId> vms);
   /// Pools that may have memory from now on. Errors: NoResources.
@@ -36,6 +38,7 @@ struct MemoryManager::Parts {
   Holdings holdings;
   Notifications notifications;
   Claims claims;
+  PoolRules rules;
 };
 
 }  // namespace sluice::inline manager

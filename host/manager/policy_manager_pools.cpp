@@ -41,6 +41,15 @@ Result<std::vector<ClaimId>> PolicyManager::create_dedicated_pools(const Caller&
   return started;
 }
 
+Result<void> PolicyManager::adopt_dedicated_pool(const Caller& caller, DedicatedPoolId pool, CustomerId customer,
+                                                 const PoolOptions& options) {
+  PolicyBook next = book();
+  if (auto added = next.add_pool(caller, pool, customer); !added) return added;
+  auto adopted = manager_->adopt_dedicated_pool(pool, customer, options);
+  if (adopted) book_ = std::move(next);
+  return adopted;
+}
+
 Result<ClaimId> PolicyManager::grow_dedicated_pool(const Caller& caller, DedicatedPoolId pool, ByteCount length,
                                                    PoolHandler handler) {
   if (auto checked = check_provider(caller, "grow a dedicated pool"); !checked) return checked.error();

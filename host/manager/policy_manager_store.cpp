@@ -50,10 +50,28 @@ json::object group_entry(TrustGroupId group, const GroupFacts& facts) {
   return {{"id", group.value()}, {"inside", facts.inside.value()}, {"enabled", facts.enabled}};
 }
 
+json::value rule_entry(const PoolRule& rule) {
+  return {{"least_free", rule.least_free.value()},
+          {"most_free", rule.most_free.value()},
+          {"step", rule.step.value()},
+          {"smallest", rule.smallest.value()},
+          {"largest", rule.largest.value()}};
+}
+
+std::optional<PoolRule> rule_in(JsonEntry& pool) {
+  if (pool.is_null("rule")) return std::nullopt;
+  JsonEntry entry(pool.at("rule"));
+  const auto bytes = [&](std::string_view key) { return ByteCount(entry.number(key)); };
+  const PoolRule rule{bytes("least_free"), bytes("most_free"), bytes("step"), bytes("smallest"), bytes("largest")};
+  entry.end();
+  return rule;
+}
+
 json::object pool_entry(DedicatedPoolId pool, const LostPool& facts) {
   json::object entry = placement_entry(pool.value(), facts.options.placement);
   entry["shares"] = facts.options.shares;
   entry["length"] = facts.length.value();
+  entry["rule"] = facts.options.rule ? rule_entry(*facts.options.rule) : json::value(nullptr);
   return entry;
 }
 
@@ -131,8 +149,9 @@ std::string PolicyManager::save() const {
   for (const auto& [pool, customer] : book.pools()) {
     const auto facts = manager_->dedicated_pool(pool);
     const bool is_there = facts && facts->ready;
-    pools.push_back(pool_entry(
-        pool, is_there ? LostPool{customer, {facts->placement, facts->shares}, facts->size} : lost_.at(pool)));
+    pools.push_back(
+        pool_entry(pool, is_there ? LostPool{customer, {facts->placement, facts->shares, facts->rule}, facts->size}
+                                  : lost_.at(pool)));
   }
   json::array vms;
   for (const auto& [vm, subject] : book.vms()) {
@@ -170,7 +189,8 @@ Result<PolicyManager::Document> PolicyManager::read(std::string_view text, Polic
   auto pools = read_section(*object, "pools", known.pools(), document.pools, [&](JsonEntry& entry, auto pool) {
     const Placement placement = placement_in(entry);
     const bool shares = entry.flag("shares");
-    return LostPool{known.pools().at(pool), {placement, shares}, ByteCount(entry.number("length"))};
+    const ByteCount length(entry.number("length"));
+    return LostPool{known.pools().at(pool), {placement, shares, rule_in(entry)}, length};
   });
   if (!pools) return pools.error();
   auto vms = read_section(*object, "vms", known.vms(), document.vms,

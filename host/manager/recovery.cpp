@@ -78,7 +78,8 @@ Result<void> MemoryManager::adopt_dedicated_pool(DedicatedPoolId pool, CustomerI
   const Zone& zone = table.zones()[table.lineage(any).zone];
   auto completed = tenants.complete(options.placement, {.pages = zone.pages, .unit = zone.unit});
   if (!completed) return completed.error();
-  Tenants::Pool facts{.customer = customer, .placement = *completed, .shares = options.shares};
+  if (auto checked = PoolRules::check(options.rule, *completed->unit); !checked) return checked;
+  Tenants::Pool facts{.customer = customer, .placement = *completed, .shares = options.shares, .rule = options.rule};
   facts.ready = true;
   tenants.adopt_pool(pool, facts);
   return {};

@@ -388,7 +388,7 @@ Claim Tenants::claim_for(DedicatedPoolId pool, ByteCount length) const {
 
 void Tenants::claim_started(const Claim& claim) {
   if (claim.vm.is_set()) ++vms_.at(claim.vm).claims;
-  if (claim.kind == ClaimKind::Pool) ++pools_.at(claim.pool).claims;
+  if (claim.kind == ClaimKind::Pool && !claim.by_rule) ++pools_.at(claim.pool).claims;
 }
 
 void Tenants::claim_notified(const Claim& claim) {

@@ -29,8 +29,9 @@ class Tenants {
     CustomerId customer;
     Placement placement;  ///< Its pages are set.
     bool shares = false;
+    std::optional<PoolRule> rule = std::nullopt;
     std::uint32_t vms = 0;
-    std::uint32_t claims = 0;
+    std::uint32_t claims = 0;  ///< But for those by its rule.
     bool ready = false;
   };
 
@@ -103,6 +104,7 @@ class Tenants {
   /// As if it had never been.
   void forget_pool(DedicatedPoolId pool) { pools_.erase(pool); }
   void end_pool(DedicatedPoolId pool);
+  void set_rule(DedicatedPoolId pool, const std::optional<PoolRule>& rule) { pools_.at(pool).rule = rule; }
   /// Its memory has joined it.
   void set_ready(DedicatedPoolId pool) { pools_.at(pool).ready = true; }
 

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The structures of sluice.h, field by field: each is set to something else than its default, and has its effect.
+#include "host/c/c_fields.hpp"
+
 #include <gmock/gmock.h>
 #include <sys/stat.h>
 
@@ -7,81 +9,10 @@
 #include <memory>
 #include <set>
 
-#include "host/c/c_misuse.hpp"
-
 namespace sluice::test {
 namespace {
 
 using ::testing::HasSubstr;
-
-class CFields : public CMisuse {
- protected:
-  /// A new manager over the same memory, or other memory.
-  void restart(const sluice_config* config = nullptr, const sluice_engine_operations& operations = kOperations) {
-    destroy();
-    sluice_engine_destroy(engine_);
-    own_.jobs.clear();
-    own_.seen.clear();
-    ASSERT_EQ(sluice_engine_wrap(&operations, &own_, &engine_), SLUICE_OK) << sluice_last_message();
-    ASSERT_EQ(sluice_manager_create(memory_, engine_, nullptr, config, &manager_), SLUICE_OK) << sluice_last_message();
-  }
-  void take_memory(sluice_memory* memory) {
-    destroy();
-    sluice_memory_destroy(memory_);
-    memory_ = memory;
-    restart();
-  }
-  void add(const sluice_vm& facts) {
-    ASSERT_EQ(sluice_vm_create(manager_, &facts), SLUICE_OK) << sluice_last_message();
-  }
-  Heard take(std::uint64_t id, std::uint64_t pages) {
-    Heard heard;
-    EXPECT_EQ(ask(id, pages, heard), SLUICE_OK) << sluice_last_message();
-    poll();
-    EXPECT_EQ(heard.calls, 1);
-    EXPECT_EQ(heard.code, SLUICE_OK) << heard.message;
-    return heard;
-  }
-  Heard come_back(std::uint64_t id, std::uint64_t pages) {
-    Heard heard;
-    EXPECT_EQ(sluice_vm_begin_reboot(manager_, id), SLUICE_OK) << sluice_last_message();
-    EXPECT_EQ(sluice_vm_finish_reboot(manager_, id, pages * kPage, hear, &heard, nullptr), SLUICE_OK);
-    poll();
-    EXPECT_EQ(heard.code, SLUICE_OK) << heard.message;
-    return heard;
-  }
-  /// How many pages a VM can have.
-  std::uint64_t most_for(std::uint64_t id) {
-    for (std::uint64_t pages = kLength / kPage; pages > 0; --pages) {
-      Heard heard;
-      if (ask(id, pages, heard) != SLUICE_OK) continue;
-      poll();
-      EXPECT_EQ(heard.code, SLUICE_OK) << heard.message;
-      return pages;
-    }
-    return 0;
-  }
-  void release(std::uint64_t id, const Heard& all) {
-    for (const sluice_range& range : all.ranges) {
-      ASSERT_EQ(sluice_vm_release(manager_, id, range.base, range.length), SLUICE_OK) << sluice_last_message();
-    }
-  }
-  [[nodiscard]] std::uint64_t bytes_seen() const {
-    std::uint64_t bytes = 0;
-    for (const sluice_job& job : own_.seen) bytes += job.length;
-    return bytes;
-  }
-  /// What is released stays as it is until somebody claims it.
-  static sluice_vm lazy(std::uint64_t id, std::uint64_t customer = 1) {
-    sluice_vm facts = vm(id, customer);
-    facts.scrub_timing = SLUICE_BEFORE_GRANT;
-    return facts;
-  }
-  static bool recycled(const Heard& heard) {
-    return std::all_of(heard.ranges.begin(), heard.ranges.end(),
-                       [](const sluice_range& range) { return range.recycled == 1; });
-  }
-};
 
 /// For each flag: with it one thing happens, without it another.
 TEST_F(CFields, RecyclingFlagsSayWhatAVmGetsAsItWas) {
@@ -441,48 +372,6 @@ TEST_F(CFields, RangesSayWhereInWhichFileAndHow) {
   EXPECT_NE(first.ranges.at(0).fd_offset, second.ranges.at(0).fd_offset);
   release(1, first);
   EXPECT_EQ(take(1, 6).ranges.at(0).recycled, 1);
-}
-
-TEST_F(CFields, ReportsOfSuspectMemorySayWhatIsBadAndWhatIsInUse) {
-  sluice_piece piece;
-  ASSERT_EQ(sluice_memory_piece(memory_, 0, &piece), SLUICE_OK);
-  auto* const base = static_cast<std::byte*>(piece.base);
-  poll();
-  create(1);
-  create(2, 2);
-  auto* const held = static_cast<std::byte*>(take(1, 1).ranges.at(0).base);
-  ASSERT_EQ(held, base) << "the first page";
-  ASSERT_EQ(sluice_suspect(manager_, 2, base, 8 * kPage), SLUICE_OK) << sluice_last_message();
-  EXPECT_EQ(sluice_suspect_bytes(manager_, 2), 8 * kPage);
-  EXPECT_EQ(sluice_suspect_bytes(manager_, 0), 0U);
-  EXPECT_EQ(most_for(2), 8U);
-  ASSERT_EQ(sluice_vm_terminate(manager_, 2), SLUICE_OK);
-  poll();
-  ASSERT_EQ(sluice_suspect(manager_, 0, base, 8 * kPage), SLUICE_OK) << sluice_last_message();
-  own_.lie = [&](sluice_completion&) { base[3 * kPage + 5] |= std::byte{1}; };  // a bit that is stuck
-  own_.seen.clear();
-  Heard heard;
-  std::uint64_t claim = 0;
-  const std::uint64_t patterns[] = {0x1111111111111111, 0};
-  ASSERT_EQ(sluice_suspect_test(manager_, 0, patterns, 2, hear_report, &heard, &claim), SLUICE_OK);
-  EXPECT_GT(claim, 0U);
-  poll();
-  EXPECT_EQ(heard.calls, 1);
-  EXPECT_EQ(heard.code, SLUICE_OK) << heard.message;
-  EXPECT_EQ(own_.seen.front().pattern, patterns[0]);
-  EXPECT_EQ(heard.report.tested, 7 * kPage);
-  EXPECT_EQ(heard.report.not_tested, kPage);
-  ASSERT_EQ(heard.failed.size(), 1U);
-  EXPECT_EQ(heard.failed[0].base, base + 3 * kPage);
-  EXPECT_EQ(heard.failed[0].length, kPage);
-  create(3, 3);
-  EXPECT_EQ(most_for(3), 8U);
-  ASSERT_EQ(sluice_vm_terminate(manager_, 3), SLUICE_OK);
-  ASSERT_EQ(sluice_absolve(manager_, 0), SLUICE_OK);
-  EXPECT_EQ(sluice_suspect_bytes(manager_, 0), 0U);
-  poll();
-  create(4, 4);
-  EXPECT_EQ(most_for(4), 14U) << "not the page that is bad, nor the one that is held";
 }
 
 TEST_F(CFields, CustomerAndGroupDecideWhoMaySeeWhat) {

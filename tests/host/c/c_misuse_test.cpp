@@ -29,6 +29,7 @@ TEST_F(CMisuse, NoManagerIsACodeInEveryCall) {
   expect_missing(sluice_pool_create(nullptr, 1, 1, kPage, 0, hear, &heard, nullptr));
   expect_missing(sluice_pool_grow(nullptr, 1, kPage, hear, &heard, nullptr));
   expect_missing(sluice_pool_shrink(nullptr, 1, kPage));
+  expect_missing(sluice_pool_change_rule(nullptr, 1, nullptr));
   expect_missing(sluice_pool_partition(nullptr, 1, 2, kPage));
   expect_missing(sluice_pool_merge(nullptr, 1, 2));
   expect_missing(sluice_pool_destroy(nullptr, 1));
@@ -163,6 +164,7 @@ TEST_F(CMisuse, WhatWasNeverCreatedIsUnknownToEveryCall) {
       sluice_group_destroy(manager_, 9),
       sluice_pool_grow(manager_, 9, kPage, hear, &heard, nullptr),
       sluice_pool_shrink(manager_, 9, kPage),
+      sluice_pool_change_rule(manager_, 9, nullptr),
       sluice_pool_partition(manager_, 9, 10, kPage),
       sluice_pool_merge(manager_, 9, 10),
       sluice_pool_destroy(manager_, 9),
@@ -289,21 +291,6 @@ TEST_F(CMisuse, DestroyCallsEachPendingHandlerOnce) {
     EXPECT_THAT(heard.message, HasSubstr("the manager was destroyed"));
     EXPECT_TRUE(heard.ranges.empty());
   }
-}
-
-TEST_F(CMisuse, DestroyEndsATestOfSuspectMemory) {
-  own_.holds = true;
-  sluice_piece piece;
-  ASSERT_EQ(sluice_memory_piece(memory_, 0, &piece), SLUICE_OK);
-  ASSERT_EQ(sluice_suspect(manager_, 0, piece.base, 4 * kPage), SLUICE_OK) << sluice_last_message();
-  Heard heard;
-  ASSERT_EQ(sluice_suspect_test(manager_, 0, nullptr, 0, hear_report, &heard, nullptr), SLUICE_OK);
-  EXPECT_EQ(sluice_suspect_test(manager_, 0, nullptr, 0, hear_report, &heard, nullptr), SLUICE_WRONG_STATE);
-  poll(3);
-  destroy();
-  EXPECT_EQ(heard.calls, 1);
-  EXPECT_EQ(heard.code, SLUICE_ABANDONED);
-  EXPECT_EQ(heard.report.tested, 0U) << "there is no report";
 }
 
 TEST_F(CMisuse, HandlersMayPoll) {

@@ -38,8 +38,8 @@ class PolicyManagerRestart : public Ledgers {
   }
   /// The process is killed; a new one has the document, and the ledger unless that is lost too.
   enum class Found { Ledger, Nothing };
-  void crash(Found found = Found::Ledger) {
-    const std::string document = policies_->save();
+  void crash(Found found = Found::Ledger) { crash(found, policies_->save()); }
+  void crash(Found found, const std::string& document) {
     policies_.reset();
     std::filesystem::copy_file(path_, path_ + ".kept");
     manager_.reset();
@@ -188,6 +188,33 @@ TEST_F(PolicyManagerRestart, WhoHasTheIdOfAGroupThatEndedGetsNothingOfIt) {
   EXPECT_FALSE(has_data(take(kC, 64)));
 }
 
+TEST_F(PolicyManagerRestart, APoolComesBackWithItsMemoryAndItsVms) {
+  fill(kPool, {.placement = {}, .shares = true});
+  create(kA, {}, kPool);
+  write(take(kA, 8));
+  const BothSides before = both_sides(*policies_);
+  crash();
+  EXPECT_THAT(policies_->lost_pools(), IsEmpty());
+  const auto grant = policies_->adopt(kProvider, kA);
+  ASSERT_TRUE(grant) << grant.error().message;
+  EXPECT_TRUE(has_data(*grant));
+  EXPECT_EQ(both_sides(*policies_), before);
+}
+
+TEST_F(PolicyManagerRestart, APoolThatTheDocumentDoesNotKnowIsAdopted) {
+  const std::string document = policies_->save();
+  fill(kPool);
+  ASSERT_TRUE(policies_->create_vm(kProvider, {kA, {}, {}, kCustomer, {}}));
+  ASSERT_TRUE(attach(*policies_, kProvider, kOfCustomer, R"({"dedicated_pool": 9})"));
+  write(take(kA, 8));
+  crash(Found::Ledger, document);
+  ASSERT_TRUE(policies_->adopt_dedicated_pool(kProvider, kPool, kCustomer));
+  ASSERT_TRUE(policies_->adopt(kProvider, {kA, {}, {}, kCustomer, kPool}, {}));
+  expect_in_line(*policies_);
+  EXPECT_EQ(manager_->dedicated_pool(kPool)->size, ByteCount(16 * 4096));
+  EXPECT_EQ(manager_->dedicated_pool(kPool)->free, ByteCount(8 * 4096));
+}
+
 TEST_F(PolicyManagerRestart, LostPoolsAreCreatedAgainBeforeTheirVms) {
   fill(kPool, {.placement = {.pages = {}, .node = 0}, .shares = true});
   create(kA, {}, kPool);
@@ -251,7 +278,7 @@ std::string group(int id, int inside) {
   return R"({"id": )" + std::to_string(id) + R"(, "inside": )" + std::to_string(inside) + R"(, "enabled": true})";
 }
 constexpr const char* kPools =
-    R"({"id": 9, "page": 4096, "unit": null, "node": null, "only_node": false, "contiguous": 0, "shares": false, "length": 65536})";
+    R"({"id": 9, "page": 4096, "unit": null, "node": null, "only_node": false, "contiguous": 0, "shares": false, "length": 65536, "rule": null})";
 constexpr const char* kVms = R"({"id": 3, "page": null, "unit": null, "node": 0, "only_node": true, "contiguous": 0})";
 
 TEST(PolicyManagerStore, RefusesWhatNoManagerCouldHaveSaved) {

@@ -3,7 +3,6 @@
 #include "sluice/memory/ledger.hpp"
 
 #include <gmock/gmock.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -11,6 +10,7 @@
 
 #include "host/memory/ledgers.hpp"
 #include "sluice/memory/extent_table.hpp"
+#include "support/full_disk.hpp"
 #include "support/manager_fixture.hpp"
 #include "support/patience.hpp"
 #include "support/temporary_folder.hpp"
@@ -376,22 +376,6 @@ TEST_F(Ledgers, NeedAFolderThatIsThere) {
   EXPECT_EQ(refused.error().code, HostErrc::NoResources);
   EXPECT_THAT(refused.error().message, HasSubstr("nowhere/ledger.lock failed: No such file"));
 }
-
-/// As a full disk would: the kernel lets no file grow beyond a limit. Who tries gets a signal that ends the process.
-class FullDisk {
- public:
-  explicit FullDisk(std::uint64_t bytes) {
-    ::getrlimit(RLIMIT_FSIZE, &before_);
-    const rlimit limit{bytes, before_.rlim_max};
-    ::setrlimit(RLIMIT_FSIZE, &limit);
-  }
-  ~FullDisk() { ::setrlimit(RLIMIT_FSIZE, &before_); }
-  FullDisk(const FullDisk&) = delete;
-  FullDisk& operator=(const FullDisk&) = delete;
-
- private:
-  rlimit before_{};
-};
 
 TEST_F(Ledgers, OnAFullDiskAreRefused) {
   const FullDisk disk(1 << 20);

@@ -236,6 +236,16 @@ int sluice_pool_create(sluice_manager* manager, uint64_t pool, uint64_t customer
 int sluice_pool_grow(sluice_manager* manager, uint64_t pool, uint64_t length, sluice_handler handler, void* context,
                      uint64_t* claim);
 int sluice_pool_shrink(sluice_manager* manager, uint64_t pool, uint64_t length);
+/// How sluice_manager_poll() has a pool follow what its VMs use. All in bytes.
+typedef struct sluice_pool_rule {
+  uint64_t least_free;  ///< With less free it grows, by scrubbed memory that the shared pool can do without ...
+  uint64_t most_free;   ///< ... and with more it shrinks. At least `least_free` and a step.
+  uint64_t step;        ///< By so much at once, or as much as the limits leave.
+  uint64_t smallest;    ///< It shrinks no further.
+  uint64_t largest;     ///< It grows no further.
+} sluice_pool_rule;
+/// NULL: the pool is resized by calls only, as at first.
+int sluice_pool_change_rule(sluice_manager* manager, uint64_t pool, const sluice_pool_rule* rule);
 int sluice_pool_partition(sluice_manager* manager, uint64_t pool, uint64_t part, uint64_t length);
 int sluice_pool_merge(sluice_manager* manager, uint64_t pool, uint64_t other);
 /// Without VMs, or not adopted.

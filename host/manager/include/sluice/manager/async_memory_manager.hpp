@@ -152,6 +152,9 @@ class AsyncMemoryManager {
   [[nodiscard]] Result<void> shrink_dedicated_pool(DedicatedPoolId pool, ByteCount length) {
     return waking(to().shrink_dedicated_pool(pool, length));
   }
+  [[nodiscard]] Result<void> change_pool_rule(DedicatedPoolId pool, const std::optional<PoolRule>& rule) {
+    return waking(to().change_pool_rule(pool, rule));
+  }
   [[nodiscard]] Result<void> partition_dedicated_pool(DedicatedPoolId pool, DedicatedPoolId part, ByteCount length) {
     return waking(to().partition_dedicated_pool(pool, part, length));
   }

@@ -25,12 +25,24 @@ namespace sluice::inline manager {
 /// The trust group of all VMs of a customer that ask for it; it exists without being created.
 [[nodiscard]] TrustGroupId customer_group(CustomerId customer);
 
+/// How a dedicated pool follows what its VMs use: poll() has it grow when little of it is free, by memory that is
+/// scrubbed first and that the shared pool can do without, and shrink when much is. All are whole pages.
+struct PoolRule {
+  ByteCount least_free;  ///< With less free it grows ...
+  ByteCount most_free;   ///< ... and with more it shrinks. At least `least_free` and a step: it would swing.
+  ByteCount step;        ///< By so much at once, or as much as the limits leave.
+  ByteCount smallest;    ///< It shrinks no further, by the rule.
+  ByteCount largest;     ///< It grows no further.
+  bool operator==(const PoolRule&) const = default;
+};
+
 /// What a dedicated pool is for.
 struct PoolOptions {
   Placement placement;
   /// Its VMs may have each other's memory as it is. Otherwise what a VM leaves behind is dirty for the others there,
   /// unless a trust group allows it.
   bool shares = false;
+  std::optional<PoolRule> rule = std::nullopt;  ///< By which it is resized; none: by calls only.
 };
 
 /// What is known of a dedicated pool.
@@ -43,6 +55,7 @@ struct PoolFacts {
   ByteCount size;
   ByteCount free;
   Placement placement;  ///< Its pages and its unit are set.
+  std::optional<PoolRule> rule = std::nullopt;
   bool operator==(const PoolFacts&) const = default;
 };
 
@@ -191,12 +204,15 @@ class MemoryManager {
   /// Gives free memory of a pool back to the shared pool, which scrubs it.
   /// Errors: UnknownId, WrongState, InvalidArgument, OutOfMemory (less is free).
   [[nodiscard]] Result<void> shrink_dedicated_pool(DedicatedPoolId pool, ByteCount length);
-  /// Makes free memory of a pool a pool of its own; the VMs stay. What VMs of the old pool wrote is scrubbed before one
-  /// of the new pool gets it, unless a trust group allows it. Errors: as shrink_dedicated_pool, IdUsedBefore.
+  /// By which rule a pool is resized from now on; none: by calls only. Errors: UnknownId, WrongState, InvalidArgument.
+  [[nodiscard]] Result<void> change_pool_rule(DedicatedPoolId pool, const std::optional<PoolRule>& rule);
+  /// Makes free memory of a pool a pool of its own, without a rule; the VMs stay. What VMs of the old pool wrote is
+  /// scrubbed before one of the new pool gets it, unless a trust group allows it. Errors: as shrink_dedicated_pool,
+  /// IdUsedBefore.
   [[nodiscard]] Result<void> partition_dedicated_pool(DedicatedPoolId pool, DedicatedPoolId part, ByteCount length);
-  /// Moves all memory of `other` and its VMs into `pool`, and ends it. What is in it stays apart as with a partition:
-  /// each VM keeps what it holds. Errors: UnknownId, WrongState (`other` is still growing), InvalidArgument (also pages
-  /// of another length), ForeignCustomer.
+  /// Moves all memory of `other` and its VMs into `pool`, whose rule stays, and ends it. What is in it stays apart as
+  /// with a partition: each VM keeps what it holds. Errors: UnknownId, WrongState (`other` is still growing),
+  /// InvalidArgument (also pages of another length), ForeignCustomer.
   [[nodiscard]] Result<void> merge_dedicated_pools(DedicatedPoolId pool, DedicatedPoolId other);
   /// Moves free memory from one pool of a customer to another. What is in it stays apart as with a partition.
   /// Errors: as shrink_dedicated_pool, InvalidArgument (also pages of another length), ForeignCustomer.

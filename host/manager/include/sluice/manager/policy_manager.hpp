@@ -86,6 +86,9 @@ class PolicyManager {
                                                                     std::uint32_t count, CustomerId customer,
                                                                     ByteCount length, const PoolsHandler& handler,
                                                                     const PoolOptions& options = {});
+  /// One of MemoryManager::unadopted_pools() that the document does not know, since it was created later.
+  [[nodiscard]] Result<void> adopt_dedicated_pool(const Caller& caller, DedicatedPoolId pool, CustomerId customer,
+                                                  const PoolOptions& options = {});
   [[nodiscard]] Result<ClaimId> grow_dedicated_pool(const Caller& caller, DedicatedPoolId pool, ByteCount length,
                                                     PoolHandler handler);
   [[nodiscard]] Result<void> shrink_dedicated_pool(const Caller& caller, DedicatedPoolId pool, ByteCount length);

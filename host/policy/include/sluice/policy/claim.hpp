@@ -48,6 +48,7 @@ struct Claim {
   BootNumber boot = 0;        ///< Of the VM.
   bool has_rebooted = false;  ///< The VM, at least once.
   bool pool_shares = false;   ///< The VMs of its pool may have each other's memory.
+  bool by_rule = false;       ///< A pool grows by its rule: no user waits for it.
   RecycleSettings allowed;
   ScrubSettings scrub;
   Placement placement;
