@@ -185,6 +185,7 @@ ByteCount World::wanted(const Claim& claim) const {
 void World::poll() {
   if (polling_++ == 0) known_losses_ = losses_;
   manager_->poll();
+  follow_rules();
   --polling_;
   if (polling_ == 0 && !reentered_) check_nobody_waits_beside_free_memory();
 }

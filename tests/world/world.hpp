@@ -74,7 +74,7 @@ class World {
     Pages before;               ///< Kept for it while it was down.
     Pages kept;                 ///< Reserved for it when it came.
     Pages pool_free;            ///< Free for it in its own pool when it came, and no other claim was there.
-    std::uint64_t minimum = 0;  ///< Of the shared pool then, in bytes.
+    std::uint64_t minimum = 0;  ///< Of the shared pool: the least since then, in bytes.
     ClaimId id;
     Step then;                  ///< What its handler does.
     Pages busy;                 ///< Were being scrubbed when it came.
@@ -97,6 +97,8 @@ class World {
     PageKind kind = PageKind::Small;
     Placement placement;
     bool shares = false;
+    std::optional<PoolRule> rule = std::nullopt;
+    bool grew = false;  ///< By a call, since the last look: nobody knows how much by the rule.
   };
 
   void start();
@@ -159,6 +161,11 @@ class World {
   void check_minimum();
   void check_refusal(const Error& error, bool fits);
   [[nodiscard]] Pool draw_pool(const Step& step) const;
+  [[nodiscard]] static PoolRule draw_rule(std::uint32_t bits, PageKind kind);
+  void change_rule(const Step& step);
+  void follow_rules();
+  void check_rules_at_rest();
+  [[nodiscard]] bool has_rules() const;
 
   template <class... Values>
   void check(bool holds, fmt::format_string<Values...> message, Values&&... values) {

@@ -7,6 +7,7 @@ namespace sluice::world {
 /// What can be compared after every step.
 void World::check_step() {
   if (!called_) return;
+  follow_rules();
   look_for_losses();
   check(engine_->misuse().empty(), "{}", engine_->misuse());
   check_sums();
@@ -77,6 +78,7 @@ void World::check_pools() {
     if (!facts) continue;
     const std::size_t pages = pool_pages(id);
     check(pages == pool.pages, "pool {} has {} pages, not {}", id, pages, pool.pages);
+    check(facts->rule == pool.rule, "pool {} has another rule", id);
     check(facts->shares == pool.shares, "pool {} is shared, or is not any more", id);
     check(facts->placement.unit == page_length(pool.kind), "pool {} has pages of another length", id);
   }
@@ -185,6 +187,7 @@ void World::end() {
   poll();
   check(claims_.empty(), "{} claims never ended", claims_.size());
   check(!manager_->has_work(), "there is work left and nothing happens");
+  check_rules_at_rest();
   check_sums();
   check_everything();
   check_what_is_left();

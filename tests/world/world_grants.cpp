@@ -8,6 +8,7 @@ namespace sluice::world {
 
 /// A claim has ended, as a handler says; what it was. nullopt: there is nothing more to do.
 std::optional<World::Claim> World::ended(std::uint64_t number, const std::optional<Error>& error) {
+  if (!ending_) follow_rules();
   const auto found = claims_.find(number);
   if (found == claims_.end()) {
     check(false, "a claim ended twice");

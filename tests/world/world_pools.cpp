@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Dedicated pools: how they begin, change and end.
 #include <algorithm>
+#include <utility>
 
 #include "world.hpp"
 
@@ -13,7 +14,67 @@ World::Pool World::draw_pool(const Step& step) const {
   if (step.a / 4 % 2 == 0) pool.placement = placement(step.c);
   if (step.a / 8 % (layout_.has_huge() ? 3 : 32) == 0) pool.kind = PageKind::Huge2MiB;
   layout_.ask_for(pool.kind, pool.placement);
+  if (step.a / 1024 % 3 == 0) pool.rule = draw_rule(step.c / 64, pool.kind);
   return pool;
+}
+
+PoolRule World::draw_rule(std::uint32_t bits, PageKind kind) {
+  const std::size_t least = bits % 8;
+  const std::size_t step = 1 + bits / 8 % 6;
+  const std::size_t smallest = bits / 64 % 8;
+  return {length(least, kind), length(least + step + bits / 16'384 % 8, kind), length(step, kind),
+          length(smallest, kind), length(smallest + bits / 512 % 32, kind)};
+}
+
+bool World::has_rules() const {
+  return std::any_of(pools_.begin(), pools_.end(), [](const auto& entry) { return entry.second.rule.has_value(); });
+}
+
+void World::change_rule(const Step& step) {
+  auto* const found = pick(pools_, step.c);
+  if (found == nullptr || !found->second.ready) return;
+  Pool& pool = found->second;
+  pool.rule = step.a / 4 % 3 == 0 ? std::nullopt : std::optional(draw_rule(step.b, pool.kind));
+  expect(true, manager_->change_pool_rule(DedicatedPoolId(found->first), pool.rule).has_value(), "a change of a rule");
+}
+
+/// What pools did by their rules since the last look: within the limits.
+void World::follow_rules() {
+  bool changed = false;
+  for (auto& [id, pool] : pools_) {
+    if (!pool.rule || !pool.ready) continue;
+    const bool grows = pool.claims > 0;
+    const bool grew = std::exchange(pool.grew, grows);
+    const std::size_t pages = pool_pages(id);
+    if (grows || pages == pool.pages) continue;
+    const ByteCount size = length(pages, pool.kind);
+    const ByteCount before = length(pool.pages, pool.kind);
+    check(grew || (size >= std::min(before, pool.rule->smallest) && size <= std::max(before, pool.rule->largest)),
+          "pool {} went from {} to {} pages by its rule", id, pool.pages, pages);
+    const bool alone =
+        std::none_of(claims_.begin(), claims_.end(), [](const auto& entry) { return entry.second.vm == 0; });
+    check(!alone || size < before || shared_bytes() >= shared_minimum_, "by its rule pool {} left {} bytes shared", id,
+          shared_bytes().value());
+    pool.pages = pages;
+    changed = true;
+  }
+  if (!changed) return;
+  ++changes_;
+  look_at_pools();
+}
+
+/// With nothing left to do, no pool has more free memory than its rule wants.
+void World::check_rules_at_rest() {
+  const ExtentTable& table = manager_->extents();
+  for (const auto& [id, pool] : pools_) {
+    if (!pool.rule || !pool.ready || pool.claims > 0 || stopped_) continue;
+    ByteCount free;
+    for (std::uint32_t zone = 0; zone < table.zones().size(); ++zone) {
+      free += table.idle_bytes(DedicatedPoolId(id), zone, {});
+    }
+    check(free <= pool.rule->most_free || length(pool.pages, pool.kind) <= pool.rule->smallest,
+          "pool {} has {} bytes free, and its rule wants {}", id, free.value(), pool.rule->most_free.value());
+  }
 }
 
 ByteCount World::shared_bytes() const { return manager_->extents().bytes_in({}); }
@@ -32,7 +93,7 @@ void World::create_pool(const Step& step) {
   note_claim(number, next);
   const auto claim =
       manager_->create_dedicated_pool(DedicatedPoolId(id), CustomerId(pool.customer), length(next.pages, pool.kind),
-                                      handler, {.placement = pool.placement, .shares = pool.shares});
+                                      handler, {.placement = pool.placement, .shares = pool.shares, .rule = pool.rule});
   if (claim) {
     check(fits, "a pool went through where there is no such memory");
     claims_.at(number).id = *claim;
@@ -94,7 +155,7 @@ void World::create_pools(const Step& step) {
       [this, begin, first](DedicatedPoolId made, const Result<void>& result) {
         pool_notified(begin + (made.value() - first), result);
       },
-      {.placement = pool.placement, .shares = pool.shares});
+      {.placement = pool.placement, .shares = pool.shares, .rule = pool.rule});
   if (!claims) {
     check_refusal(claims.error(), fits);
     for (std::uint64_t number = begin; number < end; ++number) claims_.erase(number);
@@ -120,6 +181,8 @@ void World::take_new_pool_step(const Step& step) {
     rules_change();
     shared_minimum_ = step.a % 2 == 0 ? ByteCount(0) : ByteCount(layout_.bytes(0, step.b % kPages));
     manager_->keep_shared(shared_minimum_);
+    for (auto& [number, claim] : claims_) claim.minimum = std::min(claim.minimum, shared_minimum_.value());
+    if (step.a / 2 % 2 == 0) change_rule(step);
   }
 }
 
