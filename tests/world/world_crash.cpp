@@ -76,7 +76,7 @@ void World::settle_stray(Id id, bool adopts) {
     return;
   }
   const auto adopt_with = [&](PageKind kind) {
-    PoolOptions options{.placement = facts.placement, .shares = facts.shares};
+    PoolOptions options{.placement = facts.placement, .shares = facts.shares, .rule = facts.rule};
     options.placement.pages.reset();
     options.placement.unit = page_length(kind);
     return manager_->adopt_dedicated_pool(pool, CustomerId(facts.customer), options);
