@@ -87,6 +87,10 @@ Result<void> MemoryManager::change_vms(std::span<const VmPolicy> policies) {
   for (const VmPolicy& policy : policies) {
     if (auto checked = parts_->tenants.check_change(policy); !checked) return checked;
   }
+  for (const VmPolicy& policy : policies) {
+    if (parts_->ledger == nullptr) break;
+    if (auto entered = parts_->ledger->enter(policy.vm, policy.pool); !entered) return entered;
+  }
   std::vector<VmId> changed;
   for (const VmPolicy& policy : policies) {
     const DedicatedPoolId old = parts_->tenants.look_up(policy.vm)->profile.pool;
