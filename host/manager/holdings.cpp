@@ -182,11 +182,11 @@ void Holdings::leave_pool(VmId vm, DedicatedPoolId pool) {
   }
 }
 
-void Holdings::reserve(const Tenants::Vm& vm) {
+void Holdings::reserve(const Tenants::Vm& vm, ByteCount promised) {
   const Claim claim = tenants_.claim_for(vm, ClaimKind::Reboot, {});
   const bool keeps = keeps_memory(claim);
   for (Extent* extent : of(claim.vm)) {
-    if (joins_pool(*extent, claim)) table_.move_to_pool(*extent, claim.pool);
+    if (joins_pool(*extent, claim, promised)) table_.move_to_pool(*extent, claim.pool);
     if (!keeps) {
       release(*extent, vm, Leaves::No);
     } else if (extent->state() == ExtentState::Owned) {
@@ -203,18 +203,18 @@ void Holdings::set_expiry(const Tenants::Vm& vm) {
   if (reservation.count() > 0) expiries_.insert({add_saturating(vm.down_since, reservation), id, vm.boot});
 }
 
-void Holdings::keep_through_reboot(const Tenants::Vm& vm) {
+void Holdings::keep_through_reboot(const Tenants::Vm& vm, ByteCount promised) {
   const Claim claim = tenants_.claim_for(vm, ClaimKind::Reboot, {});
   for (Extent* extent : of(claim.vm)) {
-    if (joins_pool(*extent, claim)) table_.move_to_pool(*extent, claim.pool);
+    if (joins_pool(*extent, claim, promised)) table_.move_to_pool(*extent, claim.pool);
     if (extent->state() == ExtentState::Owned) table_.set_owner(*extent, passed_on(table_.lineage(*extent), claim));
   }
 }
 
 /// What a VM holds beyond its pool becomes a part of that, if it shall and the shared pool can do without.
-bool Holdings::joins_pool(const Extent& extent, const Claim& reboot) const {
+bool Holdings::joins_pool(const Extent& extent, const Claim& reboot, ByteCount promised) const {
   return reboot.allowed.grow_pool_on_reboot && reboot.pool.is_set() && !table_.lineage(extent).pool.is_set() &&
-         tenants_.may_leave_shared(table_, extent.length());
+         tenants_.may_leave_shared(table_, extent.length() + promised);
 }
 
 void Holdings::release_reserved(VmId id, Keep keep) {

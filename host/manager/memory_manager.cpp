@@ -142,7 +142,7 @@ Result<void> MemoryManager::begin_reboot(VmId vm) {
   if (!begun) return begun.error();
   if (parts_->ledger != nullptr) parts_->ledger->set_rebooting(vm, true);
   (*begun)->down_since = now();
-  parts_->holdings.reserve(**begun);
+  parts_->holdings.reserve(**begun, parts_->claims.claimed_by_pools());
   parts_->rules.limits_changed();
   parts_->scrubber.pump();
   return {};
@@ -151,7 +151,7 @@ Result<void> MemoryManager::begin_reboot(VmId vm) {
 Result<void> MemoryManager::reboot_in_place(VmId vm) {
   auto changed = parts_->tenants.reboot_in_place(vm);
   if (!changed) return changed.error();
-  parts_->holdings.keep_through_reboot(**changed);
+  parts_->holdings.keep_through_reboot(**changed, parts_->claims.claimed_by_pools());
   parts_->rules.limits_changed();
   return {};
 }

@@ -202,6 +202,21 @@ TEST_F(PoolsOfVms, LeaveTheSharedPoolItsMinimum) {
   EXPECT_TRUE(manager_.grow_dedicated_pool(kPool, length(9), {}));
 }
 
+/// A reboot adds 8 pages to A's pool only if the shared pool keeps its minimum without what the other pool is to get.
+TEST_F(PoolsOfVms, DoNotGrowByARebootIntoWhatOthersWereToGet) {
+  manager_.keep_shared(length(40));
+  fill_pool(kPool, 8);
+  create(kA, kCustomer, {}, kPool, {.grow_pool_on_reboot = true});
+  create(kB, kOtherCustomer);
+  take(kA, 16);
+  give_back(kB, take(kB, 48));
+  ASSERT_TRUE(manager_.create_dedicated_pool(kOther, kCustomer, length(12), {}));
+  ASSERT_TRUE(manager_.begin_reboot(kA));
+  settle();
+  EXPECT_EQ(facts(kPool).size, length(8));
+  EXPECT_EQ(manager_.extents().bytes_in({}), length(44));
+}
+
 TEST_F(PoolsOfVms, MoveMemoryDirectlyFromOneToAnother) {
   fill_pool(kPool, 16);
   fill_pool(kOther, 4);
