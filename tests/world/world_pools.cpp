@@ -42,7 +42,7 @@ void World::change_rule(const Step& step) {
 void World::follow_rules() {
   bool changed = false;
   for (auto& [id, pool] : pools_) {
-    if (!pool.rule || !pool.ready) continue;
+    if ((!pool.rule && !pool.grew) || !pool.ready) continue;
     const bool grows = pool.claims > 0;
     const bool grew = std::exchange(pool.grew, grows);
     const std::size_t pages = pool_pages(id);
