@@ -26,9 +26,7 @@ Error out_of_memory(ByteCount wanted, ByteCount available) {
 Result<ClaimId> Claims::start(const Claim& claim, GrantHandler grant_handler, PoolHandler pool_handler) {
   if (closed_) return *closed_;
   if (auto checked = errors::check_length(claim.length, *claim.placement.unit); !checked) return checked.error();
-  // What became free since the last poll goes to the claims that wait for it already.
-  end_if_nothing_is_scrubbed();
-  retry_waiting();
+  serve_waiting();
   if (auto checked = check_available(claim); !checked) return checked.error();
   if (auto room = table_.make_room(2); !room) return room.error();
   scrubber_.note_claim();
@@ -44,6 +42,11 @@ Result<ClaimId> Claims::start(const Claim& claim, GrantHandler grant_handler, Po
   if (waiting_.contains(id)) pending.waited = true;
   scrubber_.pump();
   return id;
+}
+
+void Claims::serve_waiting() {
+  end_if_nothing_is_scrubbed();
+  retry_waiting();
 }
 
 /// What is free now, or comes back and is not needed by those that wait for it already.

@@ -32,6 +32,8 @@ class Claims final : public ScrubListener {
         notifications_(notifications),
         statistics_(statistics) {}
 
+  /// What became free since the last poll goes to the claims that wait for it already.
+  void serve_waiting();
   /// Errors: InvalidArgument, OutOfMemory, NoResources, and what close() was given.
   [[nodiscard]] Result<ClaimId> start(const Claim& claim, GrantHandler grant_handler, PoolHandler pool_handler);
   /// MemoryManager::test_suspect(), of a VM that there is.

@@ -73,6 +73,7 @@ Result<void> MemoryManager::Parts::check_new_pools(DedicatedPoolId first, std::u
   if (auto checked = PoolRules::check(options.rule, *completed->unit); !checked) return checked;
   if (auto checked = check_shared_minimum(length); !checked) return checked;
   if (claims.closed()) return errors::scrub_unavailable({HostErrc::ScrubUnavailable, "the memory manager was stopped"});
+  claims.serve_waiting();
   Claim all;
   all.kind = ClaimKind::Pool;
   all.placement = *completed;

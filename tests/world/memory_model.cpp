@@ -133,7 +133,9 @@ bool MemoryModel::may_see(const Page& page, const Reader& reader, const Trace& o
     return by_pool || by_group;
   }
   if (reader.vm.boot != writer.boot) return reader.after_reboot && (!mark.left || by_group);
-  if (page.pool != 0 || writer.pool != 0) return reader.within_pool && (!mark.left || by_group);
+  // What it held when that went out of its pool is elsewhere now.
+  const bool of_a_pool = page.pool != 0 || (writer.pool != 0 && (mark.left || !mark.apart));
+  if (of_a_pool) return reader.within_pool && (!mark.left || by_group);
   return by_group || (reader.within_vm && !mark.left);
 }
 

@@ -121,6 +121,7 @@ class World {
   void take_setting_step(const Step& step);
 
   void create_vm(const Step& step);
+  [[nodiscard]] Pages lent_to_claims(const Vm& vm) const;
   void allocate(const Step& step, bool reboot);
   void note_claim(std::uint64_t number, Claim claim);
   void release(const Step& step);

@@ -105,6 +105,16 @@ void World::create_vm(const Step& step) {
   if (fits) vms_.emplace(vm.who.vm, vm);
 }
 
+/// What claims of its group hold of its reserved memory, and were not granted yet.
+World::Pages World::lent_to_claims(const Vm& vm) const {
+  Pages lent;
+  if (!vm.allowed.lend_reserved_memory) return lent;
+  for (std::size_t page = 0; page < kPages; ++page) {
+    lent[page] = vm.before[page] && manager_->extents().find(base_ + layout_.offset(page))->is_claimed();
+  }
+  return lent;
+}
+
 /// Claims of any length, and some that take exactly what there is, or a page more.
 void World::allocate(const Step& step, bool reboot) {
   auto* const found = pick(vms_, step.a);
@@ -118,7 +128,7 @@ void World::allocate(const Step& step, bool reboot) {
   next.vm = vm.who.vm;
   next.pages = pages;
   next.reboot = reboot;
-  if (reboot && !reservation_is_over(vm)) next.before = vm.before;
+  if (reboot && !reservation_is_over(vm)) next.before = vm.before & ~lent_to_claims(vm);
   next.then = {Act::Poll, step.c / 16, step.b / 256, step.a};
   ByteCount promised;
   for (const auto& [other, earlier] : claims_) promised += wanted(earlier);
@@ -227,7 +237,7 @@ void World::release(const Step& step) {
 
 std::size_t World::pool_pages(Id pool) const {
   const auto facts = manager_->dedicated_pool(DedicatedPoolId(pool));
-  return facts ? facts->size.value() / page_length(facts->pages).value() : 0;
+  return facts ? facts->size.value() / facts->placement.unit->value() : 0;
 }
 
 void World::begin_reboot(const Step& step) {
