@@ -71,6 +71,13 @@ void MemoryModel::leaves_pool(Id vm, std::size_t page, Id holder) {
   }
 }
 
+void MemoryModel::returns(std::size_t page, Id vm) {
+  Page& here = pages_[page];
+  for (std::size_t mark = 0; mark < here.count; ++mark) {
+    if (traces_[here.marks[mark].trace].writer.vm == vm) here.marks[mark].left = false;
+  }
+}
+
 void MemoryModel::gives_away_to_pool(Id vm, std::size_t page) {
   if (pages_[page].pool != 0) leaves_pool(vm, page, 0);
 }

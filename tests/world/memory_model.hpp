@@ -55,6 +55,8 @@ class MemoryModel {
   void belongs(std::size_t page, Id pool, Id holder);
   /// The VM left this pool: what it does not hold there is not its own any more, and what it holds is for no other.
   void leaves_pool(Id vm, std::size_t page, Id holder);
+  /// A VM has been given the page: what it had left there, it has again.
+  void returns(std::size_t page, Id vm);
   /// The VM gave it back to a pool that is not its own.
   void gives_away_to_pool(Id vm, std::size_t page);
   /// The VM writes all of the page, or some.

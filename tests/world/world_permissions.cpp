@@ -41,6 +41,7 @@ void World::check_may_have(const Vm& vm, std::size_t page) {
   check(!suspect_to_all_[page], "page {} is suspect, and VM {} got it", page, vm.who.vm);
   check(!vm.suspect[page], "page {} is suspect for VM {}, which got it", page, vm.who.vm);
   check_reserved(vm, page);
+  memory_.returns(page, vm.who.vm);
 }
 
 /// The rules are about to change. What has been granted already was right or wrong by the rules as they are.

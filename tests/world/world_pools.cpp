@@ -53,8 +53,8 @@ void World::follow_rules() {
           "pool {} went from {} to {} pages by its rule", id, pool.pages, pages);
     const bool alone =
         std::none_of(claims_.begin(), claims_.end(), [](const auto& entry) { return entry.second.vm == 0; });
-    check(grew || !alone || size < before || shared_bytes() >= shared_minimum_, "by its rule pool {} left {} bytes shared", id,
-          shared_bytes().value());
+    check(grew || !alone || size < before || shared_bytes() >= shared_minimum_,
+          "by its rule pool {} left {} bytes shared", id, shared_bytes().value());
     pool.pages = pages;
     changed = true;
   }

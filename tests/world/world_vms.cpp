@@ -128,7 +128,9 @@ void World::allocate(const Step& step, bool reboot) {
   next.vm = vm.who.vm;
   next.pages = pages;
   next.reboot = reboot;
-  if (reboot && !reservation_is_over(vm)) next.before = vm.before & ~lent_to_claims(vm);
+  if (reboot && !reservation_is_over(vm)) {
+    next.before = vm.before & ~lent_to_claims(vm) & ~suspect_to_all_ & ~vm.suspect;  // as they are now
+  }
   next.then = {Act::Poll, step.c / 16, step.b / 256, step.a};
   ByteCount promised;
   for (const auto& [other, earlier] : claims_) promised += wanted(earlier);
