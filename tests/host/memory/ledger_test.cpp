@@ -68,7 +68,7 @@ TEST_F(Ledgers, OfAnotherBootAreNotBelieved) {
 TEST_F(Ledgers, OfOtherMemoryAreNotBelieved) {
   write_one();
   memory_ = FileMemory::create(ByteCount(32 * 4096), 2).value();
-  expect_rejected("it belongs to 2 bricks with other files, inodes or lengths than the 2 here");
+  expect_rejected("it belongs to 2 bricks with other files, inodes, lengths or units than the 2 here");
 }
 
 TEST_F(Ledgers, OfMemoryOfAnotherLengthAreNotBelieved) {

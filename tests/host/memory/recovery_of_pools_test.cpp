@@ -65,13 +65,16 @@ TEST_F(RecoveryOfPools, APoolComesBackWithItsMemoryAndItsVms) {
   EXPECT_THAT(early.error().message, HasSubstr("pool 7 had memory before the crash: adopt it first, or destroy it"));
   adopt_pool(kPool, {.placement = {}, .shares = true});
   EXPECT_THAT(manager_->unadopted_pools(), IsEmpty());
-  EXPECT_EQ(manager_->dedicated_pool(kPool), (PoolFacts{.customer = kCustomer,
-                                                        .shares = true,
-                                                        .pages = PageKind::Small,
-                                                        .vms = 0,
-                                                        .ready = true,
-                                                        .size = ByteCount(20 * 4096),
-                                                        .free = ByteCount(14 * 4096)}));
+  const Placement placement{.pages = PageKind::Small, .unit = ByteCount(4096)};
+  const PoolFacts facts{.customer = kCustomer,
+                        .shares = true,
+                        .pages = PageKind::Small,
+                        .vms = 0,
+                        .ready = true,
+                        .size = ByteCount(20 * 4096),
+                        .free = ByteCount(14 * 4096),
+                        .placement = placement};
+  EXPECT_EQ(manager_->dedicated_pool(kPool), facts);
   const Grant again = adopt(kA, kPool);
   ASSERT_EQ(again.ranges.size(), 1U);
   EXPECT_EQ(again.ranges[0].memory.data(), before.ranges.at(0).memory.data());
