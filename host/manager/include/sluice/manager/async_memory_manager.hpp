@@ -187,6 +187,9 @@ class AsyncMemoryManager {
   [[nodiscard]] Result<void> switch_recycling(VmId vm, const VmSay& say) {
     return waking(to().switch_recycling(vm, say));
   }
+  [[nodiscard]] Result<void> change_vms(std::span<const VmPolicy> policies) {
+    return waking(to().change_vms(policies));
+  }
   [[nodiscard]] Result<void> suspect(MemorySpan memory, VmId vm = {}) { return waking(to().suspect(memory, vm)); }
   [[nodiscard]] Result<void> absolve(VmId vm = {}) { return waking(to().absolve(vm)); }
   [[nodiscard]] Result<void> release(VmId vm, MemorySpan memory) { return waking(to().release(vm, memory)); }
