@@ -17,7 +17,6 @@ struct LostPool {
   CustomerId customer;
   PoolOptions options;
   ByteCount length;  ///< When the document was saved; 0: it was empty.
-  bool operator==(const LostPool&) const = default;
 };
 
 /// A policy book and the memory manager that does what it says. For each registered VM that the manager has, group,
