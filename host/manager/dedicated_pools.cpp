@@ -224,4 +224,13 @@ std::optional<PoolFacts> MemoryManager::dedicated_pool(DedicatedPoolId pool) con
                    .rule = found->second.rule};
 }
 
+std::vector<VmId> MemoryManager::vms_of(DedicatedPoolId pool) const {
+  std::vector<VmId> vms;
+  for (const auto& [id, vm] : parts_->tenants.vms()) {
+    if (pool.is_set() && vm.profile.pool == pool) vms.push_back(id);
+  }
+  std::sort(vms.begin(), vms.end());
+  return vms;
+}
+
 }  // namespace sluice::inline manager

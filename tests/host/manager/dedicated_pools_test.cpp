@@ -45,6 +45,18 @@ TEST_F(DedicatedPools, TellTheirSizeAndWhatIsFree) {
   EXPECT_EQ(manager_.dedicated_pool(kPart), std::nullopt);
 }
 
+TEST_F(DedicatedPools, TellWhereTheyAreAndWhoseTheyAre) {
+  fill(kPool, 16);
+  for (const VmId vm : {VmId(12), VmId(3)}) create(vm, kCustomer, {}, kPool);
+  create(VmId(5), kCustomer);
+  EXPECT_THAT(manager_.vms_of(kPool), ::testing::ElementsAre(VmId(3), VmId(12)));
+  EXPECT_THAT(manager_.vms_of({}), ::testing::IsEmpty()) << "the shared pool is nobody's";
+  EXPECT_EQ(facts(kPool).placement.pages, PageKind::Small);
+  EXPECT_EQ(manager_.extents().bytes_in(kPool), length(16));
+  ASSERT_TRUE(manager_.terminate(VmId(3)));
+  EXPECT_THAT(manager_.vms_of(kPool), ::testing::ElementsAre(VmId(12)));
+}
+
 TEST_F(DedicatedPools, GiveABalloonItsMemoryBackUnscrubbed) {
   fill(kPool, 16);
   create(kA, kCustomer, {}, kPool);

@@ -258,10 +258,10 @@ int sluice_vm_change(sluice_manager* manager, const sluice_vm* vm);
 int sluice_vm_switch_recycling(sluice_manager* manager, uint64_t vm, int on);
 /// The same only for its own memory after a reboot.
 int sluice_vm_switch_reboot_recycling(sluice_manager* manager, uint64_t vm, int on);
-/// More memory. `claim` may be NULL.
+/// More memory, as when its balloon deflates. `claim` may be NULL.
 int sluice_vm_allocate(sluice_manager* manager, uint64_t vm, uint64_t length, sluice_handler handler, void* context,
                        uint64_t* claim);
-/// Gives memory back. All mappings of it in the VM and in its hypervisor, and all DMA to it, must have ended before:
+/// Gives memory back, as when its balloon inflates. All mappings of it in the VM and in its hypervisor, and all DMA to it, must have ended before:
 /// what still reaches it can read and write the next holder's data. The same is true of sluice_vm_terminate(), and of
 /// sluice_vm_begin_reboot() for memory that is not kept.
 int sluice_vm_release(sluice_manager* manager, uint64_t vm, void* base, uint64_t length);

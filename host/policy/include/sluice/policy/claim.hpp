@@ -31,7 +31,7 @@ struct RecycleSettings {
 };
 
 enum class ClaimKind : std::uint8_t {
-  Grow,    ///< A new VM, or a balloon that inflates.
+  Grow,    ///< A new VM, or a balloon that deflates.
   Reboot,  ///< A VM that comes back.
   Pool,    ///< Memory for a dedicated pool; it is always scrubbed.
   Test,    ///< Suspect memory that is tested: nobody gets it.
