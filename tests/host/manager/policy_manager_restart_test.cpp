@@ -2,10 +2,7 @@
 // The policy manager after its process has ended: with its document, and a ledger.
 #include <gmock/gmock.h>
 
-#include "host/memory/ledgers.hpp"
-#include "sluice/memory/extent_table.hpp"
-#include "support/manager_fixture.hpp"
-#include "support/patience.hpp"
+#include "host/memory/recovery.hpp"
 #include "support/policy_fixture.hpp"
 
 namespace sluice::test {
@@ -25,46 +22,24 @@ constexpr DedicatedPoolId kPool{9};
 constexpr PolicyTarget kOfCustomer{PolicyScope::Customer, kCustomer.value()};
 constexpr std::byte kData{0xAA};
 
-class PolicyManagerRestart : public Ledgers {
+class PolicyManagerRestart : public Recovery {
  protected:
   PolicyManagerRestart() {
-    start();
+    start(*memory_);
     policies_.emplace(PolicyBook(), *manager_);
-  }
-  void start() {
-    ledger_ = open();
-    engine_.emplace();
-    manager_ = MemoryManager::recover(*memory_, *engine_, *ledger_).value();
   }
   /// The process is killed; a new one has the document, and the ledger unless that is lost too.
   enum class Found { Ledger, Nothing };
   void crash(Found found = Found::Ledger) { crash(found, policies_->save()); }
   void crash(Found found, const std::string& document) {
     policies_.reset();
-    std::filesystem::copy_file(path_, path_ + ".kept");
-    manager_.reset();
-    ledger_.reset();
-    std::filesystem::rename(path_ + ".kept", path_);
+    Recovery::crash();
     if (found == Found::Nothing) std::filesystem::remove(path_);
-    start();
+    start(*memory_);
     auto loaded = PolicyManager::load(document, *manager_);
     ASSERT_TRUE(loaded) << loaded.error().message;
     policies_.emplace(std::move(*loaded));
     EXPECT_EQ(policies_->save(), document);
-  }
-  void settle() {
-    for (const Patience patience; manager_->has_work() && !patience.over();) {
-      manager_->poll();
-      engine_->end_all();
-    }
-    manager_->poll();
-  }
-  Grant take(VmId vm, std::size_t pages) {
-    std::optional<Result<Grant>> result;
-    EXPECT_TRUE(manager_->allocate(vm, ByteCount(pages * 4096), [&](Result<Grant> grant) { result.emplace(grant); }));
-    settle();
-    EXPECT_TRUE(result && *result);
-    return result && *result ? **result : Grant{};
   }
   static void write(const Grant& grant) {
     for (const GrantedRange& range : grant.ranges) std::fill(range.memory.begin(), range.memory.end(), kData);
@@ -84,9 +59,6 @@ class PolicyManagerRestart : public Ledgers {
     settle();
   }
 
-  std::unique_ptr<Ledger> ledger_;
-  std::optional<ManualEngine> engine_;
-  std::unique_ptr<MemoryManager> manager_;
   std::optional<PolicyManager> policies_;
 };
 

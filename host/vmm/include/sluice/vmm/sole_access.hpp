@@ -7,7 +7,7 @@ namespace sluice::inline vmm {
 
 /// Sole access to a brick's file: nobody but this process has it open or mapped, and nobody can open it. It rests on
 /// the file leases of fcntl(2) (F_SETLEASE with F_WRLCK), which the kernel refuses while the inode has another open
-/// file description, that of a mapping too. Tried on memfds, tmpfs and hugetlbfs.
+/// file description, that of a mapping too. Tested on memfds and tmpfs.
 ///
 /// Three things it does not see. Duplicates of the same description (dup, fork, SCM_RIGHTS) count as one: so a brick's
 /// own descriptor never leaves this process, and whoever is to have the memory gets one from open_again(). A
