@@ -12,8 +12,6 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-constexpr VmId kA{1};
-constexpr VmId kB{2};
 constexpr VmId kC{3};
 constexpr CustomerId kCustomer{1};
 constexpr TrustGroupId kLarger{6};

@@ -261,9 +261,9 @@ int sluice_vm_switch_reboot_recycling(sluice_manager* manager, uint64_t vm, int 
 /// More memory, as when its balloon deflates. `claim` may be NULL.
 int sluice_vm_allocate(sluice_manager* manager, uint64_t vm, uint64_t length, sluice_handler handler, void* context,
                        uint64_t* claim);
-/// Gives memory back, as when its balloon inflates. All mappings of it in the VM and in its hypervisor, and all DMA to it, must have ended before:
-/// what still reaches it can read and write the next holder's data. The same is true of sluice_vm_terminate(), and of
-/// sluice_vm_begin_reboot() for memory that is not kept.
+/// Gives memory back, as when its balloon inflates. All mappings of it in the VM and in its hypervisor, and all DMA to
+/// it, must have ended before: what still reaches it can read and write the next holder's data. The same is true of
+/// sluice_vm_terminate(), and of sluice_vm_begin_reboot() for memory that is not kept.
 int sluice_vm_release(sluice_manager* manager, uint64_t vm, void* base, uint64_t length);
 int sluice_vm_begin_reboot(sluice_manager* manager, uint64_t vm);
 int sluice_vm_finish_reboot(sluice_manager* manager, uint64_t vm, uint64_t length, sluice_handler handler,
@@ -293,9 +293,9 @@ typedef struct sluice_suspect_report {
 } sluice_suspect_report;
 /// Called once for each test that was started. `report`: only with SLUICE_OK, and valid until it returns.
 typedef void (*sluice_report_handler)(void* context, uint64_t claim, int code, const sluice_suspect_report* report);
-/// Fills all free memory that is suspect for this VM (0: for all) with each of the patterns (`count` 0: 0x55 and 0xAA in
-/// all bytes, then 0) and reads it back. Nobody gets any of it meanwhile. `claim` may be NULL. SLUICE_WRONG_STATE: such
-/// a test runs. SLUICE_OUT_OF_MEMORY: no such memory is free.
+/// Fills all free memory that is suspect for this VM (0: for all) with each of the patterns (`count` 0: 0x55 and 0xAA
+/// in all bytes, then 0) and reads it back. Nobody gets any of it meanwhile. `claim` may be NULL. SLUICE_WRONG_STATE:
+/// such a test runs. SLUICE_OUT_OF_MEMORY: no such memory is free.
 int sluice_suspect_test(sluice_manager* manager, uint64_t vm, const uint64_t* patterns, size_t count,
                         sluice_report_handler handler, void* context, uint64_t* claim);
 

@@ -275,10 +275,11 @@ class MemoryManager {
   /// Whether a VM is between begin_reboot() and finish_reboot(). False: also without such a VM.
   [[nodiscard]] bool reboots(VmId vm) const;
 
-  /// More memory for a running VM, as when its balloon deflates. The handler gets the Grant, or OutOfMemory, ScrubUnavailable, Abandoned.
-  /// Errors: UnknownId, InvalidArgument, WrongState, OutOfMemory.
+  /// More memory for a running VM, as when its balloon deflates. The handler gets the Grant, or OutOfMemory,
+  /// ScrubUnavailable, Abandoned. Errors: UnknownId, InvalidArgument, WrongState, OutOfMemory.
   [[nodiscard]] Result<ClaimId> allocate(VmId vm, ByteCount length, GrantHandler handler);
-  /// A running VM gives memory back, as when its balloon inflates. Errors: UnknownId, InvalidArgument, NotHeld, WrongState.
+  /// A running VM gives memory back, as when its balloon inflates. Errors: UnknownId, InvalidArgument, NotHeld,
+  /// WrongState.
   [[nodiscard]] Result<void> release(VmId vm, MemorySpan memory);
   /// The VM goes down to come back: its memory is reserved for it, or released where its settings allow no reuse after
   /// a reboot. Errors: UnknownId, WrongState.
