@@ -27,13 +27,13 @@ Result<bool> is_counted(int fd) {
 
 }  // namespace
 
-Result<void> take_sole_access(int fd) {
+Result<bool> try_sole_access(int fd) {
   // Whoever opens the file meanwhile has a signal sent to us: SIGIO, the default, would end the process.
   if (::fcntl(fd, F_SETSIG, SIGURG) != 0) {
     return Error{HostErrc::InvalidArgument,
                  fmt::format("descriptor {}: {}; give that of a brick", fd, std::strerror(errno))};
   }
-  if (::fcntl(fd, F_GETLEASE) == F_WRLCK) return {};
+  if (::fcntl(fd, F_GETLEASE) == F_WRLCK) return true;
   const auto counted = is_counted(fd);
   if (!counted) return counted.error();
   if (!*counted) {
@@ -42,14 +42,9 @@ Result<void> take_sole_access(int fd) {
                              "from open_again()",
                              fd)};
   }
-  if (::fcntl(fd, F_SETLEASE, F_WRLCK) == 0) return {};
+  if (::fcntl(fd, F_SETLEASE, F_WRLCK) == 0) return true;
   const int error = errno;
-  if (error == EAGAIN || error == EBUSY) {
-    const auto holders = holders_of(fd);
-    return Error{HostErrc::WrongState,
-                 fmt::format("the brick in descriptor {} is still open or mapped, by {}: end them, and try again", fd,
-                             holders ? to_string(*holders) : holders.error().message)};
-  }
+  if (error == EAGAIN || error == EBUSY) return false;
   if (error == EINVAL || error == EACCES) {
     return Error{HostErrc::InvalidArgument, fmt::format("descriptor {} cannot have a file lease: {}; give that of a "
                                                         "regular file of this user",
@@ -58,6 +53,16 @@ Result<void> take_sole_access(int fd) {
   return Error{HostErrc::NoResources,
                fmt::format("the kernel gives no file lease on descriptor {}: {}; fs.leases-enable must be 1", fd,
                            std::strerror(error))};
+}
+
+Result<void> take_sole_access(int fd) {
+  const auto taken = try_sole_access(fd);
+  if (!taken) return taken.error();
+  if (*taken) return {};
+  const auto holders = holders_of(fd);
+  return Error{HostErrc::WrongState,
+               fmt::format("the brick in descriptor {} is still open or mapped, by {}: end them, and try again", fd,
+                           holders ? to_string(*holders) : holders.error().message)};
 }
 
 void end_sole_access(int fd) { ::fcntl(fd, F_SETLEASE, F_UNLCK); }

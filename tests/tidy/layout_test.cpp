@@ -27,7 +27,7 @@ const std::map<std::string, std::set<std::string>> kMayUse = {
     {"host/policy", {"base", "host/memory"}},
     {"host/manager", {"base", "driver/engine", "driver/compose", "host/memory", "host/policy"}},
     {"host/c", {"base", "driver", "host"}},
-    {"host/vmm", {"base", "host/memory"}},
+    {"host/vmm", {"base", "driver/engine", "host/memory", "host/policy", "host/manager"}},
     {"sim", {"base", "driver", "host", "rtl", "sim"}},
     {"apps", {"base", "driver", "host", "sim", "apps"}},
     {"tests", {"base", "driver", "host", "sim", "apps", "tests"}},

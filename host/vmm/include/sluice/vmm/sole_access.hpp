@@ -24,6 +24,9 @@ namespace sluice::inline vmm {
 /// file leases: fs.leases-enable).
 [[nodiscard]] Result<void> take_sole_access(int fd);
 
+/// The same, but false where somebody has it, whom nobody looks for: microseconds.
+[[nodiscard]] Result<bool> try_sole_access(int fd);
+
 /// Ends it. Nothing, where it was not taken.
 void end_sole_access(int fd);
 
