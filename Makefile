@@ -106,8 +106,8 @@ soak: setup
 	build/release/tests/world --seconds $(SOAK_SECONDS) --seed $(SEED)0000
 	build/release/tests/soak --seconds $(SOAK_SECONDS) --seed $(SEED)
 	SLUICE_RTL_FIRST_SEED=$$(($(SEED) * 1000)) SLUICE_RTL_SEEDS=200 build/release/tests/rtl_test --gtest_filter='RtlRandom.*'
-	$(call build,dev,world sluice_rtl_models sluice_rtl_default)
-	tools/mutants.py . build/dev --folder tests/world/mutations
+	$(call build,dev)
+	tools/mutants.py . build/dev
 	$(call build,asan,fuzz_targets)
 	for program in build/asan/tests/fuzz/*_fuzz; do name=$$(basename $$program _fuzz); echo "fuzz $$name"; \
 	  $$program tests/fuzz/corpus/$$name --seconds $(FUZZ_SECONDS) --seed $(SEED) --failed build/fuzz-$$name || exit 1; done

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Builds each mutant, one change in one source file, and runs the test that must see it.
 
-usage: mutants.py SOURCE_DIR BUILD_DIR [--folder FOLDER] [--seconds S] [NAME...]
+usage: mutants.py SOURCE_DIR BUILD_DIR [--folder FOLDER] [--seconds S] [--fit] [NAME...]
 
 Mutants are patches in tests/world/mutations, which the world finds, and in tests/mutations, whose first line says what finds them:
 `# caught by: PROGRAM [ARGUMENT...]`. The mutant's object is compiled as the build compiles that file and linked before the libraries, so
@@ -57,11 +57,22 @@ def finder_of(patch, seconds):
     return "world", ["--seconds", str(seconds), "--shrink", "0"], seconds + 60
 
 
+def target_of(patch):
+    """The file that a patch changes, from the root."""
+    return re.search(r"^\+\+\+ b/(\S+)$", patch.read_text(encoding="utf-8"), re.MULTILINE).group(1)
+
+
+def fits(patch, source):
+    """None: the patch fits. Else why not."""
+    applied = subprocess.run(["git", "apply", "--check", str(patch)], cwd=source, capture_output=True, text=True)
+    return None if applied.returncode == 0 else f"the patch does not fit: {applied.stderr.strip()}"
+
+
 def try_mutant(patch, source, build, commands, seconds):
     """None: caught. Else what went wrong."""
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        target = re.search(r"^\+\+\+ b/(\S+)$", patch.read_text(encoding="utf-8"), re.MULTILINE).group(1)
+        target = target_of(patch)
         room = "/".join(target.split("/")[:2])
         shutil.copytree(source / room, folder / room)
         # Outside of any repository git applies a patch to plain files.
@@ -105,6 +116,7 @@ def main():
     parser.add_argument("build", type=pathlib.Path)
     parser.add_argument("--seconds", type=float, default=20, help="so long a mutant may live")
     parser.add_argument("--folder", help="only the mutants of this folder, such as tests/mutations")
+    parser.add_argument("--fit", action="store_true", help="only whether the patches fit: seconds")
     parser.add_argument("names", nargs="*")
     options = parser.parse_args()
     source = options.source.resolve()
@@ -118,12 +130,15 @@ def main():
     commands = commands_of(build)
     missed = 0
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        tries = {pool.submit(try_mutant, patch, source, build, commands, options.seconds): patch for patch in patches}
+        if options.fit:
+            tries = {pool.submit(fits, patch, source): patch for patch in patches}
+        else:
+            tries = {pool.submit(try_mutant, patch, source, build, commands, options.seconds): patch for patch in patches}
         for done in concurrent.futures.as_completed(tries):
             problem = done.result()
-            print(f"{tries[done].stem}: {problem or 'caught'}", flush=True)
+            print(f"{tries[done].stem}: {problem or ('fits' if options.fit else 'caught')}", flush=True)
             missed += problem is not None
-    print(f"{len(patches) - missed} of {len(patches)} mutants caught")
+    print(f"{len(patches) - missed} of {len(patches)} mutants {'fit' if options.fit else 'caught'}")
     sys.exit(1 if missed else 0)
 
 
