@@ -18,7 +18,6 @@ namespace {
 
 // What a file may ask for. Sums of two places do not wrap, and two copies of the memory fit into a small machine.
 constexpr std::size_t kMostText = 1 << 20;
-constexpr std::size_t kMostDots = 32;  // of one key: tables in tables
 constexpr std::size_t kMostSteps = 10'000;
 constexpr std::uint64_t kMostMemory = 1ULL << 28;
 constexpr std::uint64_t kMostPlace = 1ULL << 48;
@@ -365,24 +364,6 @@ class Reader {
   Scenario scenario_;
 };
 
-/// Before the parser sees the text: it goes one call deeper with each table, and so does what it returns when it is
-/// deleted.
-void check_bounds(std::string_view text, const std::string& name) {
-  if (text.size() > kMostText) {
-    throw ScenarioError(
-        fmt::format("{}:1: the text has {} bytes or more: a scenario has at most {}", name, text.size(), kMostText));
-  }
-  std::size_t line = 1;
-  std::size_t dots = 0;
-  for (const char letter : text) {
-    line += letter == '\n' ? 1 : 0;
-    dots = letter == '.' ? dots + 1 : std::string_view("\n=,[]{}").find(letter) == std::string_view::npos ? dots : 0;
-    if (dots > kMostDots) {
-      throw ScenarioError(fmt::format("{}:{}: a key or text has more than {} dots: shorten it", name, line, kMostDots));
-    }
-  }
-}
-
 }  // namespace
 
 std::string operation_name(std::uint8_t operation) { return name_of(operation, kOperations); }
@@ -390,7 +371,10 @@ std::string outcome_name(std::uint8_t outcome) { return name_of(outcome, kOutcom
 std::string cause_name(std::uint8_t cause) { return name_of(cause, kCauses); }
 
 Scenario parse_scenario(std::string_view text, const std::string& name, const std::string& build) {
-  check_bounds(text, name);
+  if (text.size() > kMostText) {
+    throw ScenarioError(
+        fmt::format("{}:1: the text has {} bytes or more: a scenario has at most {}", name, text.size(), kMostText));
+  }
   try {
     const toml::table root = parse_toml(text);
     return Reader(root, name, build).read();

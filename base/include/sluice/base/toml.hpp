@@ -108,10 +108,24 @@ inline std::size_t line_of_assertion(std::string_view toml) {
   return static_cast<std::size_t>(first - ends.begin()) + (first == ends.end() ? 0 : 1);
 }
 
+/// Before the parser sees the text: it goes one call deeper with each table, and so does what it returns when it is
+/// deleted.
+inline void check_depth(std::string_view toml) {
+  constexpr std::size_t kMostDots = 32;  // of one key: tables in tables
+  std::size_t line = 1;
+  std::size_t dots = 0;
+  for (const char letter : toml) {
+    line += letter == '\n' ? 1 : 0;
+    dots = letter == '.' ? dots + 1 : std::string_view("\n=,[]{}").find(letter) == std::string_view::npos ? dots : 0;
+    if (dots > kMostDots) throw TomlError(line, "a key or text has more than 32 dots: shorten it");
+  }
+}
+
 }  // namespace detail
 
-/// A document of bounded size and depth: whoever calls has looked at both. Throws TomlError.
+/// A document of bounded size: whoever calls has looked at that. Throws TomlError.
 [[nodiscard]] inline ::toml::table parse_toml(std::string_view toml) {
+  detail::check_depth(toml);
   if (const auto strange = line_with_strange_letter(toml)) {
     throw TomlError(*strange, "a control character, or a letter beyond ASCII that is in no comment: leave it out");
   }
