@@ -30,13 +30,6 @@ struct Leases::Lease {
   [[nodiscard]] bool ends() const {
     return facts.state == LeaseState::Ending || facts.state == LeaseState::Quarantined;
   }
-  void look_at_once() {
-    since.reset();
-    pause = std::chrono::nanoseconds(0);
-    due = std::chrono::nanoseconds(0);
-    taken.clear();
-    renewed.clear();
-  }
 };
 
 std::string_view to_string(LeaseState state) {
@@ -160,7 +153,7 @@ Result<void> Leases::give_back(LeaseId id, std::span<const std::uint32_t> bricks
     }
   }
   (*lease)->giving_back = Return{{bricks.begin(), bricks.end()}, std::move(handler)};
-  (*lease)->look_at_once();
+  look_at_once(**lease);
   return {};
 }
 
@@ -178,7 +171,7 @@ Result<void> Leases::process_ended(VmId vm, bool reboots) {
       abandon(vm);
       lease.facts.state = LeaseState::Ending;
       lease.reboots = reboots;
-      lease.look_at_once();
+      look_at_once(lease);
       return {};
     case LeaseState::Ending:
     case LeaseState::Quarantined:
@@ -278,7 +271,7 @@ void Leases::granted(VmId vm, Result<Grant> grant, const LeaseHandler& handler) 
   }
   if (starts) {
     lease.facts.state = LeaseState::Ending;
-    lease.look_at_once();
+    look_at_once(lease);
     look(vm);
   } else if (grant && !lease.ends()) {
     take_unseen(lease, bricks);
@@ -309,6 +302,15 @@ void Leases::take_unseen(Lease& lease, const std::vector<LeasedBrick>& bricks) {
     const auto taken = access_->take(bricks_[brick.number]);
     if (taken && *taken) static_cast<void>(release(lease, brick.number));
   }
+}
+
+void Leases::look_at_once(Lease& lease) {
+  lease.since.reset();
+  lease.pause = std::chrono::nanoseconds(0);
+  lease.due = std::chrono::nanoseconds(0);
+  lease.taken.clear();
+  lease.renewed.clear();
+  next_look_changed_();
 }
 
 void Leases::look(VmId vm) {
@@ -420,6 +422,7 @@ void Leases::look_again(Lease& lease, Error obstacle) {
   lease.pause = std::clamp(2 * lease.pause, options_.first_look, options_.slowest_look);
   lease.due = now_ + lease.pause;
   if (!late) lease.due = std::min(*lease.due, *lease.since + options_.patience);
+  next_look_changed_();
 }
 
 /// Who has the bricks that are not taken. Each costs a walk through /proc: not more than a few of them.

@@ -129,8 +129,10 @@ class Leases {
 
   /// Looks at who has the bricks that should have come back, as far as it is time. `now` does not go back.
   void poll(std::chrono::nanoseconds now);
-  /// When poll() has something to do; nullopt: nothing until another call.
+  /// When poll() has something to do, by its clock; nullopt: nothing until another call.
   [[nodiscard]] std::optional<std::chrono::nanoseconds> next_look() const;
+  /// Called whenever next_look() may have become earlier, from inside other calls: it only takes note.
+  void on_next_look(std::function<void()> changed) { next_look_changed_ = std::move(changed); }
 
  private:
   struct Return;
@@ -141,6 +143,7 @@ class Leases {
   [[nodiscard]] Result<std::vector<int>> open(const std::vector<LeasedBrick>& bricks);
   void take_unseen(Lease& lease, const std::vector<LeasedBrick>& bricks);
   void look(VmId vm);
+  void look_at_once(Lease& lease);
   [[nodiscard]] std::optional<Error> take(Lease& lease, const std::vector<std::uint32_t>& bricks);
   [[nodiscard]] Result<void> release(Lease& lease, std::uint32_t number);
   [[nodiscard]] Result<void> finish(Lease& lease);
@@ -153,6 +156,7 @@ class Leases {
   BrickAccess* access_;
   EndVm end_vm_;
   LeaseOptions options_;
+  std::function<void()> next_look_changed_ = [] {};
   std::chrono::nanoseconds now_{0};  ///< Of the last poll.
   std::map<VmId, Lease> leases_;
 };
