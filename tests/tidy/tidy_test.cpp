@@ -45,11 +45,14 @@ TEST(Tidy, EverySourceNamesItsLicence) {
   for (const fs::path& file : files({".hpp", ".cpp", ".sv", ".vlt"})) {
     EXPECT_TRUE(read(file).starts_with("// SPDX-License-Identifier: Apache-2.0\n")) << name_of(file);
   }
+  for (const fs::path& file : files({".h", ".c"})) {
+    EXPECT_TRUE(read(file).starts_with("/* SPDX-License-Identifier: Apache-2.0 */\n")) << name_of(file);
+  }
 }
 
 TEST(Tidy, FilesStayShort) {
   constexpr std::ptrdiff_t kMostLines = 450;
-  for (const fs::path& file : files({".hpp", ".cpp", ".sv"})) {
+  for (const fs::path& file : files({".hpp", ".cpp", ".h", ".c", ".sv"})) {
     const std::string text = read(file);
     EXPECT_LE(std::count(text.begin(), text.end(), '\n'), kMostLines) << name_of(file);
   }
@@ -79,7 +82,7 @@ TEST(Tidy, NoLinkInTheDocumentsIsDead) {
 /// Paths and identifiers that the documents quote as code must exist.
 TEST(Tidy, WhatTheDocumentsNameExists) {
   std::string code;
-  for (const fs::path& file : files({".hpp", ".cpp", ".sv", ".txt", ".json"})) code += read(file);
+  for (const fs::path& file : files({".hpp", ".cpp", ".h", ".c", ".sv", ".txt", ".json"})) code += read(file);
   code += read(kRoot / "Makefile");
   const std::regex path(R"(`((?:apps|base|docs|driver|host|rtl|sim|tests|tools)/[\w./-]+)`)");
   const std::regex identifier(R"(`([A-Za-z_][A-Za-z0-9_]*(?:::[A-Za-z_][A-Za-z0-9_]*)*)(?:\(\))?`)");

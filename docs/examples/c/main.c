@@ -66,7 +66,8 @@ int main(void) {
   struct granted again = {0};
   must(sluice_vm_finish_reboot(manager, 1, 8 << 20, on_grant, &again, NULL));
   wait_for(manager, &again);
-  printf("after the reboot: %s, byte 0 is 0x%02X\n", again.recycled ? "the same memory" : "clean memory", again.base[0]);
+  printf("after the reboot: %s, byte 0 is 0x%02X\n", again.recycled ? "the same memory" : "clean memory",
+         again.base[0]);
   must(sluice_vm_terminate(manager, 1));
 
   sluice_vm second;

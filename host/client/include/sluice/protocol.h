@@ -6,7 +6,8 @@
 /// The messages between sluiced and the VMMs that it gives memory to: docs/PROTOCOL.md.
 ///
 /// They go over a unix socket of type SOCK_SEQPACKET. Each packet is one of the structs below, in the byte order of the
-/// machine, exactly as long as the struct; what is reserved is 0. A VMM asks and sluiced answers each request once,
+/// machine, exactly as long as the struct; what is reserved is 0, and so is what a count or the end of a text leaves
+/// unused. A VMM asks and sluiced answers each request once,
 /// with the serial of the request, and not always in their order. Descriptors come with a packet as SCM_RIGHTS.
 
 // Names as C has them.
@@ -19,6 +20,8 @@
 #define SLUICE_DEFAULT_SOCKET "/run/sluice/sluiced.sock"
 /// A VM holds at most so many bricks: QEMU has 128 NUMA nodes.
 #define SLUICE_MOST_BRICKS 128u
+/// NUMA nodes are numbered below this.
+#define SLUICE_MOST_NODES 1024u
 /// No node of its own.
 #define SLUICE_ANY_NODE 0xffffffffu
 
@@ -61,7 +64,7 @@ struct sluice_acquire {
   uint64_t customer;  ///< 0: the one that sluiced gives to VMs without one.
   uint64_t group;     ///< A trust group; 0: none.
   uint64_t pool;      ///< A dedicated pool; 0: the shared pool.
-  uint64_t size;      ///< In bricks that sluiced chooses; 0: as `bricks` says. bytes
+  uint64_t size;      ///< In bricks that sluiced chooses, together exactly that; 0: as `bricks` says. bytes
   uint32_t node;      ///< NUMA node, or SLUICE_ANY_NODE.
   uint32_t flags;     ///< SLUICE_FILTERED, SLUICE_WANTS_MONITOR
   uint32_t brick_count;
@@ -89,7 +92,7 @@ struct sluice_shrink {
   struct sluice_lease_id lease;
   uint32_t brick_count;
   uint32_t reserved;
-  uint32_t bricks[SLUICE_MOST_BRICKS];  ///< By their number in sluice_lease_brick.
+  uint32_t bricks[SLUICE_MOST_BRICKS];  ///< By their number in sluice_lease_brick, each once.
 };
 
 /// What a VM without a monitor does.
@@ -120,7 +123,7 @@ struct sluice_release {
 
 struct sluice_lease_brick {
   uint64_t length;    ///< bytes
-  uint32_t number;    ///< Of this brick, while it exists.
+  uint32_t number;    ///< Of this brick, while it exists; no other of the lease has it.
   uint32_t recycled;  ///< 1: it was not scrubbed, and may hold what the VM, or its group or pool, had there. 0: zeros.
 };
 

@@ -9,7 +9,8 @@
 /// It lives as long as the process that took it, also across exec: sluiced sees the process end, makes sure that
 /// nobody has the memory any more, and scrubs it, or keeps it for the VM if that reboots.
 ///
-/// A function that can fail returns 0, or -1 with sluice_client_error(). One client is used by one thread at a time.
+/// A function that can fail returns 0, or -1 with sluice_client_error(). One client is used by one thread at a time, in
+/// the process that has connected. An answer that cannot be believed ends the connection, and all calls fail then.
 
 // Names as C has them.
 // NOLINTBEGIN(readability-identifier-naming,modernize-deprecated-headers)
@@ -33,10 +34,12 @@ const char* sluice_client_error(const sluice_client* client);
 /// SLUICE_REFUSED_*, if sluiced has refused the last call that failed; 0: it never got that far.
 int sluice_client_reason(const sluice_client* client);
 
-/// Gives up, for this process and all that it starts or becomes, the system calls by which pages can be kept beyond the
-/// end of their mappings: vmsplice, io_uring_setup, process_vm_readv, process_vm_writev, process_madvise and ptrace's
-/// attachment (EPERM). It also sets no_new_privs. Memory of a process without this is replaced by the kernel when its
-/// VM ends, which costs time. Errors: the kernel has no seccomp filters.
+/// Gives up, for all threads of this process and for all that it starts or becomes, the system calls by which pages can
+/// be kept beyond the end of their mappings (EPERM): vmsplice, splice, sendfile, sends with MSG_ZEROCOPY, the set-up of
+/// AF_XDP sockets, io_uring, process_vm_readv, process_vm_writev, process_madvise and ptrace's attachment. It also sets
+/// no_new_privs, and no program of another architecture (32 bits, x32) runs any more. sluice_client_acquire() of this
+/// client says so to sluiced; memory of a process without this is replaced by the kernel when its VM ends, which costs
+/// time. Errors: the kernel has no seccomp filters, a thread has one of its own, or the machine is no x86-64.
 int sluice_client_filter(sluice_client* client);
 
 struct sluice_request {
@@ -45,8 +48,8 @@ struct sluice_request {
   uint64_t customer;  ///< 0: the one that sluiced gives to VMs without one.
   uint64_t group;     ///< A trust group; 0: none.
   uint64_t pool;      ///< A dedicated pool; 0: the shared pool.
-  uint64_t size;      ///< In bricks that sluiced chooses; 0: as `bricks` says. bytes
-  int node;           ///< NUMA node; -1: any.
+  uint64_t size;      ///< In bricks that sluiced chooses, together exactly that; 0: as `bricks` says. bytes
+  int node;           ///< NUMA node, below SLUICE_MOST_NODES; -1: any.
   unsigned brick_count;
   const uint64_t* bricks;  ///< The length of each brick. bytes
   int wants_monitor;       ///< Not 0: a listening socket for a QMP monitor is wanted.
@@ -67,7 +70,7 @@ struct sluice_lease {
 };
 
 /// The memory of a VM that starts, or comes back after a reboot. Waits until there is memory that nobody else can have
-/// any more. On an error nothing is held and no descriptor is open.
+/// any more; signals do not end the wait. On an error nothing is held and no descriptor is open.
 int sluice_client_acquire(sluice_client* client, const struct sluice_request* request, struct sluice_lease* lease);
 /// More memory for a running VM; `more` gets the new bricks only.
 int sluice_client_grow(sluice_client* client, struct sluice_lease_id lease, const uint64_t* bricks,
