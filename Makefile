@@ -37,10 +37,10 @@ generate: setup
 reference: setup
 	@mkdir -p build && doxygen docs/Doxyfile
 
-# The library, its headers, and how CMake and pkg-config find it, below PREFIX.
+# The libraries, their headers, and how CMake and pkg-config find them, below PREFIX.
 PREFIX ?= /usr/local
 install: setup
-	$(call build,release,sluice_c)
+	$(call build,release,sluice_c sluice_client)
 	@cmake --install build/release --prefix $(PREFIX)
 
 # The timing diagrams of docs/rtl, from their scenarios.
@@ -113,7 +113,7 @@ soak: setup
 	  $$program tests/fuzz/corpus/$$name --seconds $(FUZZ_SECONDS) --seed $(SEED) --failed build/fuzz-$$name || exit 1; done
 
 format: setup
-	git ls-files -co --exclude-standard '*.cpp' '*.hpp' | xargs clang-format-14 -i
+	git ls-files -co --exclude-standard '*.cpp' '*.hpp' '*.c' '*.h' | xargs clang-format-14 -i
 
 # The house rules, and all of clang-tidy: `make test` runs only its quick checks.
 lint: setup

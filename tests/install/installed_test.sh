@@ -21,6 +21,15 @@ cat "$folder/c.out"
 grep -q "after the reboot: the same memory, byte 0 is 0x5A" "$folder/c.out"
 grep -q "another customer: 0 bytes that are not zero" "$folder/c.out"
 
+echo "a VMM in C, by pkg-config"
+flags=$(PKG_CONFIG_PATH="$libdir/pkgconfig" pkg-config --define-variable=prefix="$folder/tree" --cflags --libs sluice-client)
+# shellcheck disable=SC2086  # a list of flags
+cc -std=c11 -Wall -Wextra -Wpedantic -Werror "$source/docs/examples/client/main.c" $flags -o "$folder/client_example"
+# Nobody listens there, and it says so.
+if SLUICE_SOCKET="$folder/none.sock" "$folder/client_example" 2> "$folder/client.err"; then exit 1; fi
+cat "$folder/client.err"
+grep -q "cannot connect to sluiced at $folder/none.sock" "$folder/client.err"
+
 echo "C++, by CMake"
 cmake -S "$source/docs/examples/cpp" -B "$folder/cpp" -DCMAKE_PREFIX_PATH="$folder/tree" > "$folder/cpp.log"
 cmake --build "$folder/cpp" >> "$folder/cpp.log" 2>&1 || { cat "$folder/cpp.log"; exit 1; }
