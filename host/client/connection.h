@@ -5,6 +5,9 @@
 /// @file
 /// Inside the client library: a connection to sluiced, and what is believed of that which comes over it.
 
+// Names as C has them.
+// NOLINTBEGIN(readability-identifier-naming,modernize-deprecated-headers)
+
 #include <sluice/sluice_client.h>
 #include <stddef.h>
 #include <sys/types.h>
@@ -13,9 +16,6 @@
 extern "C" {
 #endif
 #pragma GCC visibility push(hidden)
-
-// Names as C has them.
-// NOLINTBEGIN(readability-identifier-naming,modernize-deprecated-headers)
 
 /// A brick each, and the monitor.
 #define SLUICE_MOST_DESCRIPTORS (SLUICE_MOST_BRICKS + 1)
@@ -77,11 +77,11 @@ int sluice_check_descriptors(sluice_client* client, const struct sluice_received
 int sluice_check_bricks(sluice_client* client, const uint64_t* bricks, unsigned count);
 int sluice_check_request(sluice_client* client, const struct sluice_request* request);
 
-// NOLINTEND(readability-identifier-naming,modernize-deprecated-headers)
-
 #pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif
+
+// NOLINTEND(readability-identifier-naming,modernize-deprecated-headers)
 
 #endif

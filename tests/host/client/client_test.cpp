@@ -295,7 +295,7 @@ class ConnectTest : public ::testing::Test {
   }
   [[nodiscard]] static std::string why_not(const char* path) {
     sluice_client* const client = sluice_client_connect(path);
-    const std::string first = sluice_client_error(client);
+    std::string first = sluice_client_error(client);
     EXPECT_EQ(sluice_client_release(client, {1, 1}), -1);
     EXPECT_THAT(sluice_client_error(client), HasSubstr(first));
     sluice_client_close(client);

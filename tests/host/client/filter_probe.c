@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A program that was started by one with a filter: ends with 0 if a page cannot be put into a pipe, and with 1 if it
  * can. The headers of the client library are C11 without extensions. */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <sluice/protocol.h>
