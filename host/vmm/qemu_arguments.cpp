@@ -63,7 +63,7 @@ std::optional<std::array<std::uint8_t, 16>> parse_uuid(std::string_view text) {
     constexpr std::string_view kDigits = "0123456789abcdef";
     const std::size_t digit = kDigits.find(letter >= 'A' && letter <= 'F' ? static_cast<char>(letter + 32) : letter);
     if (digit == std::string_view::npos) return std::nullopt;
-    uuid[nibble / 2] = static_cast<std::uint8_t>(uuid[nibble / 2] << 4 | digit);
+    uuid[nibble / 2] = static_cast<std::uint8_t>(uuid[nibble / 2] * 16U + digit);
     ++nibble;
   }
   return uuid;

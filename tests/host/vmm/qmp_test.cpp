@@ -245,7 +245,8 @@ TEST(Qmp, NoMoreCommandsWaitForAQemuThatIsStuck) {
 
 TEST(Qmp, AnIdThatIsNoneIsRefusedAndNothingIsSent) {
   Session qmp;
-  for (const std::string id : {"", "1d", "a b", "a\"", "a\n", std::string(128, 'a').c_str()}) {
+  for (const std::string& id : {std::string(), std::string("1d"), std::string("a b"), std::string("a\""),
+                                std::string("a\n"), std::string(128, 'a')}) {
     EXPECT_EQ(qmp.delete_device(id).error().code, HostErrc::InvalidArgument) << id;
     EXPECT_EQ(qmp.delete_object(id).error().code, HostErrc::InvalidArgument) << id;
     EXPECT_EQ(qmp.add_dimm("d", id).error().code, HostErrc::InvalidArgument) << id;
