@@ -63,11 +63,32 @@ Packet lease_packet(std::uint32_t serial, LeaseId lease, std::span<const LeaseBr
 
 Packet done_packet(std::uint32_t serial) { return as_packet(begin<sluice_message>(SLUICE_DONE, serial)); }
 
+namespace {
+
+std::uint32_t code_of(std::optional<LeaseState> state) {
+  if (!state) return SLUICE_STATE_NONE;
+  switch (*state) {
+    case LeaseState::Waiting:
+      return SLUICE_STATE_WAITING;
+    case LeaseState::Running:
+      return SLUICE_STATE_RUNNING;
+    case LeaseState::Ending:
+      return SLUICE_STATE_ENDING;
+    case LeaseState::Quarantined:
+      return SLUICE_STATE_QUARANTINED;
+    case LeaseState::Reserved:
+      return SLUICE_STATE_RESERVED;
+  }
+  return SLUICE_STATE_NONE;
+}
+
+}  // namespace
+
 Packet state_packet(std::uint32_t serial, const LeaseStatus& status) {
   enforce(status.brick_count <= SLUICE_MOST_BRICKS, "a lease has at most SLUICE_MOST_BRICKS bricks");
   auto message = begin<sluice_state>(SLUICE_STATE, serial);
   message.lease = {status.lease.vm.value(), status.lease.epoch};
-  message.state = static_cast<std::uint32_t>(status.state);
+  message.state = code_of(status.state);
   message.brick_count = status.brick_count;
   message.size = status.size.value();
   message.holder_count = static_cast<std::uint32_t>(status.holders.size());

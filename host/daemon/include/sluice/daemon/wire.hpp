@@ -16,16 +16,10 @@
 #include "sluice/base/units.hpp"
 #include "sluice/base/uuid.hpp"
 #include "sluice/memory/error.hpp"
+#include "sluice/vmm/leases.hpp"
 
 // The packets between sluiced and VMMs (docs/PROTOCOL.md) as values. Pure functions, from any thread.
 namespace sluice::inline daemon {
-
-/// What one VM holds, until its process ends.
-struct LeaseId {
-  VmId vm;
-  std::uint64_t epoch = 0;
-  bool operator==(const LeaseId&) const = default;
-};
 
 /// A VM comes, or comes back after a reboot. Either `size` or `bricks` is given.
 struct AcquireRequest {
@@ -109,17 +103,8 @@ struct LeaseBrick {
                                   bool monitor);
 [[nodiscard]] Packet done_packet(std::uint32_t serial);
 
-enum class LeaseState : std::uint32_t {
-  None = SLUICE_STATE_NONE,
-  Waiting = SLUICE_STATE_WAITING,
-  Running = SLUICE_STATE_RUNNING,
-  Ending = SLUICE_STATE_ENDING,
-  Quarantined = SLUICE_STATE_QUARANTINED,
-  Reserved = SLUICE_STATE_RESERVED,
-};
-
 struct LeaseStatus {
-  LeaseState state = LeaseState::None;
+  std::optional<LeaseState> state;  ///< nullopt: there is no such VM.
   LeaseId lease;
   std::uint32_t brick_count = 0;  ///< At most SLUICE_MOST_BRICKS.
   ByteCount size;

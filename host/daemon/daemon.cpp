@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sluice/daemon/daemon.hpp"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <utility>
+
+#include "brick_folders.hpp"
+#include "monitors.hpp"
+#include "sluice/base/parse.hpp"
+#include "sluice/compose/engine_choice.hpp"
+#include "sluice/manager/async_memory_manager.hpp"
+#include "sluice/memory/extent_table.hpp"
+#include "sluice/memory/ledger.hpp"
+#include "vmm_server.hpp"
+
+namespace sluice::inline daemon {
+
+namespace asio = boost::asio;
+
+/// In the order in which they are made.
+struct Daemon::Parts {
+  explicit Parts(asio::io_context& of) : context(&of), look(of), drained(of) {}
+
+  void settle();
+  void look_later();
+  [[nodiscard]] Result<void> start_memory(const DaemonConfig& config);
+  [[nodiscard]] Result<void> start_vms(const DaemonConfig& config);
+
+  asio::io_context* context;
+  std::unique_ptr<BrickFolders> memory;
+  EngineRegistry registry = make_plain_registry();
+  std::unique_ptr<FailoverEngine> engine;
+  std::unique_ptr<Ledger> ledger;
+  std::unique_ptr<MemoryManager> manager;
+  std::optional<AsyncMemoryManager> async;
+  std::optional<PolicyManager> policies;
+  std::optional<LeaseStore> leases;
+  std::optional<StateStore> state;
+  FileBrickAccess access;
+  std::optional<Monitors> monitors;
+  std::optional<Host> host;
+  std::unique_ptr<VmmServer> server;
+  asio::steady_timer look;
+  asio::steady_timer drained;
+};
+
+namespace {
+
+std::chrono::nanoseconds now() { return std::chrono::steady_clock::now().time_since_epoch(); }
+
+/// A descriptor a brick, and some for VMMs.
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+}  // namespace
+
+/// After each call of the host: the manager has work, perhaps, and the time of the next look has changed.
+void Daemon::Parts::settle() {
+  async->wake();
+  look_later();
+}
+
+void Daemon::Parts::look_later() {
+  const auto next = host->leases().next_look();
+  if (!next) {
+    look.cancel();
+    return;
+  }
+  look.expires_at(asio::steady_timer::time_point(std::max(*next, std::chrono::nanoseconds(1))));
+  look.async_wait([this](boost::system::error_code error) {
+    if (error) return;
+    host->leases().poll(now());
+    settle();
+  });
+}
+
+Result<void> Daemon::Parts::start_memory(const DaemonConfig& config) {
+  auto opened = BrickFolders::open(config);
+  if (!opened) return opened.error();
+  memory = std::move(*opened);
+  std::vector<EngineName> names;
+  for (const std::string& text : config.engines) {
+    auto name = EngineName::parse(text);
+    if (!name) return name.error();
+    names.push_back(std::move(*name));
+  }
+  std::vector<MemorySpan> windows;
+  for (const Brick& brick : memory->bricks()) windows.push_back(brick.memory);
+  FailoverOptions failover;
+  failover.on_failover = [](const Failover& event) {
+    spdlog::warn("engine {} is given up: {}; {}", event.from, event.reason,
+                 event.to.empty() ? "none is left" : event.to + " takes over");
+  };
+  auto made = make_engine(registry, names, std::move(windows), failover);
+  if (!made) return made.error();
+  engine = std::move(*made);
+  auto found = Ledger::open(config.run_folder + "/ledger", memory->bricks());
+  if (!found) return found.error();
+  ledger = std::move(*found);
+  if (!ledger->rejected().empty()) {
+    spdlog::warn("nothing of the old ledger is believed, and all memory is dirty: {}", ledger->rejected());
+  }
+  ScrubberConfig scrubber;
+  scrubber.background_rate = static_cast<double>(config.background_rate.value());
+  auto recovered = MemoryManager::recover(*memory, *engine, *ledger, scrubber);
+  if (!recovered) return recovered.error();
+  manager = std::move(*recovered);
+  return {};
+}
+
+Result<void> Daemon::Parts::start_vms(const DaemonConfig& config) {
+  auto opened = LeaseStore::open(config.run_folder + "/leases.db");
+  if (!opened) return opened.error();
+  leases.emplace(std::move(*opened));
+  auto kept = StateStore::open(config.state_folder + "/state.db");
+  if (!kept) return kept.error();
+  state.emplace(std::move(*kept));
+  const auto document = state->policies();
+  if (!document) return document.error();
+  if (document->empty()) {
+    policies.emplace(PolicyBook(), *manager);
+  } else {
+    auto loaded = PolicyManager::load(*document, *manager);
+    if (!loaded) return loaded.error();
+    policies.emplace(std::move(*loaded));
+  }
+  const std::string folder = config.run_folder + "/monitors";
+  if (auto made = make_folder(folder, 0700); !made) return made;
+  async.emplace(context->get_executor(), *manager);
+  const auto after = [this] { settle(); };
+  monitors.emplace(context->get_executor(), folder, after);
+  host.emplace(*policies, *memory, access, *leases, *state, *monitors, config.customer);
+  monitors->tell(&*host);
+  host->leases().on_next_look([this] { asio::post(*context, [this] { look_later(); }); });
+  if (auto recovered = host->recover(); !recovered) return recovered;
+  auto listening = VmmServer::listen(context->get_executor(), *host, config.socket, config.users, after);
+  if (!listening) return listening.error();
+  server = std::move(*listening);
+  settle();
+  return {};
+}
+
+Daemon::Daemon(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+
+Daemon::~Daemon() {
+  parts_->server.reset();
+  if (parts_->monitors) parts_->monitors->tell(nullptr);
+}
+
+Result<std::unique_ptr<Daemon>> Daemon::start(asio::io_context& context, const DaemonConfig& config) {
+  raise_descriptor_limit();
+  auto parts = std::make_unique<Parts>(context);
+  if (auto made = make_folder(config.run_folder, 0755); !made) return made.error();
+  if (auto made = make_folder(config.state_folder, 0700); !made) return made.error();
+  if (auto started = parts->start_memory(config); !started) return started.error();
+  if (auto started = parts->start_vms(config); !started) return started.error();
+  const ExtentTable& extents = parts->manager->extents();
+  spdlog::info("{} bricks, {} of memory, {} of them clean; {} VMs go on; engine {}", parts->memory->bricks().size(),
+               print_bytes(extents.total()), print_bytes(extents.bytes(ExtentState::Clean)), parts->host->vms().size(),
+               parts->engine->capabilities().name);
+  return std::unique_ptr<Daemon>(new Daemon(std::move(parts)));
+}
+
+void Daemon::drain(std::chrono::nanoseconds limit, std::function<void()> done) {
+  parts_->host->stop();
+  const auto end = std::chrono::steady_clock::now() + limit;
+  const auto waits = [this] {
+    return std::ranges::any_of(parts_->host->leases().all(),
+                               [](const LeaseFacts& lease) { return lease.state == LeaseState::Waiting; });
+  };
+  if (!waits() || std::chrono::steady_clock::now() >= end) {
+    done();
+    return;
+  }
+  constexpr std::chrono::milliseconds kPause(10);
+  parts_->drained.expires_after(kPause);
+  parts_->drained.async_wait([this, limit, kPause, done = std::move(done)](boost::system::error_code error) {
+    if (!error) drain(std::max(limit - std::chrono::nanoseconds(kPause), std::chrono::nanoseconds(0)), done);
+  });
+}
+
+Host& Daemon::host() { return *parts_->host; }
+PolicyManager& Daemon::policies() { return *parts_->policies; }
+
+}  // namespace sluice::inline daemon

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "sluice/base/ids.hpp"
+#include "sluice/memory/backing_memory.hpp"
+
+namespace sluice::inline daemon {
+
+/// Bricks of one length.
+struct BrickClass {
+  ByteCount length;
+  std::uint32_t count = 0;
+  bool operator==(const BrickClass&) const = default;
+};
+
+/// What sluiced is told in its file; docs/SLUICED.md has each key. What is here is what holds without one.
+struct DaemonConfig {
+  std::string memory_folder = "/run/sluice/memory";  ///< On tmpfs or hugetlbfs; sluiced makes it.
+  PageKind pages = PageKind::Small;
+  std::optional<std::uint32_t> node;
+  std::vector<BrickClass> bricks = {{ByteCount(64ULL << 20), 8}};  ///< By their length, shortest first.
+  std::vector<std::string> engines = {"cpu"};                      ///< The next one takes over from one that fails.
+  ByteCount background_rate{0};                                    ///< bytes/s; 0: as the engine can.
+  std::string run_folder = "/run/sluice";                          ///< Of one boot: the ledger and the leases.
+  std::string state_folder = "/var/lib/sluice";                    ///< What outlives a boot: policies.
+  std::string socket = "/run/sluice/sluiced.sock";
+  std::vector<uid_t> users = {0};  ///< Who may ask for memory.
+  CustomerId customer{1};          ///< Of VMs that name none.
+  std::string log_level = "info";  ///< trace, debug, info, warn, error
+  bool log_json = false;
+  bool operator==(const DaemonConfig&) const = default;
+};
+
+/// A TOML document of at most 1 MiB; `file` is its name in messages. Pure. Errors: InvalidArgument with the line, the
+/// key and what could stand there.
+[[nodiscard]] Result<DaemonConfig> parse_config(std::string_view toml, std::string_view file);
+
+}  // namespace sluice::inline daemon

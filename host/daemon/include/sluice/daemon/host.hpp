@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "sluice/daemon/config.hpp"
+#include "sluice/daemon/stores.hpp"
+#include "sluice/daemon/wire.hpp"
+#include "sluice/manager/policy_manager.hpp"
+#include "sluice/vmm/leases.hpp"
+#include "sluice/vmm/qmp.hpp"
+
+namespace sluice::inline daemon {
+
+/// What a host needs of the world around it. Called from Host's calls; none of it may call back at once.
+class HostEnvironment {
+ public:
+  HostEnvironment() = default;
+  HostEnvironment(const HostEnvironment&) = delete;
+  HostEnvironment& operator=(const HostEnvironment&) = delete;
+  virtual ~HostEnvironment() = default;
+
+  /// Host::process_ended() is to be called when this process has ended. In place of an earlier one of the VM.
+  virtual void watch(VmId vm, Process process) = 0;
+  /// A listening socket for the monitor of this VM: the VMM gets it and accepts, and somebody here connects, now or
+  /// after a restart. The caller closes the descriptor. Errors: NoResources.
+  [[nodiscard]] virtual Result<int> listen_for_monitor(VmId vm) = 0;
+  /// The VMM has the monitor's socket, or had it before a restart: connects to it.
+  virtual void follow_monitor(VmId vm) = 0;
+  /// The VM's process has ended, or the VM: nothing of it is watched any more, and its socket goes.
+  virtual void forget(VmId vm) = 0;
+};
+
+/// What a VMM is given.
+struct GrantedLease {
+  LeaseGrant grant;
+  int monitor = -1;  ///< The caller closes it. -1: none was wanted.
+};
+
+/// The VMs of a host, by their UUIDs, with their leases and policies: what the requests of VMMs do, whoever brings
+/// them. Not thread-safe; handlers are called as Leases calls them. A call that returns an error has changed nothing.
+/// The codes of errors: InvalidArgument (sizes that no bricks have), UnknownId, WrongState, NotPermitted,
+/// ForeignCustomer, OutOfMemory, ScrubUnavailable, Abandoned, NoResources.
+class Host {
+ public:
+  using LeaseAnswer = std::function<void(Result<GrantedLease>)>;
+
+  /// `memory` is the manager's, and its bricks are whole.
+  Host(PolicyManager& policies, const BackingMemory& memory, BrickAccess& access, LeaseStore& leases, StateStore& state,
+       HostEnvironment& environment, CustomerId customer, const LeaseOptions& options = {});
+  Host(const Host&) = delete;
+  Host& operator=(const Host&) = delete;
+
+  /// Once, before all else: goes on with the VMs of an earlier process, by what the manager has found and the store
+  /// knows. A VM whose process has ended meanwhile ends now; one that nobody knows ends when nobody has its memory.
+  /// Errors: as Leases::take_free_bricks(), and of the store.
+  [[nodiscard]] Result<void> recover();
+
+  /// A VM comes, or comes back: with a new process in each case.
+  [[nodiscard]] Result<void> acquire(const AcquireRequest& request, Process process, LeaseAnswer answer);
+  [[nodiscard]] Result<void> grow(const GrowRequest& request, LeaseAnswer answer);
+  [[nodiscard]] Result<void> give_back(const ShrinkRequest& request, ReturnHandler answer);
+  [[nodiscard]] Result<void> notify(const NotifyRequest& request);
+  [[nodiscard]] Result<void> release(const ReleaseRequest& request);
+  [[nodiscard]] LeaseStatus status(const Uuid& uuid) const;
+
+  /// Whether the VM may reboot in its process, with the memory that it has. Otherwise that process must end.
+  [[nodiscard]] bool keeps_memory_through_reboot(VmId vm) const;
+  /// What the VM's monitor has said, and why the VM ends by all that it has said.
+  void monitor_said(VmId vm, const QmpEvent& event, EndReason reason);
+  /// The process that was watched for this VM has ended.
+  void process_ended(VmId vm);
+  /// No more VMs: requests for memory are refused from now on.
+  void stop() { stopping_ = true; }
+
+  [[nodiscard]] Leases& leases() { return leases_; }
+  /// By their ids.
+  [[nodiscard]] const std::map<VmId, VmRecord>& vms() const { return vms_; }
+
+ private:
+  [[nodiscard]] Result<ByteCount> unit_for(std::span<const ByteCount> bricks, ByteCount size) const;
+  [[nodiscard]] std::string lengths() const;
+  [[nodiscard]] Result<VmRecord> make_record(const AcquireRequest& request, const ProcessId& process);
+  [[nodiscard]] Result<void> create(const VmRecord& record, const std::optional<std::uint32_t>& node);
+  [[nodiscard]] Result<void> end_vm(VmId vm);
+  [[nodiscard]] Result<void> adopt(const VmRecord& record);
+  [[nodiscard]] Result<void> check(LeaseId lease) const;
+
+  PolicyManager* policies_;
+  std::span<const Brick> bricks_;
+  LeaseStore* store_;
+  StateStore* state_;
+  HostEnvironment* environment_;
+  CustomerId customer_;
+  bool stopping_ = false;
+  std::map<VmId, VmRecord> vms_;
+  std::map<Uuid, VmId> by_uuid_;
+  std::map<VmId, EndReason> reasons_;  ///< Of those that have said how they will end.
+  Leases leases_;
+};
+
+}  // namespace sluice::inline daemon

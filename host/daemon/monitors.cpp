@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "monitors.hpp"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "sluice/base/descriptor.hpp"
+#include "sluice/base/printable.hpp"
+
+namespace sluice::inline daemon {
+
+namespace asio = boost::asio;
+
+struct Monitors::Shared {
+  asio::any_io_executor executor;
+  std::function<void()> after;
+  Host* host = nullptr;
+};
+
+/// A QMP session over a connected socket.
+class Monitors::Followed : public std::enable_shared_from_this<Followed> {
+ public:
+  Followed(const std::shared_ptr<Shared>& shared, VmId vm, int socket)
+      : shared_(shared), vm_(vm), socket_(shared->executor, socket) {}
+
+  void wait() {
+    socket_.async_wait(asio::posix::stream_descriptor::wait_read,
+                       [self = shared_from_this()](boost::system::error_code error) {
+                         if (error) return;
+                         self->read();
+                         if (self->socket_.is_open()) self->wait();
+                         self->shared_->after();
+                       });
+  }
+  /// All that QEMU has said so far.
+  void read() {
+    std::array<char, 1 << 14> buffer;
+    while (socket_.is_open()) {
+      const ssize_t length = ::recv(socket_.native_handle(), buffer.data(), buffer.size(), MSG_DONTWAIT);
+      if (length < 0 && errno == EINTR) continue;
+      if (length < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return;
+      if (length <= 0) {
+        close();
+        return;
+      }
+      const auto received = session_.receive(std::string_view(buffer.data(), static_cast<std::size_t>(length)));
+      tell();
+      if (!received) {
+        spdlog::warn("the monitor of VM {} is given up: {}", vm_.value(), received.error().message);
+        close();
+        return;
+      }
+      send();
+    }
+  }
+  void close() {
+    boost::system::error_code ignored;
+    socket_.close(ignored);
+  }
+
+ private:
+  void tell() {
+    for (const QmpEvent& event : session_.take_events()) {
+      if (shared_->host == nullptr) continue;
+      if (std::holds_alternative<qmp::Ready>(event)) {
+        spdlog::debug("the monitor of VM {} answers", vm_.value());
+        // In its process it would go on with memory that it must not have again.
+        if (!shared_->host->keeps_memory_through_reboot(vm_)) {
+          static_cast<void>(session_.set_action(Qmp::OnReboot::ShutDown, Qmp::OnShutDown::End));
+        }
+      } else if (const auto* const reply = std::get_if<qmp::Reply>(&event); reply != nullptr && !reply->error.empty()) {
+        spdlog::warn("QEMU of VM {} does not obey: {}", vm_.value(), printable(reply->error, 200));
+      }
+      shared_->host->monitor_said(vm_, event, session_.end_reason());
+    }
+  }
+  void send() {
+    while (const auto output = session_.take_output()) {
+      std::string_view rest = output->bytes;
+      while (!rest.empty()) {
+        const ssize_t sent = ::send(socket_.native_handle(), rest.data(), rest.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (sent < 0 && errno == EINTR) continue;
+        if (sent <= 0) {  // a QEMU that reads nothing of the little that we say
+          close();
+          return;
+        }
+        rest.remove_prefix(static_cast<std::size_t>(sent));
+      }
+    }
+  }
+
+  std::shared_ptr<Shared> shared_;
+  VmId vm_;
+  asio::posix::stream_descriptor socket_;
+  Qmp session_;
+};
+
+/// A VM's process, and its monitor where it has one.
+class Monitors::Watched : public std::enable_shared_from_this<Watched> {
+ public:
+  Watched(const std::shared_ptr<Shared>& shared, VmId vm) : shared_(shared), vm_(vm), pidfd_(shared->executor) {}
+
+  void watch(Process process) {
+    process_.emplace(std::move(process));
+    pidfd_.assign(::dup(process_->pidfd()));
+    pidfd_.async_wait(asio::posix::stream_descriptor::wait_read,
+                      [self = shared_from_this()](boost::system::error_code error) {
+                        if (error || self->shared_->host == nullptr) return;
+                        // What it said last may still be in the socket.
+                        if (self->monitor_) self->monitor_->read();
+                        spdlog::info("process {} of VM {} has ended", self->process_->id().process, self->vm_.value());
+                        self->shared_->host->process_ended(self->vm_);
+                        self->shared_->after();
+                      });
+  }
+  void follow(std::shared_ptr<Followed> monitor) {
+    monitor_ = std::move(monitor);
+    monitor_->wait();
+  }
+  void end() {
+    boost::system::error_code ignored;
+    pidfd_.close(ignored);
+    if (monitor_) monitor_->close();
+  }
+
+ private:
+  std::shared_ptr<Shared> shared_;
+  VmId vm_;
+  std::optional<Process> process_;
+  asio::posix::stream_descriptor pidfd_;
+  std::shared_ptr<Followed> monitor_;
+};
+
+Monitors::Monitors(asio::any_io_executor executor, std::string folder, std::function<void()> after)
+    : shared_(std::make_shared<Shared>(Shared{std::move(executor), std::move(after), nullptr})),
+      folder_(std::move(folder)) {}
+
+Monitors::~Monitors() {
+  shared_->host = nullptr;
+  for (const auto& [vm, watched] : watched_) watched->end();
+}
+
+void Monitors::tell(Host* host) { shared_->host = host; }
+
+std::string Monitors::path_of(VmId vm) const { return fmt::format("{}/{}.qmp", folder_, vm.value()); }
+
+void Monitors::watch(VmId vm, Process process) {
+  std::shared_ptr<Watched>& watched = watched_[vm];
+  if (watched) watched->end();
+  watched = std::make_shared<Watched>(shared_, vm);
+  watched->watch(std::move(process));
+}
+
+Result<int> Monitors::listen_for_monitor(VmId vm) {
+  const std::string path = path_of(vm);
+  const auto failed = [&](const char* call) {
+    return Error{HostErrc::NoResources,
+                 fmt::format("monitor socket {}: {} failed: {}", path, call, std::strerror(errno))};
+  };
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof address.sun_path) {
+    errno = ENAMETOOLONG;
+    return failed("bind");
+  }
+  std::ranges::copy(path, address.sun_path);
+  ::unlink(path.c_str());
+  const int fd = above_standard(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (fd < 0) return failed("socket");
+  if (::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 || ::listen(fd, 4) != 0) {
+    const Error error = failed("bind");
+    ::close(fd);
+    return error;
+  }
+  return fd;
+}
+
+void Monitors::follow_monitor(VmId vm) {
+  const auto watched = watched_.find(vm);
+  if (watched == watched_.end()) return;
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::ranges::copy(path_of(vm), address.sun_path);
+  const int fd = above_standard(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  // It waits in the backlog until QEMU accepts.
+  if (fd < 0 || ::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+    spdlog::warn("the monitor of VM {} cannot be reached: {}; its reboots are not seen", vm.value(),
+                 std::strerror(errno));
+    if (fd >= 0) ::close(fd);
+    return;
+  }
+  watched->second->follow(std::make_shared<Followed>(shared_, vm, fd));
+}
+
+void Monitors::forget(VmId vm) {
+  ::unlink(path_of(vm).c_str());
+  const auto watched = watched_.find(vm);
+  if (watched == watched_.end()) return;
+  watched->second->end();
+  watched_.erase(watched);
+}
+
+}  // namespace sluice::inline daemon

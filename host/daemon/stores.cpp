@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sluice/daemon/stores.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "sqlite.hpp"
+
+namespace sluice::inline daemon {
+namespace {
+
+constexpr const char* kLeaseSchema =
+    "CREATE TABLE IF NOT EXISTS vm (vm INTEGER PRIMARY KEY, uuid BLOB NOT NULL UNIQUE, name TEXT NOT NULL, "
+    "customer INTEGER NOT NULL, trust_group INTEGER NOT NULL, pool INTEGER NOT NULL, unit INTEGER NOT NULL, "
+    "epoch INTEGER NOT NULL, filtered INTEGER NOT NULL, monitored INTEGER NOT NULL, process INTEGER NOT NULL, "
+    "start INTEGER NOT NULL) STRICT;";
+constexpr const char* kStateSchema =
+    "CREATE TABLE IF NOT EXISTS counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;"
+    "CREATE TABLE IF NOT EXISTS document (name TEXT PRIMARY KEY, text TEXT NOT NULL) STRICT;";
+constexpr std::uint64_t kIdsAtOnce = 1024;
+
+}  // namespace
+
+LeaseStore::LeaseStore(Sqlite database) : database_(std::make_unique<Sqlite>(std::move(database))) {}
+LeaseStore::LeaseStore(LeaseStore&&) noexcept = default;
+LeaseStore& LeaseStore::operator=(LeaseStore&&) noexcept = default;
+LeaseStore::~LeaseStore() = default;
+
+Result<LeaseStore> LeaseStore::open(const std::string& path) {
+  auto database = Sqlite::open(path, Sqlite::Durability::Process, kLeaseSchema, 1);
+  if (!database) return database.error();
+  return LeaseStore(std::move(*database));
+}
+
+Result<void> LeaseStore::put(const VmRecord& record) {
+  return database_->prepare("INSERT OR REPLACE INTO vm VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+      .bind(record.vm.value())
+      .bind(std::span(record.uuid.bytes))
+      .bind(record.name)
+      .bind(record.customer.value())
+      .bind(record.group.value())
+      .bind(record.pool.value())
+      .bind(record.unit.value())
+      .bind(record.epoch)
+      .bind(std::uint64_t{record.filtered})
+      .bind(std::uint64_t{record.monitored})
+      .bind(static_cast<std::uint64_t>(record.process.process))
+      .bind(record.process.start)
+      .run();
+}
+
+Result<void> LeaseStore::erase(VmId vm) {
+  return database_->prepare("DELETE FROM vm WHERE vm = ?").bind(vm.value()).run();
+}
+
+Result<std::vector<VmRecord>> LeaseStore::all() {
+  std::vector<VmRecord> records;
+  Sqlite::Statement rows = database_->prepare("SELECT * FROM vm ORDER BY vm");
+  for (;;) {
+    const auto row = rows.step();
+    if (!row) return row.error();
+    if (!*row) return records;
+    VmRecord record;
+    record.vm = VmId(rows.number(0));
+    const std::span<const std::byte> uuid = rows.blob(1);
+    std::copy_n(uuid.begin(), std::min(uuid.size(), record.uuid.bytes.size()), record.uuid.bytes.begin());
+    record.name = rows.text(2);
+    record.customer = CustomerId(rows.number(3));
+    record.group = TrustGroupId(rows.number(4));
+    record.pool = DedicatedPoolId(rows.number(5));
+    record.unit = ByteCount(rows.number(6));
+    record.epoch = rows.number(7);
+    record.filtered = rows.number(8) != 0;
+    record.monitored = rows.number(9) != 0;
+    record.process = {static_cast<pid_t>(rows.number(10)), rows.number(11)};
+    records.push_back(std::move(record));
+  }
+}
+
+StateStore::StateStore(Sqlite database) : database_(std::make_unique<Sqlite>(std::move(database))) {}
+StateStore::StateStore(StateStore&&) noexcept = default;
+StateStore& StateStore::operator=(StateStore&&) noexcept = default;
+StateStore::~StateStore() = default;
+
+Result<StateStore> StateStore::open(const std::string& path) {
+  auto database = Sqlite::open(path, Sqlite::Durability::Power, kStateSchema, 1);
+  if (!database) return database.error();
+  return StateStore(std::move(*database));
+}
+
+Result<VmId> StateStore::next_vm() {
+  if (next_ == end_) {
+    Sqlite::Statement taken = database_->prepare(
+        "INSERT INTO counter VALUES ('vm', ?1 + 1) ON CONFLICT (name) DO UPDATE SET value = value + ?1 RETURNING "
+        "value");
+    const auto row = taken.bind(kIdsAtOnce).step();
+    if (!row) return row.error();
+    end_ = taken.number(0);
+    next_ = end_ - kIdsAtOnce;
+    if (const auto done = taken.step(); !done) return done.error();  // the commit
+  }
+  return VmId(next_++);
+}
+
+Result<std::string> StateStore::policies() {
+  Sqlite::Statement rows = database_->prepare("SELECT text FROM document WHERE name = 'policies'");
+  const auto row = rows.step();
+  if (!row) return row.error();
+  return *row ? rows.text(0) : std::string();
+}
+
+Result<void> StateStore::put_policies(std::string_view document) {
+  return database_->prepare("INSERT OR REPLACE INTO document VALUES ('policies', ?)").bind(document).run();
+}
+
+}  // namespace sluice::inline daemon
