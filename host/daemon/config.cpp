@@ -18,7 +18,7 @@ constexpr std::size_t kMostText = 1 << 20;
 constexpr std::uint32_t kMostBricks = 60'000;  // the kernel gives a process 65,530 mappings
 constexpr std::size_t kMostUsers = 64;
 constexpr std::size_t kMostEngines = 8;
-constexpr std::size_t kLongestSocket = 107;  // unix(7)
+constexpr std::size_t kLongestSocket = 103;  // unix(7): 107, and it is made under a longer name
 constexpr std::array<std::string_view, 5> kLevels = {"trace", "debug", "info", "warn", "error"};
 
 /// A table of the file. Every key must be asked for, so that a misspelt one is an error and not silence.

@@ -126,6 +126,8 @@ class VmmServer::Connection : public std::enable_shared_from_this<Connection> {
     }
     if (server_->host != nullptr) server_->connections.erase(shared_from_this());
   }
+  /// Its first request will be refused, whatever it is.
+  void send_away(Refusal reason, std::string text) { unwelcome_.emplace(reason, std::move(text)); }
   void refuse(std::uint32_t serial, Refusal reason, std::string_view text) {
     spdlog::info("refused: {}", text);
     reply(refused_packet(serial, reason, text));
@@ -158,6 +160,12 @@ class VmmServer::Connection : public std::enable_shared_from_this<Connection> {
 
   void take(std::span<const std::byte> packet, Received& received) {
     const std::uint32_t serial = serial_of(packet).value_or(0);
+    if (unwelcome_) {
+      close_all(received.descriptors);
+      refuse(serial, unwelcome_->first, unwelcome_->second);
+      close();
+      return;
+    }
     auto request = parse_request(packet);
     std::string bad;
     if (received.cut) {
@@ -283,6 +291,7 @@ class VmmServer::Connection : public std::enable_shared_from_this<Connection> {
 
   std::shared_ptr<Shared> server_;
   asio::posix::stream_descriptor socket_;
+  std::optional<std::pair<Refusal, std::string>> unwelcome_;  ///< Why it gets nothing.
   std::size_t pending_ = 0;
   std::set<VmId> waiting_;  ///< For their first memory.
 };
@@ -306,22 +315,25 @@ Result<std::unique_ptr<VmmServer>> VmmServer::listen(const asio::any_io_executor
   };
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof address.sun_path) {
+  // Under its name it is there when it listens.
+  const std::string making = path + ".new";
+  if (making.size() >= sizeof address.sun_path) {
     errno = ENAMETOOLONG;
     return failed("bind");
   }
-  std::ranges::copy(path, address.sun_path);
+  std::ranges::copy(making, address.sun_path);
   const int fd = above_standard(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (fd < 0) return failed("socket");
   auto shared = std::make_shared<Shared>(executor, host);
   shared->listener.assign(fd);
   shared->users = std::move(users);
   shared->after = std::move(after);
-  ::unlink(path.c_str());
+  ::unlink(making.c_str());
   if (::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) return failed("bind");
   // Whoever is not among `users` gets an answer that says so.
-  if (::chmod(path.c_str(), 0666) != 0) return failed("chmod");
+  if (::chmod(making.c_str(), 0666) != 0) return failed("chmod");
   if (::listen(fd, 128) != 0) return failed("listen");
+  if (::rename(making.c_str(), path.c_str()) != 0) return failed("rename");
   std::unique_ptr<VmmServer> server(new VmmServer(shared));
   accept(shared);
   return server;
@@ -338,11 +350,12 @@ void VmmServer::accept(const std::shared_ptr<Shared>& shared) {
       socklen_t length = sizeof peer;
       const bool known = ::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0;
       if (!known || std::ranges::find(shared->users, peer.uid) == shared->users.end()) {
-        connection->refuse(0, Refusal::NotPermitted,
-                           fmt::format("user {} may not ask for memory: put it into vmm.users", peer.uid));
+        connection->send_away(Refusal::NotPermitted,
+                              fmt::format("user {} may not ask for memory: put it into vmm.users", peer.uid));
       } else if (shared->connections.size() >= kMostConnections) {
-        connection->refuse(0, Refusal::Busy, fmt::format("there are {} connections already", kMostConnections));
-      } else {
+        connection->send_away(Refusal::Busy, fmt::format("there are {} connections already", kMostConnections));
+      }
+      if (shared->connections.size() < 2 * kMostConnections) {
         shared->connections.insert(connection);
         connection->wait();
       }
