@@ -49,26 +49,6 @@ constexpr std::string_view kHuge =
     " asks for huge pages of its own: sluiced is told which pages its memory has; leave that out, in libvirt "
     "<hugepages/>";
 
-std::optional<std::array<std::uint8_t, 16>> parse_uuid(std::string_view text) {
-  std::array<std::uint8_t, 16> uuid{};
-  constexpr std::size_t kLength = 36;
-  if (text.size() != kLength) return std::nullopt;
-  std::size_t nibble = 0;
-  for (std::size_t at = 0; at < kLength; ++at) {
-    const char letter = text[at];
-    if (at == 8 || at == 13 || at == 18 || at == 23) {
-      if (letter != '-') return std::nullopt;
-      continue;
-    }
-    constexpr std::string_view kDigits = "0123456789abcdef";
-    const std::size_t digit = kDigits.find(letter >= 'A' && letter <= 'F' ? static_cast<char>(letter + 32) : letter);
-    if (digit == std::string_view::npos) return std::nullopt;
-    uuid[nibble / 2] = static_cast<std::uint8_t>(uuid[nibble / 2] * 16U + digit);
-    ++nibble;
-  }
-  return uuid;
-}
-
 /// What a command line says of one thing in all its options for it, the later ones before the earlier ones.
 void merge(json::object& all, const json::object& more) {
   for (const auto& member : more) all[member.key()] = member.value();
@@ -150,8 +130,8 @@ class Reader {
   Result<void> read_identity() {
     plan_.name = text_of(name_, "guest");
     if (!seen_.contains("uuid")) return {};
-    plan_.uuid = parse_uuid(uuid_);
-    if (plan_.uuid && *plan_.uuid != std::array<std::uint8_t, 16>{}) return {};
+    plan_.uuid = parse_uuid(uuid_).value_or(Uuid());
+    if (plan_.uuid.is_set()) return {};
     return wrong(fmt::format("-uuid {} names no VM: give one as uuidgen(1) prints it", in_quotes(uuid_)));
   }
 
@@ -243,7 +223,7 @@ class Reader {
   QemuPlan plan_;
   std::set<std::string_view> seen_;
   json::object machine_, memory_, name_;
-  std::string uuid_;
+  std::string_view uuid_;
   std::vector<std::pair<std::size_t, json::object>> objects_;
   std::set<std::string> no_ram_;  ///< Backends of devices that are no RAM.
   bool has_nodes_ = false, has_node_memory_ = false;

@@ -172,7 +172,7 @@ Result<void> Qmp::replied(const Message& message) {
     const auto status = answer->text("status");
     if (!status) return failed("the reply to query-status has no status");
     reply.status = printable(*status);
-  } else if (command->second == Asked::Descriptor) {
+  } else if (command->second == Asked::Number) {
     const auto number = answer->number("fd");
     if (!number || *number > kMostDescriptors) return failed("the reply to add-fd has no fd");
     reply.descriptor = static_cast<int>(*number);
@@ -273,7 +273,7 @@ Result<QmpId> Qmp::add_descriptor(std::uint32_t set, int descriptor) {
   if (descriptor < 0) {
     return Error{HostErrc::InvalidArgument, fmt::format("descriptor {} is none: give one that is open", descriptor)};
   }
-  return send("add-fd", fmt::format("\"fdset-id\":{}", set), Asked::Descriptor, descriptor);
+  return send("add-fd", fmt::format("\"fdset-id\":{}", set), Asked::Number, descriptor);
 }
 
 Result<QmpId> Qmp::remove_descriptors(std::uint32_t set) {

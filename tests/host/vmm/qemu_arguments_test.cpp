@@ -67,8 +67,7 @@ TEST(QemuArguments, OfLibvirtHaveTheirBackendReplacedAtItsPlace) {
                                 kLibvirtEnd);
   EXPECT_FALSE(plan.as_it_is);
   EXPECT_EQ(plan.name, "web1");
-  EXPECT_THAT(*plan.uuid, ElementsAre(0x11, 0x11, 0x11, 0x11, 0x22, 0x22, 0x33, 0x33, 0x44, 0x44, 0x55, 0x55, 0x55,
-                                      0x55, 0x55, 0xaf));
+  EXPECT_EQ(to_string(plan.uuid), "11111111-2222-3333-4444-5555555555af");
   EXPECT_THAT(plan.bricks(), ElementsAre(ByteCount(512ULL << 20)));
   EXPECT_FALSE(plan.takes_any_bricks());
   EXPECT_EQ(line_with_memory(plan), kLibvirtBegin +
@@ -106,7 +105,7 @@ TEST(QemuArguments, OfPeopleStayAsKeysAndValues) {
       "-object memory-backend-memfd,id=ram1,size=128M,share=on,hugetlb=off -device pc-dimm,memdev=ram1 -m "
       "2G,slots=1,maxmem=4G disk.img");
   EXPECT_EQ(plan.name, "web,2");
-  EXPECT_FALSE(plan.uuid);
+  EXPECT_FALSE(plan.uuid.is_set());
   EXPECT_EQ(line_with_memory(plan),
             "--name web,,2 -M q35,memory-backend=ram0 -object memory-backend-file,id=ram0,size=2147483648,share=on,"
             "prealloc=off,mem-path=/proc/self/fd/40,merge=off "

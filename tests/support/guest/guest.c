@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 // A guest that does what a test tells it over the first serial port: a line for each command, and a line as the answer.
 //
 //   hello                   boots N         since this memory was zeros; also said unasked after each start

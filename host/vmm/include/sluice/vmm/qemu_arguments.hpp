@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <array>
-#include <cstdint>
-#include <optional>
+#include <cstddef>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "sluice/base/units.hpp"
+#include "sluice/base/uuid.hpp"
 #include "sluice/memory/error.hpp"
 
 namespace sluice::inline vmm {
@@ -27,7 +26,7 @@ struct QemuPlan {
   /// There is no guest: libvirt asks what QEMU can do (-machine none), or somebody for its version or help. The rest of
   /// the plan is empty then.
   bool as_it_is = false;
-  std::optional<std::array<std::uint8_t, 16>> uuid;
+  Uuid uuid;                      ///< Not set: none was given.
   std::string name;               ///< For people; empty: none. Whatever bytes were given.
   std::vector<Backend> backends;  ///< Each one brick of just its length.
   /// What the guest has beside them: the base memory that only -m speaks of, or nobody (QEMU's 128 MiB). 0: none.

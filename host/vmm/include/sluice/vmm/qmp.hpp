@@ -136,7 +136,7 @@ class Qmp {
 
  private:
   enum class Stage : std::uint8_t { Greeting, Capabilities, Ready, Failed };
-  enum class Asked : std::uint8_t { Anything, Status, Descriptor };
+  enum class Asked : std::uint8_t { Anything, Status, Number };
   class Message;  // qmp.cpp
   /// A command as JSON text, without its id. `arguments`: the members of an object, or empty.
   [[nodiscard]] Result<QmpId> send(std::string_view command, std::string_view arguments = {},
