@@ -14,8 +14,7 @@
 namespace sluice::test {
 
 /// A QEMU with the guest of tests/support/guest, in a process of its own that ends with this object. The guest is
-/// spoken to by its serial port, QEMU by a monitor on a listening socket that it inherits. Whatever waits has a limit,
-/// and fails the test at it.
+/// spoken to by its serial port, QEMU by a monitor on a listening socket that it inherits. Whatever waits has a limit.
 class Qemu {
  public:
   enum class Accelerator : std::uint8_t { Tcg, Kvm };
