@@ -16,6 +16,7 @@
 #include <thread>
 
 #include "host/client/scripted_sluiced.hpp"
+#include "sluice/vmm/sole_access.hpp"
 
 namespace sluice::test {
 namespace {
@@ -135,6 +136,30 @@ TEST(ClientFilter, RefusesWhatKeepsPagesAndNothingElse) {
   EXPECT_THAT(in_a_process(calls_that_go_through), ::testing::HasSubstr("vmsplice splice sendfile")) << "without it";
 }
 
+/// Why: whoever has the pipe reads what the next owner of the memory writes there.
+TEST(ClientFilter, RefusesWhatNobodyFindsWhoAsksForHolders) {
+  const int made = make_brick(4096);
+  const int brick = *open_again(made);
+  ::close(made);
+  for (const bool by_splice : {true, false}) {
+    SCOPED_TRACE(by_splice);
+    const int vmm = *open_again(brick);
+    int ends[2];
+    ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+    ASSERT_EQ(::pwrite(vmm, "old", 4, 0), 4);
+    off64_t offset = 0;
+    ASSERT_EQ(by_splice ? ::splice(vmm, &offset, ends[1], nullptr, 4, 0) : ::sendfile(ends[1], vmm, &offset, 4), 4);
+    ::close(vmm);
+    EXPECT_TRUE(take_sole_access(brick)) << "nobody has it";
+    ASSERT_EQ(::pwrite(brick, "new", 4, 0), 4);
+    char read[4] = {};
+    EXPECT_EQ(::read(ends[0], read, 4), 4);
+    EXPECT_STREQ(read, "new");
+    for (const int end : ends) ::close(end);
+  }
+  ::close(brick);
+}
+
 TEST(ClientFilter, HoldsForThreadsThatRunAlready) {
   EXPECT_EQ(in_a_process([] {
               std::atomic<bool> set = false;
@@ -154,6 +179,7 @@ TEST(ClientFilter, HoldsForThreadsThatRunAlready) {
 std::string run_probe() {
   const pid_t child = ::fork();
   if (child == 0) {
+    ::setenv("ASAN_OPTIONS", "detect_leaks=0", 1);  // LeakSanitizer attaches by ptrace
     ::execl(SLUICE_FILTER_PROBE, "filter_probe", nullptr);
     ::_exit(127);
   }
