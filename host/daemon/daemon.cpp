@@ -192,4 +192,9 @@ void Daemon::drain(std::chrono::nanoseconds limit, std::function<void()> done) {
 Host& Daemon::host() { return *parts_->host; }
 PolicyManager& Daemon::policies() { return *parts_->policies; }
 
+void Daemon::settle() {
+  parts_->monitors->policies_changed();
+  parts_->settle();
+}
+
 }  // namespace sluice::inline daemon

@@ -217,9 +217,9 @@ Result<void> Host::acquire(const AcquireRequest& request, Process process, Lease
   return {};
 }
 
-Result<void> Host::grow(const GrowRequest& request, LeaseAnswer answer) {
+Result<void> Host::grow(const GrowRequest& request, const ProcessId& caller, LeaseAnswer answer) {
   if (stopping_) return Error{HostErrc::ScrubUnavailable, "sluiced is ending: ask again when it runs"};
-  if (auto checked = check(request.lease); !checked) return checked;
+  if (auto checked = check(request.lease, caller); !checked) return checked;
   const auto unit = unit_for(request.bricks, {});
   if (!unit) return unit.error();
   const VmRecord& record = vms_.at(request.lease.vm);
@@ -245,13 +245,13 @@ Result<void> Host::grow(const GrowRequest& request, LeaseAnswer answer) {
   });
 }
 
-Result<void> Host::give_back(const ShrinkRequest& request, ReturnHandler answer) {
-  if (auto checked = check(request.lease); !checked) return checked;
+Result<void> Host::give_back(const ShrinkRequest& request, const ProcessId& caller, ReturnHandler answer) {
+  if (auto checked = check(request.lease, caller); !checked) return checked;
   return leases_.give_back(request.lease, request.bricks, std::move(answer));
 }
 
 /// Whether there is this lease, and a process that has it.
-Result<void> Host::check(LeaseId id) const {
+Result<void> Host::check(LeaseId id, const ProcessId& caller) const {
   const auto lease = leases_.find(id.vm);
   if (!lease || lease->id != id || !vms_.contains(id.vm)) {
     return Error{HostErrc::UnknownId,
@@ -261,30 +261,57 @@ Result<void> Host::check(LeaseId id) const {
     return Error{HostErrc::WrongState,
                  fmt::format("the lease of VM {} is {}, not running", id.vm.value(), to_string(lease->state))};
   }
+  if (const ProcessId& holder = vms_.at(id.vm).process; holder != caller) {
+    return Error{HostErrc::NotPermitted, fmt::format("the lease of VM {} is process {}'s, and process {} asks",
+                                                     id.vm.value(), holder.process, caller.process)};
+  }
   return {};
 }
 
-Result<void> Host::notify(const NotifyRequest& request) {
-  if (auto checked = check(request.lease); !checked) return checked;
+Result<void> Host::announce_reboot(VmId vm) {
+  const auto lease = leases_.find(vm);
+  if (!lease || !vms_.contains(vm)) {
+    return Error{HostErrc::UnknownId, fmt::format("VM {} has no memory here", vm.value())};
+  }
+  if (lease->state != LeaseState::Running) {
+    return Error{HostErrc::WrongState, fmt::format("VM {} is {}: only one that runs can be about to reboot", vm.value(),
+                                                   to_string(lease->state))};
+  }
+  announced_.insert(vm);
+  return {};
+}
+
+void Host::not_delivered(const LeaseGrant& grant) {
+  const auto lease = leases_.find(grant.id.vm);
+  if (!lease || lease->id != grant.id) return;
+  if (lease->bricks.size() == grant.bricks.size()) {
+    process_ended(grant.id.vm);
+    return;
+  }
+  std::vector<std::uint32_t> numbers;
+  for (const LeasedBrick& brick : grant.bricks) numbers.push_back(brick.number);
+  // Where another return is under way they stay the VM's until it ends.
+  static_cast<void>(leases_.give_back(grant.id, numbers, [](const Result<void>& /*ignored*/) {}));
+}
+
+Result<void> Host::notify(const NotifyRequest& request, const ProcessId& caller) {
+  if (auto checked = check(request.lease, caller); !checked) return checked;
   const VmId vm = request.lease.vm;
   switch (request.event) {
     case LeaseEvent::Reset:
       return policies_->manager().reboot_in_place(vm);
     case LeaseEvent::Reboot:
-      reasons_.emplace(vm, EndReason::GuestReset);
-      return {};
+      return announce_reboot(vm);
     case LeaseEvent::ShutDown:
-      reasons_.emplace(vm, EndReason::GuestShutDown);
-      return {};
     case LeaseEvent::Panic:
-      reasons_.emplace(vm, EndReason::GuestPanic);
+      announced_.erase(vm);
       return {};
   }
   return {};
 }
 
-Result<void> Host::release(const ReleaseRequest& request) {
-  if (auto checked = check(request.lease); !checked) return checked;
+Result<void> Host::release(const ReleaseRequest& request, const ProcessId& caller) {
+  if (auto checked = check(request.lease, caller); !checked) return checked;
   process_ended(request.lease.vm);
   return {};
 }
@@ -312,8 +339,10 @@ void Host::monitor_said(VmId vm, const QmpEvent& event, EndReason reason) {
 }
 
 void Host::process_ended(VmId vm) {
+  // Whoever has announced that it will come back knows more than QEMU, which was told to end.
+  const bool announced = announced_.erase(vm) != 0;
   const auto reason = reasons_.find(vm);
-  const bool reboots = reason != reasons_.end() && reason->second == EndReason::GuestReset;
+  const bool reboots = announced || (reason != reasons_.end() && reason->second == EndReason::GuestReset);
   if (reason != reasons_.end()) reasons_.erase(reason);
   environment_->forget(vm);
   static_cast<void>(leases_.process_ended(vm, reboots));  // an error: the VM has ended already
@@ -325,6 +354,7 @@ Result<void> Host::end_vm(VmId vm) {
   static_cast<void>(store_->erase(vm));
   environment_->forget(vm);
   reasons_.erase(vm);
+  announced_.erase(vm);
   const auto record = vms_.find(vm);
   if (record != vms_.end()) {
     by_uuid_.erase(record->second.uuid);

@@ -64,6 +64,16 @@ class Monitors::Followed : public std::enable_shared_from_this<Followed> {
       send();
     }
   }
+  /// A VM that must not have its memory again after a reboot would have it on in the same process: that ends then.
+  void follow_policies() {
+    if (shared_->host == nullptr || !session_.is_ready()) return;
+    const bool keeps = shared_->host->keeps_memory_through_reboot(vm_);
+    if (keeps == resets_) return;
+    resets_ = keeps;
+    static_cast<void>(
+        session_.set_action(keeps ? Qmp::OnReboot::Reset : Qmp::OnReboot::ShutDown, Qmp::OnShutDown::End));
+    send();
+  }
   void close() {
     boost::system::error_code ignored;
     socket_.close(ignored);
@@ -75,10 +85,7 @@ class Monitors::Followed : public std::enable_shared_from_this<Followed> {
       if (shared_->host == nullptr) continue;
       if (std::holds_alternative<qmp::Ready>(event)) {
         spdlog::debug("the monitor of VM {} answers", vm_.value());
-        // In its process it would go on with memory that it must not have again.
-        if (!shared_->host->keeps_memory_through_reboot(vm_)) {
-          static_cast<void>(session_.set_action(Qmp::OnReboot::ShutDown, Qmp::OnShutDown::End));
-        }
+        follow_policies();
       } else if (const auto* const reply = std::get_if<qmp::Reply>(&event); reply != nullptr && !reply->error.empty()) {
         spdlog::warn("QEMU of VM {} does not obey: {}", vm_.value(), printable(reply->error, 200));
       }
@@ -104,6 +111,7 @@ class Monitors::Followed : public std::enable_shared_from_this<Followed> {
   VmId vm_;
   asio::posix::stream_descriptor socket_;
   Qmp session_;
+  bool resets_ = true;  ///< When the guest reboots, as far as QEMU was told: its default.
 };
 
 /// A VM's process, and its monitor where it has one.
@@ -127,6 +135,9 @@ class Monitors::Watched : public std::enable_shared_from_this<Watched> {
   void follow(std::shared_ptr<Followed> monitor) {
     monitor_ = std::move(monitor);
     monitor_->wait();
+  }
+  void follow_policies() {
+    if (monitor_) monitor_->follow_policies();
   }
   void end() {
     boost::system::error_code ignored;
@@ -201,6 +212,10 @@ void Monitors::follow_monitor(VmId vm) {
     return;
   }
   watched->second->follow(std::make_shared<Followed>(shared_, vm, fd));
+}
+
+void Monitors::policies_changed() {
+  for (const auto& [vm, watched] : watched_) watched->follow_policies();
 }
 
 void Monitors::forget(VmId vm) {

@@ -108,8 +108,9 @@ struct VmmServer::Shared {
 /// One VMM. It lives as long as its socket, and longer than the requests that wait.
 class VmmServer::Connection : public std::enable_shared_from_this<Connection> {
  public:
-  Connection(const std::shared_ptr<Shared>& shared, int socket)
-      : server_(shared), socket_(shared->listener.get_executor(), socket) {}
+  /// `peer`: who has connected, and to whom leases are bound.
+  Connection(const std::shared_ptr<Shared>& shared, int socket, const ProcessId& peer)
+      : server_(shared), socket_(shared->listener.get_executor(), socket), peer_(peer) {}
 
   void wait() {
     socket_.async_wait(asio::posix::stream_descriptor::wait_read,
@@ -216,16 +217,19 @@ class VmmServer::Connection : public std::enable_shared_from_this<Connection> {
   void handle(const AcquireRequest& request, const Received& received) {
     auto process = received.descriptors.empty() ? Process::peer_of(socket_.native_handle())
                                                 : Process::of_pidfd(received.descriptors.front());
+    if (process && process->id() != peer_) {
+      process = Error{HostErrc::NotPermitted,
+                      fmt::format("process {} asks with a pidfd of process {}: a lease is bound to who asks for it",
+                                  peer_.process, process->id().process)};
+    }
     if (!process) {
       refuse(request.serial, refusal_for(process.error()), process.error().message);
       return;
     }
-    const pid_t pid = process->id().process;
-    auto answer =
-        later<GrantedLease>(request.serial, [serial = request.serial, pid](Connection& to, GrantedLease lease) {
-          to.waiting_.erase(lease.grant.id.vm);
-          to.give(serial, pid, lease);
-        });
+    auto answer = later<GrantedLease>(request.serial, [serial = request.serial](Connection& to, GrantedLease lease) {
+      to.waiting_.erase(lease.grant.id.vm);
+      to.give(serial, lease);
+    });
     const auto begun = server_->host->acquire(request, std::move(*process), std::move(answer));
     if (begun) {
       if (const auto lease = server_->host->status(request.vm); lease.state) waiting_.insert(lease.lease.vm);
@@ -235,21 +239,21 @@ class VmmServer::Connection : public std::enable_shared_from_this<Connection> {
 
   void handle(const GrowRequest& request, const Received& /*received*/) {
     auto answer = later<GrantedLease>(
-        request.serial, [serial = request.serial](Connection& to, GrantedLease lease) { to.give(serial, 0, lease); });
-    not_begun(request.serial, server_->host->grow(request, std::move(answer)));
+        request.serial, [serial = request.serial](Connection& to, GrantedLease lease) { to.give(serial, lease); });
+    not_begun(request.serial, server_->host->grow(request, peer_, std::move(answer)));
   }
 
   void handle(const ShrinkRequest& request, const Received& /*received*/) {
     auto answer =
         later<void>(request.serial, [serial = request.serial](Connection& to) { to.reply(done_packet(serial)); });
-    not_begun(request.serial, server_->host->give_back(request, std::move(answer)));
+    not_begun(request.serial, server_->host->give_back(request, peer_, std::move(answer)));
   }
 
   void handle(const NotifyRequest& request, const Received& /*received*/) {
-    done(request.serial, server_->host->notify(request));
+    done(request.serial, server_->host->notify(request, peer_));
   }
   void handle(const ReleaseRequest& request, const Received& /*received*/) {
-    done(request.serial, server_->host->release(request));
+    done(request.serial, server_->host->release(request, peer_));
   }
   void handle(const StatusRequest& request, const Received& /*received*/) {
     reply(state_packet(request.serial, server_->host->status(request.vm)));
@@ -262,7 +266,7 @@ class VmmServer::Connection : public std::enable_shared_from_this<Connection> {
     }
   }
 
-  void give(std::uint32_t serial, pid_t process, const GrantedLease& lease) {
+  void give(std::uint32_t serial, const GrantedLease& lease) {
     std::vector<int> descriptors = lease.grant.descriptors;
     if (lease.monitor >= 0) descriptors.push_back(lease.monitor);
     std::vector<LeaseBrick> bricks;
@@ -276,11 +280,11 @@ class VmmServer::Connection : public std::enable_shared_from_this<Connection> {
         send(socket_.native_handle(), lease_packet(serial, lease.grant.id, bricks, lease.monitor >= 0), descriptors);
     close_all(descriptors);
     if (sent) {
-      spdlog::info("VM {} has {} bricks{}, {} of them as they were", lease.grant.id.vm.value(), bricks.size(),
-                   process > 0 ? fmt::format(", by process {}", process) : "", recycled);
-    } else if (process > 0 && server_->host != nullptr) {
-      spdlog::warn("VM {} has gone before its memory came", lease.grant.id.vm.value());
-      server_->host->process_ended(lease.grant.id.vm);
+      spdlog::info("VM {} has {} bricks more, by process {}, {} of them as they were", lease.grant.id.vm.value(),
+                   bricks.size(), peer_.process, recycled);
+    } else if (server_->host != nullptr) {
+      spdlog::warn("process {} has gone before the memory of VM {} came", peer_.process, lease.grant.id.vm.value());
+      server_->host->not_delivered(lease.grant);
     }
   }
 
@@ -291,6 +295,7 @@ class VmmServer::Connection : public std::enable_shared_from_this<Connection> {
 
   std::shared_ptr<Shared> server_;
   asio::posix::stream_descriptor socket_;
+  ProcessId peer_;
   std::optional<std::pair<Refusal, std::string>> unwelcome_;  ///< Why it gets nothing.
   std::size_t pending_ = 0;
   std::set<VmId> waiting_;  ///< For their first memory.
@@ -345,11 +350,14 @@ void VmmServer::accept(const std::shared_ptr<Shared>& shared) {
     const int fd =
         above_standard(::accept4(shared->listener.native_handle(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (fd >= 0) {
-      auto connection = std::make_shared<Connection>(shared, fd);
+      const auto process = Process::peer_of(fd);
+      auto connection = std::make_shared<Connection>(shared, fd, process ? process->id() : ProcessId());
       ucred peer{};
       socklen_t length = sizeof peer;
       const bool known = ::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0;
-      if (!known || std::ranges::find(shared->users, peer.uid) == shared->users.end()) {
+      if (!process) {
+        connection->send_away(Refusal::WrongState, process.error().message);
+      } else if (!known || std::ranges::find(shared->users, peer.uid) == shared->users.end()) {
         connection->send_away(Refusal::NotPermitted,
                               fmt::format("user {} may not ask for memory: put it into vmm.users", peer.uid));
       } else if (shared->connections.size() >= kMostConnections) {

@@ -29,7 +29,11 @@ namespace sluice::test {
 /// A sluiced in folders of its own on tmpfs, which ends with this object.
 class Sluiced {
  public:
-  explicit Sluiced(std::string bricks = R"([{ size = "1MiB", count = 4 }])") : bricks_(std::move(bricks)) { start(); }
+  /// `user`: who may ask for memory.
+  explicit Sluiced(std::string bricks = R"([{ size = "1MiB", count = 4 }])", uid_t user = ::geteuid())
+      : bricks_(std::move(bricks)), user_(user) {
+    start();
+  }
   Sluiced(const Sluiced&) = delete;
   Sluiced& operator=(const Sluiced&) = delete;
   ~Sluiced() { end(SIGKILL); }
@@ -37,8 +41,8 @@ class Sluiced {
   void start() {
     std::ofstream(folder_ / "sluiced.toml") << fmt::format(
         "[memory]\nfolder = \"{0}/memory\"\nbricks = {1}\n[folders]\nrun = \"{0}/run\"\nstate = \"{0}/state\"\n"
-        "[vmm]\nsocket = \"{2}\"\n[log]\nlevel = \"debug\"\n",
-        folder_.path().string(), bricks_, socket());
+        "[vmm]\nsocket = \"{2}\"\nusers = [{3}]\n[log]\nlevel = \"debug\"\n",
+        folder_.path().string(), bricks_, socket(), user_);
     std::filesystem::remove(socket());
     process_ = ::fork();
     if (process_ == 0) {
@@ -83,6 +87,7 @@ class Sluiced {
 
   TemporaryFolder folder_{"/dev/shm"};
   std::string bricks_;
+  uid_t user_;
   pid_t process_ = 0;
 };
 

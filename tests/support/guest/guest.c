@@ -3,7 +3,7 @@
 //
 //   hello                   boots N         since this memory was zeros; also said unasked after each start
 //   mark TAG FIRST COUNT    marked N        a mark with this tag on every page
-//   count TAG FIRST COUNT   found N         pages with such a mark
+//   count TAG FIRST COUNT   found N         pages with such a mark, wherever in its memory a guest had made it
 //   fill FIRST COUNT        filled N        bytes of every page
 //   reboot | off | panic    nothing
 //
@@ -103,8 +103,8 @@ static u32 count_marks(u32 tag, u32 first, u32 count) {
   u32 found = 0;
   for (u32 page = first; page < first + count; ++page) {
     const volatile struct mark* const mark = mark_of(page);
-    const u32 expected = tag ^ page ^ MARK_MAGIC;
-    if (mark->magic == MARK_MAGIC && mark->tag == tag && mark->page == page && mark->check == expected) ++found;
+    const u32 expected = tag ^ mark->page ^ MARK_MAGIC;
+    if (mark->magic == MARK_MAGIC && mark->tag == tag && mark->check == expected) ++found;
   }
   return found;
 }

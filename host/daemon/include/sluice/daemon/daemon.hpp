@@ -28,6 +28,9 @@ class Daemon {
 
   [[nodiscard]] Host& host();
   [[nodiscard]] PolicyManager& policies();
+  /// After each call of host() or policies() that changes something: goes on with what it has started, and has the
+  /// monitors follow the policies.
+  void settle();
 
  private:
   struct Parts;

@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -31,6 +32,8 @@ class HostEnvironment {
   [[nodiscard]] virtual Result<int> listen_for_monitor(VmId vm) = 0;
   /// The VMM has the monitor's socket, or had it before a restart: connects to it.
   virtual void follow_monitor(VmId vm) = 0;
+  /// What policies allow VMs to keep through a reboot may have changed: Host::keeps_memory_through_reboot().
+  virtual void policies_changed() = 0;
   /// The VM's process has ended, or the VM: nothing of it is watched any more, and its socket goes.
   virtual void forget(VmId vm) = 0;
 };
@@ -62,10 +65,15 @@ class Host {
 
   /// A VM comes, or comes back: with a new process in each case.
   [[nodiscard]] Result<void> acquire(const AcquireRequest& request, Process process, LeaseAnswer answer);
-  [[nodiscard]] Result<void> grow(const GrowRequest& request, LeaseAnswer answer);
-  [[nodiscard]] Result<void> give_back(const ShrinkRequest& request, ReturnHandler answer);
-  [[nodiscard]] Result<void> notify(const NotifyRequest& request);
-  [[nodiscard]] Result<void> release(const ReleaseRequest& request);
+  // Only the process that has the lease asks for these. Errors: NotPermitted.
+  [[nodiscard]] Result<void> grow(const GrowRequest& request, const ProcessId& caller, LeaseAnswer answer);
+  [[nodiscard]] Result<void> give_back(const ShrinkRequest& request, const ProcessId& caller, ReturnHandler answer);
+  [[nodiscard]] Result<void> notify(const NotifyRequest& request, const ProcessId& caller);
+  [[nodiscard]] Result<void> release(const ReleaseRequest& request, const ProcessId& caller);
+  /// The VM will come back with another process, however this one ends. Errors: UnknownId, WrongState.
+  [[nodiscard]] Result<void> announce_reboot(VmId vm);
+  /// What a lease was given could not be passed on: nobody has it.
+  void not_delivered(const LeaseGrant& grant);
   [[nodiscard]] LeaseStatus status(const Uuid& uuid) const;
 
   /// Whether the VM may reboot in its process, with the memory that it has. Otherwise that process must end.
@@ -88,7 +96,7 @@ class Host {
   [[nodiscard]] Result<void> create(const VmRecord& record, const std::optional<std::uint32_t>& node);
   [[nodiscard]] Result<void> end_vm(VmId vm);
   [[nodiscard]] Result<void> adopt(const VmRecord& record);
-  [[nodiscard]] Result<void> check(LeaseId lease) const;
+  [[nodiscard]] Result<void> check(LeaseId lease, const ProcessId& caller) const;
 
   PolicyManager* policies_;
   std::span<const Brick> bricks_;
@@ -99,7 +107,8 @@ class Host {
   bool stopping_ = false;
   std::map<VmId, VmRecord> vms_;
   std::map<Uuid, VmId> by_uuid_;
-  std::map<VmId, EndReason> reasons_;  ///< Of those that have said how they will end.
+  std::map<VmId, EndReason> reasons_;  ///< Why VMs end, by their monitors.
+  std::set<VmId> announced_;           ///< They come back with another process: somebody has said so.
   Leases leases_;
 };
 
