@@ -23,8 +23,7 @@ class ClientAnswers : public ClientTest {
   void connect_anew() {
     sluice_client_close(client_);
     peer_.reset();
-    int ends[2];
-    ASSERT_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+    const auto ends = connection();
     client_ = sluice_client_adopt(ends[0]);
     peer_ = std::make_unique<Peer>(ends[1]);
   }

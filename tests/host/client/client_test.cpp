@@ -163,6 +163,7 @@ TEST_F(ClientTest, WhatSluicedWouldCallABadMessageIsNotSent) {
       {"name has 64 bytes",
        [](auto& request) { request.name = "0123456789012345678901234567890123456789012345678901234567890123"; }},
       {"name is not UTF-8", [](auto& request) { request.name = "\xE4"; }},
+      {"name is not UTF-8", [](auto& request) { request.name = "\xC1\xBF"; }},
       {"name is not UTF-8", [](auto& request) { request.name = "a\xED\xA0\x80"; }},
       {"name is not UTF-8", [](auto& request) { request.name = "a\xF0\x8F\xBF\xBF"; }},
       {"NUMA node -2", [](auto& request) { request.node = -2; }},
@@ -231,8 +232,7 @@ TEST_F(ClientTest, ASignalDoesNotEndTheWait) {
 TEST_F(ClientTest, AConnectionThatEndsIsToldAtOnceAndEverAfter) {
   for (const bool asked : {true, false}) {
     SCOPED_TRACE(asked);
-    int ends[2];
-    ASSERT_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+    const auto ends = connection();
     sluice_client* const client = sluice_client_adopt(ends[0]);
     if (asked) {
       ::shutdown(ends[1], SHUT_WR);

@@ -7,6 +7,7 @@
 #include <sluice/sluice_client.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include <array>
@@ -31,6 +32,17 @@ inline int make_brick(std::uint64_t length) {
   const int fd = ::memfd_create("brick", MFD_CLOEXEC);
   if (fd < 0 || ::ftruncate(fd, static_cast<off_t>(length)) != 0) std::abort();
   return fd;
+}
+
+/// A connection, with the client's end first. No call of a client waits longer than a test does.
+inline std::array<int, 2> connection() {
+  std::array<int, 2> ends{};
+  const timeval limit{std::chrono::seconds(kPatience).count(), 0};
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()) != 0 ||
+      ::setsockopt(ends[0], SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) != 0) {
+    std::abort();
+  }
+  return ends;
 }
 
 /// What sluiced would have: the other end of a connection. Packets wait in the socket, so that an answer can be sent
@@ -110,8 +122,7 @@ class Peer {
 class ClientTest : public ::testing::Test {
  protected:
   ClientTest() {
-    int ends[2];
-    if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) std::abort();
+    const auto ends = connection();
     client_ = sluice_client_adopt(ends[0]);
     peer_ = std::make_unique<Peer>(ends[1]);
     std::copy_n(kUuid.bytes.begin(), 16, reinterpret_cast<std::byte*>(request_.vm));
