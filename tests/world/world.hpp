@@ -147,6 +147,7 @@ class World {
   [[nodiscard]] MemoryModel::Reader reader(const Vm& vm) const;
   [[nodiscard]] static bool lends(const Vm& vm);
   [[nodiscard]] bool reservation_is_over(const Vm& vm) const;
+  void forget_if_over(Vm& vm) const;
   [[nodiscard]] ByteCount shared_bytes() const;
   void check_may_have(const Vm& vm, std::size_t page);
   void check_reserved(const Vm& vm, std::size_t page);

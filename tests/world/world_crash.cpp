@@ -12,6 +12,7 @@ void World::crash(const Step& step) {
   if (polling_ > 0) return;
   look_at_grants();
   look_at_pools();
+  for (auto& [id, vm] : vms_) forget_if_over(vm);
   Pages quarantined;
   for (std::size_t page = 0; page < kPages; ++page) {
     quarantined[page] = manager_->extents().find(base_ + layout_.offset(page))->state() == ExtentState::Quarantined;

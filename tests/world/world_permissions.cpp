@@ -22,6 +22,11 @@ bool World::reservation_is_over(const Vm& vm) const {
   return vm.down && reservation.count() > 0 && time_ - vm.down_since >= reservation;
 }
 
+/// Before its reservation begins anew or changes: what was not kept for it any more does not come back to it so.
+void World::forget_if_over(Vm& vm) const {
+  if (reservation_is_over(vm)) vm.before.reset();
+}
+
 bool World::lends(const Vm& vm) { return vm.allowed.lend_reserved_memory; }
 
 /// What was reserved for another VM is lent, as it is, or the other VM was away for too long.

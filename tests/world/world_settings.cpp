@@ -18,7 +18,7 @@ void World::take_setting_step(const Step& step) {
   if (step.act == Act::ChangeRecycling) {
     const RecycleSettings settings = recycling(step.b);
     expect(true, manager_->change_settings(id, settings).has_value(), "a change of settings");
-    if (reservation_is_over(vm)) vm.before.reset();
+    forget_if_over(vm);
     vm.allowed = settings;
     settings_changed(vm, forced);
   } else if (step.act == Act::ChangeScrubs) {
