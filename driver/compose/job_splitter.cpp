@@ -26,6 +26,23 @@ FailureCause cause_of(const Error& error) {
   return FailureCause::EngineFault;
 }
 
+/// Whether the engine may go on writing after a job that has failed so.
+bool leaves_a_writer(FailureCause cause) {
+  switch (cause) {
+    case FailureCause::Timeout:
+    case FailureCause::EngineFault:
+      return true;
+    case FailureCause::None:
+    case FailureCause::BadDescriptor:
+    case FailureCause::OutsideWindow:
+    case FailureCause::SlaveError:
+    case FailureCause::DecodeError:
+    case FailureCause::Mismatch:
+      return false;
+  }
+  return true;
+}
+
 std::size_t round_up(std::size_t value, std::size_t unit) { return (value + unit - 1) / unit * unit; }
 
 }  // namespace
@@ -276,10 +293,11 @@ void JobSplitter::end_piece(const Completion& completion) {
     settle(piece.slot);
     return;
   }
-  if (progress.cause == FailureCause::None || piece.offset < progress.failed_at) {
-    progress.cause = completion.cause;
-    progress.failed_at = piece.offset;
-  }
+  const bool first = progress.cause == FailureCause::None || piece.offset < progress.failed_at;
+  // Whoever reads only the cause must not take the memory of a later piece for one that nothing writes any more.
+  const bool same = leaves_a_writer(completion.cause) == leaves_a_writer(progress.cause);
+  if (same ? first : leaves_a_writer(completion.cause)) progress.cause = completion.cause;
+  if (first) progress.failed_at = piece.offset;
   progress.prefix = std::min(progress.prefix, piece.offset + done);
   progress.doubt = std::max(progress.doubt, piece.offset + piece.length - completion.bytes_unaffected.value());
   stop(piece.slot, progress.failed_at);

@@ -177,6 +177,29 @@ TEST_F(JobSplitterTest, OfTwoPiecesThatFailTheFirstNamesTheCauseAndTheLastEndsTh
   EXPECT_EQ(completion.bytes_unaffected, ByteCount(kPiece));
 }
 
+TEST_F(JobSplitterTest, OfPiecesThatFailTheOneThatLeavesAWriterNamesTheCauseWhereverItIs) {
+  for (const std::size_t writer : {1U, 2U}) {
+    for (const bool in_order : {false, true}) {
+      SCOPED_TRACE(std::to_string(writer) + (in_order ? " in order" : ""));
+      make();
+      engine_.running.clear();
+      submit_pieces(4);
+      const auto fail = [&](std::size_t piece, std::size_t index) {
+        engine_.end(index, Outcome::Failed, 0, piece == writer ? FailureCause::Timeout : FailureCause::Mismatch);
+        poll();
+      };
+      fail(in_order ? 1 : 2, in_order ? 1 : 2);
+      fail(in_order ? 2 : 1, 1);
+      engine_.zero(0);
+      engine_.end(0, Outcome::Cancelled, 0);
+      const Completion completion = only();
+      EXPECT_EQ(completion.cause, FailureCause::Timeout);
+      EXPECT_EQ(completion.bytes_zeroed, ByteCount(kPiece));
+      EXPECT_EQ(completion.bytes_unaffected, ByteCount(kPiece));
+    }
+  }
+}
+
 TEST_F(JobSplitterTest, ACancelEndsWhatIsGivenAndDropsTheRest) {
   engine_.offers.max_jobs_in_flight = 4;
   make();
