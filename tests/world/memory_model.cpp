@@ -134,16 +134,16 @@ bool MemoryModel::may_see(const Page& page, const Reader& reader, const Trace& o
   const bool same_group = own.writer.group != 0 && own.writer.group == writer.group && own.age == found.age;
   const bool same_larger = own.larger != 0 && own.larger == found.larger && own.larger_age == found.larger_age;
   const bool by_group = reader.within_group && (same_group || same_larger);
-  if (reader.vm.vm != writer.vm) {
-    const bool by_pool = reader.within_pool && reader.pool_shares && reader.vm.pool != 0 &&
-                         reader.vm.pool == page.pool && writer.pool == page.pool && !mark.apart;
-    return by_pool || by_group;
-  }
-  if (reader.vm.boot != writer.boot) return reader.after_reboot && (!mark.left || by_group);
+  const bool is_shared = reader.pool_shares && reader.vm.pool != 0 && reader.vm.pool == page.pool &&
+                         writer.pool == page.pool && !mark.apart;
+  if (reader.vm.vm != writer.vm) return (reader.within_pool && is_shared) || by_group;
+  // What a VM leaves in a pool that shares stays there for its members, of which it may be one again.
+  const bool left = mark.left && !is_shared;
+  if (reader.vm.boot != writer.boot) return reader.after_reboot && (!left || by_group);
   // What it held when that went out of its pool is elsewhere now.
   const bool of_a_pool = page.pool != 0 || (writer.pool != 0 && (mark.left || !mark.apart));
-  if (of_a_pool) return reader.within_pool && (!mark.left || by_group);
-  return by_group || (reader.within_vm && !mark.left);
+  if (of_a_pool) return reader.within_pool && (!left || by_group);
+  return by_group || (reader.within_vm && !left);
 }
 
 std::optional<std::string> MemoryModel::forbidden(std::size_t page, const Reader& reader) const {
