@@ -171,6 +171,15 @@ ByteCount Claims::claimed_by_pools() const {
   return bytes;
 }
 
+ByteCount Claims::claimed_by(DedicatedPoolId pool) const {
+  ByteCount bytes;
+  for (const auto& [id, pending] : pending_) {
+    const Claim& claim = pending.claim;
+    if (claim.kind == ClaimKind::Pool && claim.pool == pool && !claim.by_rule) bytes += claim.length;
+  }
+  return bytes;
+}
+
 bool Claims::abandon(ClaimId claim) {
   if (!pending_.contains(claim)) return false;
   finish(claim, Error{HostErrc::Abandoned, fmt::format("claim {} was abandoned", claim.value())});

@@ -51,6 +51,8 @@ class Claims final : public ScrubListener {
   [[nodiscard]] bool comes_back(VmId vm) const;
   /// That pools are yet to get. bytes
   [[nodiscard]] ByteCount claimed_by_pools() const;
+  /// That a pool is yet to get by calls. bytes
+  [[nodiscard]] ByteCount claimed_by(DedicatedPoolId pool) const;
 
   /// Claims that wait look again, oldest first. Those that nothing comes back for end.
   void retry_waiting();

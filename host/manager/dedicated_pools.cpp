@@ -106,6 +106,8 @@ Result<void> MemoryManager::Parts::check_shared_minimum(ByteCount length) const 
                            length.value(), table.bytes_in({}).value(), tenants.shared_minimum().value())};
 }
 
+ByteCount MemoryManager::shared_minimum() const { return parts_->tenants.shared_minimum(); }
+
 void MemoryManager::keep_shared(ByteCount minimum) {
   parts_->tenants.keep_shared(minimum);
   parts_->rules.limits_changed();
@@ -113,8 +115,11 @@ void MemoryManager::keep_shared(ByteCount minimum) {
 
 Result<ClaimId> MemoryManager::grow_dedicated_pool(DedicatedPoolId pool, ByteCount length, PoolHandler handler) {
   if (auto found = parts_->tenants.find_pool(pool); !found) return found.error();
+  if (auto checked = parts_->rules.check_growth(pool, length); !checked) return checked.error();
   if (auto checked = parts_->check_shared_minimum(length); !checked) return checked.error();
-  return parts_->claims.start(parts_->tenants.claim_for(pool, length), {}, std::move(handler));
+  auto started = parts_->claims.start(parts_->tenants.claim_for(pool, length), {}, std::move(handler));
+  parts_->rules.limits_changed();
+  return started;
 }
 
 Result<void> MemoryManager::change_pool_rule(DedicatedPoolId pool, const std::optional<PoolRule>& rule) {
@@ -141,6 +146,7 @@ Result<void> MemoryManager::destroy_dedicated_pool(DedicatedPoolId pool) {
 Result<void> MemoryManager::shrink_dedicated_pool(DedicatedPoolId pool, ByteCount length) {
   auto found = parts_->tenants.find_pool(pool);
   if (!found) return found.error();
+  if (auto checked = parts_->rules.check_shrinking(pool, length); !checked) return checked;
   if (auto moved = move_free(parts_->table, pool, *(*found)->placement.unit, {}, length); !moved) return moved;
   parts_->scrubber.pump();
   return {};
@@ -151,6 +157,7 @@ Result<void> MemoryManager::partition_dedicated_pool(DedicatedPoolId pool, Dedic
   auto found = tenants.find_pool(pool);
   if (!found) return found.error();
   if (auto checked = tenants.check_new_pool(part); !checked) return checked;
+  if (auto checked = parts_->rules.check_shrinking(pool, length); !checked) return checked;
   Tenants::Pool facts{.customer = (*found)->customer, .placement = (*found)->placement, .shares = (*found)->shares};
   facts.ready = true;
   if (auto entered = parts_->enter_pools(part, 1); !entered) return entered;
@@ -165,6 +172,8 @@ Result<void> MemoryManager::partition_dedicated_pool(DedicatedPoolId pool, Dedic
 
 Result<void> MemoryManager::move_between_pools(DedicatedPoolId from, DedicatedPoolId to, ByteCount length) {
   if (auto checked = parts_->tenants.check_pair(to, from); !checked) return checked;
+  if (auto checked = parts_->rules.check_shrinking(from, length); !checked) return checked;
+  if (auto checked = parts_->rules.check_growth(to, length); !checked) return checked;
   const ByteCount unit = *parts_->tenants.pools().at(from).placement.unit;
   if (auto moved = move_free(parts_->table, from, unit, to, length); !moved) return moved;
   parts_->rules.limits_changed();
@@ -178,6 +187,7 @@ Result<void> MemoryManager::merge_dedicated_pools(DedicatedPoolId pool, Dedicate
   if (tenants.pools().at(other).claims > 0) {
     return Error{HostErrc::WrongState, fmt::format("pool {} is growing: wait for its handler", other.value())};
   }
+  if (auto checked = parts_->rules.check_growth(pool, parts_->table.bytes_in(other)); !checked) return checked;
   if (parts_->ledger != nullptr) {
     if (auto entered = parts_->ledger->enter_all(other, pool); !entered) return entered;
   }
@@ -215,7 +225,6 @@ std::optional<PoolFacts> MemoryManager::dedicated_pool(DedicatedPoolId pool) con
   if (found == parts_->tenants.pools().end()) return std::nullopt;
   return PoolFacts{.customer = found->second.customer,
                    .shares = found->second.shares,
-                   .pages = *found->second.placement.pages,
                    .vms = found->second.vms,
                    .ready = found->second.ready,
                    .size = parts_->table.bytes_in(pool),

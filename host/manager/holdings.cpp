@@ -182,7 +182,7 @@ void Holdings::leave_pool(VmId vm, DedicatedPoolId pool) {
   }
 }
 
-void Holdings::reserve(const Tenants::Vm& vm, ByteCount promised) {
+void Holdings::reserve(const Tenants::Vm& vm, const Promised& promised) {
   const Claim claim = tenants_.claim_for(vm, ClaimKind::Reboot, {});
   const bool keeps = keeps_memory(claim);
   for (Extent* extent : of(claim.vm)) {
@@ -203,7 +203,7 @@ void Holdings::set_expiry(const Tenants::Vm& vm) {
   if (reservation.count() > 0) expiries_.insert({add_saturating(vm.down_since, reservation), id, vm.boot});
 }
 
-void Holdings::keep_through_reboot(const Tenants::Vm& vm, ByteCount promised) {
+void Holdings::keep_through_reboot(const Tenants::Vm& vm, const Promised& promised) {
   const Claim claim = tenants_.claim_for(vm, ClaimKind::Reboot, {});
   for (Extent* extent : of(claim.vm)) {
     if (joins_pool(*extent, claim, promised)) table_.move_to_pool(*extent, claim.pool);
@@ -211,10 +211,12 @@ void Holdings::keep_through_reboot(const Tenants::Vm& vm, ByteCount promised) {
   }
 }
 
-/// What a VM holds beyond its pool becomes a part of that, if it shall and the shared pool can do without.
-bool Holdings::joins_pool(const Extent& extent, const Claim& reboot, ByteCount promised) const {
+/// What a VM holds beyond its pool becomes a part of that, if it shall, the pool's rule allows it and the shared pool
+/// can do without.
+bool Holdings::joins_pool(const Extent& extent, const Claim& reboot, const Promised& promised) const {
   return reboot.allowed.grow_pool_on_reboot && reboot.pool.is_set() && !table_.lineage(extent).pool.is_set() &&
-         tenants_.may_leave_shared(table_, extent.length() + promised);
+         tenants_.may_grow(table_, reboot.pool, extent.length() + promised.to_own_pool) &&
+         tenants_.may_leave_shared(table_, extent.length() + promised.to_pools);
 }
 
 void Holdings::release_reserved(VmId id, Keep keep) {

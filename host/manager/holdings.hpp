@@ -25,11 +25,15 @@ class Holdings {
   void release_all(const Tenants::Vm& vm);
   /// The same of a VM of which only the id is known.
   void release_unadopted(VmId vm);
+  /// Shared memory that pools are yet to get, which no pool grows by at a reboot. bytes
+  struct Promised {
+    ByteCount to_pools;
+    ByteCount to_own_pool;  ///< Of these.
+  };
   /// The VM goes down: its memory is reserved for it, or released where its settings allow no reuse.
-  /// `promised`: shared memory that pools are yet to get, which its pool does not grow by.
-  void reserve(const Tenants::Vm& vm, ByteCount promised);
+  void reserve(const Tenants::Vm& vm, const Promised& promised);
   /// The VM reboots and holds what it has on: all of that is of its new boot.
-  void keep_through_reboot(const Tenants::Vm& vm, ByteCount promised);
+  void keep_through_reboot(const Tenants::Vm& vm, const Promised& promised);
   /// The VM has ended, or is no member of this pool any more: nobody owns what it gave back there.
   void leave_pool(VmId vm, DedicatedPoolId pool);
   enum class Keep : std::uint8_t { Nothing, ForNextClaim };
@@ -55,7 +59,7 @@ class Holdings {
   void release(Extent& extent, const Tenants::Vm& vm, Leaves leaves);
   void disown(Extent& extent);
   void set_expiry(const Tenants::Vm& vm);
-  [[nodiscard]] bool joins_pool(const Extent& extent, const Claim& reboot, ByteCount promised) const;
+  [[nodiscard]] bool joins_pool(const Extent& extent, const Claim& reboot, const Promised& promised) const;
   [[nodiscard]] std::vector<Extent*> given_back(VmId vm) const;
 
   ExtentTable& table_;

@@ -142,16 +142,20 @@ Result<void> MemoryManager::begin_reboot(VmId vm) {
   if (!begun) return begun.error();
   if (parts_->ledger != nullptr) parts_->ledger->set_rebooting(vm, true);
   (*begun)->down_since = now();
-  parts_->holdings.reserve(**begun, parts_->claims.claimed_by_pools());
+  parts_->holdings.reserve(**begun, parts_->promised_at_reboot(**begun));
   parts_->rules.limits_changed();
   parts_->scrubber.pump();
   return {};
 }
 
+Holdings::Promised MemoryManager::Parts::promised_at_reboot(const Tenants::Vm& vm) const {
+  return {claims.claimed_by_pools(), claims.claimed_by(vm.profile.pool)};
+}
+
 Result<void> MemoryManager::reboot_in_place(VmId vm) {
   auto changed = parts_->tenants.reboot_in_place(vm);
   if (!changed) return changed.error();
-  parts_->holdings.keep_through_reboot(**changed, parts_->claims.claimed_by_pools());
+  parts_->holdings.keep_through_reboot(**changed, parts_->promised_at_reboot(**changed));
   parts_->rules.limits_changed();
   return {};
 }

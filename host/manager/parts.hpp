@@ -26,6 +26,7 @@ struct MemoryManager::Parts {
   void forget_pool(DedicatedPoolId pool) {
     if (ledger != nullptr) ledger->forget(pool);
   }
+  [[nodiscard]] Holdings::Promised promised_at_reboot(const Tenants::Vm& vm) const;
   [[nodiscard]] Result<void> check_shared_minimum(ByteCount length) const;
   [[nodiscard]] Result<void> check_new_pools(DedicatedPoolId first, std::uint32_t count, CustomerId customer,
                                              ByteCount length, const PoolOptions& options);

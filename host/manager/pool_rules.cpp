@@ -33,6 +33,27 @@ Result<void> PoolRules::check(const std::optional<PoolRule>& rule, ByteCount uni
   return {};
 }
 
+Result<void> PoolRules::check_growth(DedicatedPoolId pool, ByteCount length) const {
+  const ByteCount promised = claims_.claimed_by(pool);
+  if (length == ByteCount(0) || length > table_.total()) return {};  // that is refused anyway
+  if (tenants_.may_grow(table_, pool, length + promised)) return {};
+  return Error{HostErrc::InvalidArgument,
+               fmt::format("{} bytes more for pool {}: it has {}, is to get {}, and its rule allows it {} at most: ask "
+                           "for less, or change its rule first",
+                           length.value(), pool.value(), table_.bytes_in(pool).value(), promised.value(),
+                           tenants_.pools().at(pool).rule->largest.value())};
+}
+
+Result<void> PoolRules::check_shrinking(DedicatedPoolId pool, ByteCount length) const {
+  const std::optional<PoolRule>& rule = tenants_.pools().at(pool).rule;
+  const ByteCount size = table_.bytes_in(pool);
+  if (!rule || length == ByteCount(0) || length > size || size - length >= rule->smallest) return {};
+  return Error{HostErrc::InvalidArgument,
+               fmt::format("{} bytes less for pool {}: it has {}, and its rule leaves it {} at least: ask for less, or "
+                           "change its rule first",
+                           length.value(), pool.value(), size.value(), rule->smallest.value())};
+}
+
 const PoolRules::Growth* PoolRules::growth_of(DedicatedPoolId pool) const {
   const auto found = growths_.find(pool);
   return found == growths_.end() ? nullptr : &found->second;
@@ -128,7 +149,7 @@ void PoolRules::ended(DedicatedPoolId pool, bool has_grown) {
 void PoolRules::limits_changed() {
   for (auto& [pool, growth] : growths_) {
     if (!growth.under_way) continue;
-    const bool fits = table_.bytes_in(pool) + growth.length <= tenants_.pools().at(pool).rule->largest;
+    const bool fits = tenants_.may_grow(table_, pool, growth.length + claims_.claimed_by(pool));
     if (fits && tenants_.may_leave_shared(table_, claims_.claimed_by_pools())) continue;
     claims_.abandon(growth.claim);
     growth.refused_with = {};  // by nobody

@@ -21,11 +21,16 @@ class PoolRules {
   /// Errors: InvalidArgument.
   [[nodiscard]] static Result<void> check(const std::optional<PoolRule>& rule, ByteCount unit);
 
+  /// Whether a call may make the pool so much larger or smaller, by the limits of its rule. Errors: InvalidArgument.
+  [[nodiscard]] Result<void> check_growth(DedicatedPoolId pool, ByteCount length) const;
+  [[nodiscard]] Result<void> check_shrinking(DedicatedPoolId pool, ByteCount length) const;
+
   /// Takes a step of each pool that is due for one. At the beginning of a poll.
   void apply();
   /// Whether apply() would do something.
   [[nodiscard]] bool has_work() const;
-  /// More has to stay shared, or pools have got memory by other ways: what is too much of their growth goes back.
+  /// More has to stay shared, or pools have got memory by other ways, or are to get some: what is too much of their
+  /// growth goes back.
   void limits_changed();
   /// The pool ends, or gets another rule: it grows no further by this one.
   void forget(DedicatedPoolId pool);

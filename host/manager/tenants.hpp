@@ -98,7 +98,14 @@ class Tenants {
   [[nodiscard]] ByteCount shared_minimum() const { return shared_minimum_; }
   /// Whether a dedicated pool may grow by `length` bytes of the shared pool.
   [[nodiscard]] bool may_leave_shared(const ExtentTable& table, ByteCount length) const {
-    return table.bytes_in({}) >= shared_minimum_ + length;
+    const ByteCount shared = table.bytes_in({});
+    return shared >= shared_minimum_ && shared - shared_minimum_ >= length;
+  }
+  /// Whether its rule allows the pool `length` bytes more.
+  [[nodiscard]] bool may_grow(const ExtentTable& table, DedicatedPoolId pool, ByteCount length) const {
+    const std::optional<PoolRule>& rule = pools_.at(pool).rule;
+    const ByteCount size = table.bytes_in(pool);
+    return !rule || (size <= rule->largest && length <= rule->largest - size);
   }
   void add_pool(DedicatedPoolId pool, const Pool& facts) { pools_.emplace(pool, facts); }
   /// As if it had never been.

@@ -98,7 +98,8 @@ class World {
     Placement placement;
     bool shares = false;
     std::optional<PoolRule> rule = std::nullopt;
-    bool grew = false;  ///< By a call, since the last look: nobody knows how much by the rule.
+    std::uint64_t ruled_since = 0;  ///< The step in which its rule became what it is.
+    bool grew = false;              ///< By a call, since the last look: nobody knows how much by the rule.
   };
 
   void start();
@@ -168,6 +169,9 @@ class World {
   void follow_rules();
   void check_rules_at_rest();
   [[nodiscard]] bool has_rules() const;
+  [[nodiscard]] static bool may_have(const Pool& pool, std::size_t pages);
+  [[nodiscard]] static bool may_keep(const Pool& pool, std::size_t pages);
+  [[nodiscard]] std::size_t promised_to(Id pool) const;
 
   template <class... Values>
   void check(bool holds, fmt::format_string<Values...> message, Values&&... values) {

@@ -159,6 +159,7 @@ void World::adopt(Id id) {
   // It takes along what it held, once more.
   if (const std::size_t grown = pool_pages(vm.who.pool) - pool_before; grown > 0) {
     check(reboots && vm.allowed.grow_pool_on_reboot, "a pool grew by an adoption");
+    check(may_have(pool->second, pool_before + grown), "an adoption had pool {} grow against its rule", pool->first);
     pool->second.pages += grown;
     look_at_pools(id);
   }

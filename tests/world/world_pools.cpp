@@ -15,6 +15,7 @@ World::Pool World::draw_pool(const Step& step) const {
   if (step.a / 8 % (layout_.has_huge() ? 3 : 32) == 0) pool.kind = PageKind::Huge2MiB;
   layout_.ask_for(pool.kind, pool.placement);
   if (step.a / 1024 % 3 == 0) pool.rule = draw_rule(step.c / 64, pool.kind);
+  pool.ruled_since = steps_;
   return pool;
 }
 
@@ -35,7 +36,23 @@ void World::change_rule(const Step& step) {
   if (found == nullptr || !found->second.ready) return;
   Pool& pool = found->second;
   pool.rule = step.a / 4 % 3 == 0 ? std::nullopt : std::optional(draw_rule(step.b, pool.kind));
+  pool.ruled_since = steps_;
   expect(true, manager_->change_pool_rule(DedicatedPoolId(found->first), pool.rule).has_value(), "a change of a rule");
+}
+
+/// Whether its rule allows a pool that has grown so many pages, or one that has shrunk so few.
+bool World::may_have(const Pool& pool, std::size_t pages) {
+  return !pool.rule || length(pages, pool.kind) <= pool.rule->largest;
+}
+bool World::may_keep(const Pool& pool, std::size_t pages) {
+  return !pool.rule || length(pages, pool.kind) >= pool.rule->smallest;
+}
+
+/// What a pool is to get by calls, in pages, and what it has got and its handlers were not called with.
+std::size_t World::promised_to(Id pool) const {
+  std::size_t pages = 0;
+  for (const auto& [number, claim] : claims_) pages += claim.vm == 0 && claim.pool == pool ? claim.pages : 0;
+  return pages;
 }
 
 /// What pools did by their rules since the last look: within the limits.
@@ -214,18 +231,21 @@ void World::grow_pool(Id id, Pool& facts, std::size_t pages) {
   Claim next;
   next.pool = id;
   next.pages = pages;
+  const std::size_t size = pool_pages(id) + pages;
+  const bool is_allowed = may_have(facts, size + promised_to(id));
   note_claim(number, next);
   const auto claim =
       manager_->grow_dedicated_pool(DedicatedPoolId(id), length(pages, facts.kind),
                                     [this, number](const Result<void>& result) { pool_notified(number, result); });
   if (claim) {
+    check(may_have(facts, size), "pool {} grows to {} pages, against its rule", id, size);
     claims_.at(number).id = *claim;
     ++facts.claims;
     check_minimum();
     return;
   }
   claims_.erase(number);
-  check_refusal(claim.error(), true);
+  check_refusal(claim.error(), is_allowed || claim.error().code != HostErrc::InvalidArgument);
 }
 
 void World::resize_pool(const Step& step, Id id, Pool& facts) {
@@ -238,15 +258,19 @@ void World::resize_pool(const Step& step, Id id, Pool& facts) {
   if (step.act == Act::GrowPool) {
     grow_pool(id, facts, pages);
   } else if (step.act == Act::ShrinkPool) {
+    const std::size_t size = pool_pages(id);
     const bool went = manager_->shrink_dedicated_pool(pool, bytes).has_value();
-    check(!went || pages <= free, "a pool gave {} pages back, and {} were free", pages, free);
+    check(!went || (pages <= free && may_keep(facts, size - pages)), "a pool of {} pages gave {} back, {} were free",
+          size, pages, free);
     if (went) facts.pages -= pages;
   } else if (step.act == Act::MoveBetweenPools) {
     move_between_pools(id, pages, free, step.c);
   } else {
     const Id part = next_id_++;
+    const std::size_t size = pool_pages(id);
     const bool went = manager_->partition_dedicated_pool(pool, DedicatedPoolId(part), bytes).has_value();
-    check(!went || pages <= free, "a part of {} pages was made, and {} were free", pages, free);
+    check(!went || (pages <= free && may_keep(facts, size - pages)),
+          "a part of {} pages was made of {}, and {} were free", pages, size, free);
     if (!went) return;
     facts.pages -= pages;
     pools_[part] = {facts.customer, pages, true, 0, facts.kind, facts.placement, facts.shares};
@@ -258,11 +282,14 @@ void World::move_between_pools(Id from, std::size_t pages, std::size_t free, std
   if (!to->second.ready) return;
   Pool& facts = pools_.at(from);
   const bool fits = to->first != from && to->second.customer == facts.customer && to->second.kind == facts.kind;
+  const std::size_t size = pool_pages(from);
+  const bool allowed =
+      may_have(to->second, pool_pages(to->first) + pages) && (pages > size || may_keep(facts, size - pages));
   const bool went =
       manager_->move_between_pools(DedicatedPoolId(from), DedicatedPoolId(to->first), length(pages, facts.kind))
           .has_value();
-  check(!went || (fits && pages <= free), "{} pages went from pool {} to pool {}, and {} were free", pages, from,
-        to->first, free);
+  check(!went || (fits && allowed && pages <= free), "{} pages went from pool {} to pool {}, and {} were free", pages,
+        from, to->first, free);
   if (!went) return;
   facts.pages -= pages;
   to->second.pages += pages;
@@ -281,8 +308,13 @@ void World::join_pools(const Step& step, Id id, Pool& facts) {
   const Id gone = other->first;
   const bool fits = gone != id && other->second.customer == facts.customer && other->second.kind == facts.kind &&
                     other->second.claims == 0;
-  expect(fits, manager_->merge_dedicated_pools(DedicatedPoolId(id), DedicatedPoolId(gone)).has_value(), "a merge");
-  if (!fits) return;
+  const std::size_t moved = pool_pages(gone);
+  const std::size_t size = pool_pages(id) + moved;
+  const bool surely = fits && (moved == 0 || may_have(facts, size + promised_to(id)));
+  const bool perhaps = fits && (moved == 0 || may_have(facts, size));
+  const bool went = manager_->merge_dedicated_pools(DedicatedPoolId(id), DedicatedPoolId(gone)).has_value();
+  if (went || surely) expect(perhaps, went, "a merge");
+  if (!went) return;
   facts.pages += other->second.pages;
   for (auto& [number, vm] : vms_) {
     if (vm.who.pool == gone) vm.who.pool = id;
@@ -329,6 +361,9 @@ void World::pool_notified(std::uint64_t number, const Result<void>& result) {
     const ByteCount minimum = std::min(ByteCount(claim->minimum), shared_minimum_);
     check(shared_bytes() >= minimum, "a pool left the shared pool {} bytes, not {}", shared_bytes().value(),
           minimum.value());
+    const std::size_t size = pool_pages(claim->pool);
+    check(claim->step <= pool.ruled_since || may_have(pool, size), "pool {} has {} pages, against its rule",
+          claim->pool, size);
     look_at_pools();
   } else if (!pool.ready) {
     pools_.erase(claim->pool);

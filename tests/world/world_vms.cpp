@@ -253,6 +253,8 @@ void World::begin_reboot(const Step& step) {
     // How much of it was the pool's before, or was retained, the model does not know.
     const std::size_t grown = pool_pages(vm.who.pool) - pool_before;
     check(grown == 0 || vm.allowed.grow_pool_on_reboot, "a pool grew by a reboot");
+    check(grown == 0 || may_have(pool->second, pool_before + grown), "a reboot had pool {} grow against its rule",
+          pool->first);
     check(grown == 0 || shared_bytes() >= shared_minimum_, "a reboot left the shared pool {} bytes, not {}",
           shared_bytes().value(), shared_minimum_.value());
     pool->second.pages += grown;

@@ -156,7 +156,7 @@ TEST_F(Placements, OfAPoolHoldForItsVms) {
       {.placement = {.pages = PageKind::Huge2MiB, .node = 1, .only_node = true}}));
   settle();
   ASSERT_TRUE(ready);
-  EXPECT_EQ(manager_.dedicated_pool(DedicatedPoolId(1))->pages, PageKind::Huge2MiB);
+  EXPECT_EQ(manager_.dedicated_pool(DedicatedPoolId(1))->placement.pages, PageKind::Huge2MiB);
   const auto refused = manager_.create_vm({kA, kCustomer, DedicatedPoolId(1), {}, {}, {}, {.pages = PageKind::Small}});
   ASSERT_FALSE(refused);
   EXPECT_THAT(refused.error().message, HasSubstr("pages of 4096 bytes were asked for where they have 2097152 bytes"));

@@ -30,10 +30,14 @@ class RuledPools : public RecyclingTest {
   void create_both(std::size_t pages, const std::optional<PoolRule>& rule) {
     fill_pool(kPool, pages, {.placement = {}, .shares = false, .rule = rule});
     create(kA, kCustomer, {}, kPool);
-    ASSERT_TRUE(manager_.create_vm({kB, kOtherCustomer, {}, {}, {}, kMuchLater}));
-    const Grant others = take(kB, shared().value() / kPageSize.value());
+    create_stranger(kB);
+    write_in_shared_memory();
+  }
+  void create_stranger(VmId vm) { ASSERT_TRUE(manager_.create_vm({vm, kOtherCustomer, {}, {}, {}, kMuchLater})); }
+  void write_in_shared_memory(VmId other = kB) {
+    const Grant others = more(other, manager_.available_to(other).value() / kPageSize.value());
     write(others);
-    give_back(kB, others);
+    give_back(other, others);
   }
 };
 
@@ -122,6 +126,90 @@ TEST_F(RuledPools, StayBetweenTheirLimits) {
   EXPECT_EQ(facts().size, length(7)) << "as small as it may be";
 }
 
+TEST_F(RuledPools, KeepTheirLimitsAgainstCalls) {
+  const PoolRule rule = rule_of(0, 60, 4, 8, 20);
+  fill_pool(kPool, 16, {.placement = {}, .shares = false, .rule = rule});
+  fill_pool(kOther, 8);
+  const auto expect_refused = [&](const auto& result, const char* why) {
+    ASSERT_FALSE(result);
+    EXPECT_EQ(result.error().code, HostErrc::InvalidArgument);
+    EXPECT_THAT(result.error().message, HasSubstr(why));
+  };
+  const char* const too_large =
+      "20480 bytes more for pool 9: it has 65536, is to get 0, and its rule allows it 81920 at "
+      "most: ask for less, or change its rule first";
+  const char* const too_small =
+      "36864 bytes less for pool 9: it has 65536, and its rule leaves it 32768 at least: ask "
+      "for less, or change its rule first";
+  expect_refused(manager_.grow_dedicated_pool(kPool, length(5), {}), too_large);
+  expect_refused(manager_.move_between_pools(kOther, kPool, length(5)), too_large);
+  expect_refused(manager_.merge_dedicated_pools(kPool, kOther), "32768 bytes more for pool 9");
+  expect_refused(manager_.shrink_dedicated_pool(kPool, length(9)), too_small);
+  expect_refused(manager_.move_between_pools(kPool, kOther, length(9)), too_small);
+  expect_refused(manager_.partition_dedicated_pool(kPool, DedicatedPoolId(11), length(9)), too_small);
+  EXPECT_EQ(facts(kPool).size, length(16));
+  EXPECT_EQ(facts(kOther).size, length(8));
+  ASSERT_TRUE(manager_.shrink_dedicated_pool(kPool, length(8))) << "as small as it may be";
+  create_stranger(kB);
+  write_in_shared_memory();
+  ASSERT_TRUE(manager_.move_between_pools(kOther, kPool, length(4)));
+  ASSERT_TRUE(manager_.grow_dedicated_pool(kPool, length(4), {}));
+  expect_refused(manager_.grow_dedicated_pool(kPool, length(5), {}), "it has 49152, is to get 16384");
+  expect_refused(manager_.move_between_pools(kOther, kPool, length(5)), "it has 49152, is to get 16384");
+  ASSERT_TRUE(manager_.merge_dedicated_pools(kPool, kOther)) << "as large as it may be";
+  settle();
+  EXPECT_EQ(facts().size, length(20));
+  ASSERT_TRUE(manager_.change_pool_rule(kPool, std::nullopt));
+  EXPECT_TRUE(manager_.grow_dedicated_pool(kPool, length(1), {}));
+  EXPECT_TRUE(manager_.shrink_dedicated_pool(kPool, length(20)));
+}
+
+/// It goes no further: that would be what the rule forbids.
+TEST_F(RuledPools, MayComeBackFromBeyondTheirLimits) {
+  fill_pool(kPool, 24);
+  fill_pool(kOther, 4);
+  ASSERT_TRUE(manager_.change_pool_rule(kPool, rule_of(0, 60, 4, 8, 20)));
+  ASSERT_TRUE(manager_.change_pool_rule(kOther, rule_of(0, 60, 4, 8, 20)));
+  EXPECT_FALSE(manager_.grow_dedicated_pool(kPool, length(1), {}));
+  EXPECT_FALSE(manager_.shrink_dedicated_pool(kOther, length(1)));
+  EXPECT_TRUE(manager_.shrink_dedicated_pool(kPool, length(1)));
+  EXPECT_TRUE(manager_.grow_dedicated_pool(kOther, length(1), {}));
+}
+
+TEST_F(RuledPools, GrowByARebootToTheirLargestAndNoFurther) {
+  for (const bool in_place : {false, true}) {
+    for (const std::size_t promised : {0U, 2U}) {
+      SCOPED_TRACE(std::to_string(promised) + (in_place ? " in place" : ""));
+      const VmId vm(20 + 2 * promised + (in_place ? 1 : 0));
+      const VmId other(vm.value() + 20);
+      const DedicatedPoolId pool(vm.value());
+      fill_pool(pool, 4, {.placement = {}, .shares = false, .rule = rule_of(0, 60, 1, 0, 9)});
+      create(vm, kCustomer, {}, pool, {.grow_pool_on_reboot = true});
+      more(vm, 4);
+      create_stranger(other);
+      for (int piece = 0; piece < 5; ++piece) {
+        more(vm, 2);
+        more(other, 1);
+      }
+      write_in_shared_memory(other);
+      if (promised > 0) {
+        const auto grows = manager_.grow_dedicated_pool(pool, length(promised), {});
+        ASSERT_TRUE(grows) << grows.error().message;
+      }
+      const bool began = in_place ? manager_.reboot_in_place(vm).has_value() : manager_.begin_reboot(vm).has_value();
+      ASSERT_TRUE(began);
+      EXPECT_GT(facts(pool).size, length(4));
+      EXPECT_LE(facts(pool).size, length(9 - promised));
+      settle();
+      EXPECT_LE(facts(pool).size, length(9));
+      ASSERT_TRUE(manager_.terminate(vm));
+      ASSERT_TRUE(manager_.terminate(other));
+      ASSERT_TRUE(manager_.destroy_dedicated_pool(pool));
+      settle();
+    }
+  }
+}
+
 TEST_F(RuledPools, LeaveTheSharedPoolItsMinimum) {
   manager_.keep_shared(length(46));
   fill_pool(kPool, 16, {.placement = {}, .shares = false, .rule = kRule});
@@ -160,6 +248,17 @@ TEST_F(RuledPools, GiveUpWhatWouldMakeThemLargerThanTheyMayBe) {
   ASSERT_TRUE(manager_.move_between_pools(kOther, kPool, length(2)));
   settle();
   EXPECT_EQ(facts().size, length(20)) << "2 that were moved, and 2 by the rule";
+}
+
+/// The call and the step that is under way would pass the largest together.
+TEST_F(RuledPools, GiveUpAStepForACallThatTakesItsPlace) {
+  create_both(16, rule_of(4, 16, 4, 8, 20));
+  take(kA, 16);
+  manager_.poll();
+  ASSERT_EQ(engine_.running().size(), 1U);
+  ASSERT_TRUE(manager_.grow_dedicated_pool(kPool, length(3), {}));
+  settle();
+  EXPECT_EQ(facts().size, length(20)) << "3 by the call, and 1 by the rule";
 }
 
 /// What other pools are still to get is promised.

@@ -202,6 +202,18 @@ TEST_F(PoolsOfVms, LeaveTheSharedPoolItsMinimum) {
   EXPECT_TRUE(manager_.grow_dedicated_pool(kPool, length(9), {}));
 }
 
+TEST_F(PoolsOfVms, GetNothingOfASharedPoolThatKeepsMoreThanThereIs) {
+  fill_pool(kPool, 16);
+  manager_.keep_shared(ByteCount(~0ULL));
+  EXPECT_EQ(manager_.shared_minimum(), ByteCount(~0ULL));
+  EXPECT_EQ(manager_.grow_dedicated_pool(kPool, length(1), {}).error().code, HostErrc::OutOfMemory);
+  EXPECT_EQ(manager_.create_dedicated_pool(kOther, kCustomer, length(1), {}).error().code, HostErrc::OutOfMemory);
+  create(kA, kCustomer, {}, kPool, {.grow_pool_on_reboot = true});
+  take(kA, 20);
+  ASSERT_TRUE(manager_.begin_reboot(kA));
+  EXPECT_EQ(facts(kPool).size, length(16));
+}
+
 /// A reboot adds 8 pages to A's pool only if the shared pool keeps its minimum without what the other pool is to get.
 TEST_F(PoolsOfVms, DoNotGrowByARebootIntoWhatOthersWereToGet) {
   manager_.keep_shared(length(40));

@@ -215,7 +215,7 @@ TEST_F(Zones, HugePagesOfAPoolArePartitionedAndMergedWhole) {
   EXPECT_EQ(manager_.partition_dedicated_pool(kPool, kOtherPool, ByteCount(kHuge + 4096)).error().code,
             HostErrc::InvalidArgument);
   ASSERT_TRUE(manager_.partition_dedicated_pool(kPool, kOtherPool, ByteCount(5 * kHuge)));
-  EXPECT_EQ(manager_.dedicated_pool(kOtherPool)->pages, PageKind::Huge2MiB);
+  EXPECT_EQ(manager_.dedicated_pool(kOtherPool)->placement.pages, PageKind::Huge2MiB);
   create(1, {}, kOtherPool);
   take(1, 5 * kHuge);
   for (const GrantedRange& range : grants_[1].ranges) {

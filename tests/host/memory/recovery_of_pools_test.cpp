@@ -68,7 +68,6 @@ TEST_F(RecoveryOfPools, APoolComesBackWithItsMemoryAndItsVms) {
   const Placement placement{.pages = PageKind::Small, .unit = ByteCount(4096)};
   const PoolFacts facts{.customer = kCustomer,
                         .shares = true,
-                        .pages = PageKind::Small,
                         .vms = 0,
                         .ready = true,
                         .size = ByteCount(20 * 4096),

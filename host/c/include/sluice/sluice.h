@@ -241,8 +241,8 @@ typedef struct sluice_pool_rule {
   uint64_t least_free;  ///< With less free it grows, by scrubbed memory that the shared pool can do without ...
   uint64_t most_free;   ///< ... and with more it shrinks. At least `least_free` and a step.
   uint64_t step;        ///< By so much at once, or as much as the limits leave.
-  uint64_t smallest;    ///< It shrinks no further.
-  uint64_t largest;     ///< It grows no further.
+  uint64_t smallest;    ///< It shrinks no further, by calls neither ...
+  uint64_t largest;     ///< ... and grows no further, by calls or reboots neither.
 } sluice_pool_rule;
 /// NULL: the pool is resized by calls only, as at first.
 int sluice_pool_change_rule(sluice_manager* manager, uint64_t pool, const sluice_pool_rule* rule);

@@ -31,8 +31,8 @@ struct PoolRule {
   ByteCount least_free;  ///< With less free it grows ...
   ByteCount most_free;   ///< ... and with more it shrinks. At least `least_free` and a step: it would swing.
   ByteCount step;        ///< By so much at once, or as much as the limits leave.
-  ByteCount smallest;    ///< It shrinks no further, by the rule.
-  ByteCount largest;     ///< It grows no further.
+  ByteCount smallest;    ///< It shrinks no further ...
+  ByteCount largest;     ///< ... and grows no further, by the rule, by calls or by reboots.
   bool operator==(const PoolRule&) const = default;
 };
 
@@ -49,7 +49,6 @@ struct PoolOptions {
 struct PoolFacts {
   CustomerId customer;
   bool shares = false;
-  PageKind pages = PageKind::Small;
   std::uint32_t vms = 0;
   bool ready = false;  ///< It has been filled.
   ByteCount size;
@@ -199,10 +198,13 @@ class MemoryManager {
   /// Gives a pool without VMs, or one that nobody has adopted, back to the shared pool. What VMs hold of it goes there
   /// when they release it. Errors: UnknownId, WrongState.
   [[nodiscard]] Result<void> destroy_dedicated_pool(DedicatedPoolId pool);
-  /// More memory for a pool, scrubbed before it joins. Errors: UnknownId, WrongState, InvalidArgument, OutOfMemory.
+  /// More memory for a pool, scrubbed before it joins. A call keeps to the limits of the pool's rule as the rule itself
+  /// does, also one that moves memory out of a pool or into it: change_pool_rule() goes before one that shall pass
+  /// them. A pool that was beyond a limit when it got the rule may stay there. Errors: UnknownId, WrongState,
+  /// InvalidArgument (also: it would get larger than its rule allows, with what it is yet to get), OutOfMemory.
   [[nodiscard]] Result<ClaimId> grow_dedicated_pool(DedicatedPoolId pool, ByteCount length, PoolHandler handler);
-  /// Gives free memory of a pool back to the shared pool, which scrubs it.
-  /// Errors: UnknownId, WrongState, InvalidArgument, OutOfMemory (less is free).
+  /// Gives free memory of a pool back to the shared pool, which scrubs it. Errors: UnknownId, WrongState,
+  /// InvalidArgument (also: the pool would get smaller than its rule allows), OutOfMemory (less is free).
   [[nodiscard]] Result<void> shrink_dedicated_pool(DedicatedPoolId pool, ByteCount length);
   /// By which rule a pool is resized from now on; none: by calls only. Errors: UnknownId, WrongState, InvalidArgument.
   [[nodiscard]] Result<void> change_pool_rule(DedicatedPoolId pool, const std::optional<PoolRule>& rule);
@@ -212,14 +214,17 @@ class MemoryManager {
   [[nodiscard]] Result<void> partition_dedicated_pool(DedicatedPoolId pool, DedicatedPoolId part, ByteCount length);
   /// Moves all memory of `other` and its VMs into `pool`, whose rule stays, and ends it. What is in it stays apart as
   /// with a partition: each VM keeps what it holds. Errors: UnknownId, WrongState (`other` is still growing),
-  /// InvalidArgument (also pages of another length), ForeignCustomer.
+  /// InvalidArgument (also pages of another length, and more than the rule of `pool` allows), ForeignCustomer.
   [[nodiscard]] Result<void> merge_dedicated_pools(DedicatedPoolId pool, DedicatedPoolId other);
   /// Moves free memory from one pool of a customer to another. What is in it stays apart as with a partition.
-  /// Errors: as shrink_dedicated_pool, InvalidArgument (also pages of another length), ForeignCustomer.
+  /// Errors: as shrink_dedicated_pool, InvalidArgument (also pages of another length, and more than the rule of `to`
+  /// allows), ForeignCustomer.
   [[nodiscard]] Result<void> move_between_pools(DedicatedPoolId from, DedicatedPoolId to, ByteCount length);
   /// The shared pool, from which any VM may have memory, keeps at least `minimum` bytes, whoever uses them: dedicated
   /// pools do not grow into them. 0, at first: it may become empty.
   void keep_shared(ByteCount minimum);
+  /// That minimum. bytes
+  [[nodiscard]] ByteCount shared_minimum() const;
   /// nullopt: no such pool.
   [[nodiscard]] std::optional<PoolFacts> dedicated_pool(DedicatedPoolId pool) const;
   /// The VMs that have this pool, in the order of their ids.
