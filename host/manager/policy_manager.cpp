@@ -189,7 +189,9 @@ Result<void> PolicyManager::create_trust_group(const Caller& caller, TrustGroupI
 }
 
 Result<void> PolicyManager::enable_trust_group(const Caller& caller, TrustGroupId group, bool enabled) {
-  if (auto checked = check_provider(caller, "enable a trust group"); !checked) return checked;
+  const PolicyTarget target{PolicyScope::TrustGroup, group.value()};
+  const std::string_view what = enabled ? "enable" : "disable";
+  if (auto checked = book_.check_caller(caller, target, what); !checked) return checked;
   if (!book_.groups().contains(group)) return errors::unknown("trust group", group.value());
   return manager_->enable_trust_group(group, enabled);
 }

@@ -18,6 +18,7 @@ struct PolicyManager::Document {
   std::map<TrustGroupId, GroupFacts> groups;
   std::map<DedicatedPoolId, LostPool> pools;
   std::map<VmId, Placement> vms;
+  std::optional<ByteCount> shared_minimum;
 };
 
 namespace {
@@ -26,6 +27,7 @@ namespace json = boost::json;
 
 constexpr ByteCount kLongestDocument{64ULL << 20};
 constexpr std::uint64_t kVersion = 1;
+constexpr std::string_view kSharedMinimum = "shared_minimum";
 constexpr std::array kPages = {PageKind::Small, PageKind::Huge2MiB, PageKind::Huge1GiB};
 
 template <class Value>
@@ -114,6 +116,17 @@ Result<void> read_section(const json::object& document, std::string_view name, c
       fmt::format("{}: it has {} entries, and the book {}: give one for each", name, into.size(), known.size()));
 }
 
+/// Of a document that has it.
+Result<std::optional<ByteCount>> shared_minimum_in(const json::object& document) {
+  const json::value* const value = document.if_contains(kSharedMinimum);
+  if (value == nullptr) return std::optional<ByteCount>();
+  if (value->is_uint64()) return std::optional(ByteCount(value->get_uint64()));
+  if (value->is_int64() && value->get_int64() >= 0) {
+    return std::optional(ByteCount(static_cast<std::uint64_t>(value->get_int64())));
+  }
+  return unfit(fmt::format("{}: it is not what it can be: give a whole number from 0", kSharedMinimum));
+}
+
 /// Whether the groups of a document can all be created.
 Result<void> check_groups(const std::map<TrustGroupId, GroupFacts>& groups) {
   for (const auto& [group, facts] : groups) {
@@ -160,8 +173,9 @@ std::string PolicyManager::save() const {
   }
   std::string text = book.save();
   text.pop_back();  // the end of its last line
-  return fmt::format("{{\n\"version\": {},\n\"book\": {}", kVersion, text) + json_section("groups", groups) +
-         json_section("pools", pools) + json_section("vms", vms) + "\n}\n";
+  return fmt::format("{{\n\"version\": {},\n\"{}\": {},\n\"book\": {}", kVersion, kSharedMinimum,
+                     manager_->shared_minimum().value(), text) +
+         json_section("groups", groups) + json_section("pools", pools) + json_section("vms", vms) + "\n}\n";
 }
 
 Result<PolicyManager::Document> PolicyManager::read(std::string_view text, Policy built_in) {
@@ -174,12 +188,14 @@ Result<PolicyManager::Document> PolicyManager::read(std::string_view text, Polic
     return unfit(fmt::format("version: give a document of version {}", kVersion));
   }
   const json::value* const saved = object->if_contains("book");
-  if (saved == nullptr || object->size() != 5) {
-    return unfit("its keys: give version, book, groups, pools and vms, and no other");
+  auto shared_minimum = shared_minimum_in(*object);
+  if (!shared_minimum) return shared_minimum.error();
+  if (saved == nullptr || object->size() != (*shared_minimum ? 6 : 5)) {
+    return unfit("its keys: give version, shared_minimum, book, groups, pools and vms, and no other");
   }
   auto book = PolicyBook::load(json::serialize(*saved), std::move(built_in));
   if (!book) return book.error();
-  Document document{std::move(*book), {}, {}, {}};
+  Document document{std::move(*book), {}, {}, {}, *shared_minimum};
   const PolicyBook& known = document.book;
   auto groups = read_section(*object, "groups", known.groups(), document.groups, [&](JsonEntry& entry, auto group) {
     const TrustGroupId inside(entry.number("inside"));
@@ -219,6 +235,7 @@ Result<PolicyManager> PolicyManager::load(std::string_view text, MemoryManager& 
       if (auto restored = loaded.restore_group(group, facts); !restored) return restored.error();
     }
   }
+  if (document->shared_minimum) manager.keep_shared(*document->shared_minimum);
   loaded.book_ = std::move(document->book);
   loaded.unadopted_ = std::move(document->vms);
   return loaded;

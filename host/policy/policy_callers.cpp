@@ -97,6 +97,10 @@ Result<void> check_may(const PolicyState& state, const Caller& caller, PolicyTar
   return not_permitted(caller, fmt::format("{} {}", what, describe(target)), who_may(target.scope));
 }
 
+Result<void> PolicyBook::check_caller(const Caller& caller, PolicyTarget target, std::string_view what) const {
+  return check_may(state_, caller, target, what);
+}
+
 Result<void> check_may_say(const PolicyState& state, const Caller& caller, VmId vm, bool withdraws) {
   if (caller.role == Caller::Role::Provider || (vm.is_set() && caller == Caller::instance(vm))) return {};
   if (withdraws) return check_may(state, caller, {PolicyScope::Instance, vm.value()}, "withdraw what is said by");

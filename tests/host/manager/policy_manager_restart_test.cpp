@@ -215,6 +215,30 @@ TEST_F(PolicyManagerRestart, LostPoolsAreCreatedAgainBeforeTheirVms) {
   EXPECT_EQ(manager_->dedicated_pool(kPool)->vms, 1U);
 }
 
+TEST_F(PolicyManagerRestart, WhatTheSharedPoolKeepsIsKeptOn) {
+  const ByteCount all = manager_->extents().bytes_in({});
+  manager_->keep_shared(all - ByteCount(8 * 4096));
+  crash();
+  const auto create = [&](std::size_t pages) {
+    return policies_->create_dedicated_pool(kProvider, kPool, kCustomer, ByteCount(pages * 4096), {});
+  };
+  EXPECT_EQ(create(9).error().code, HostErrc::OutOfMemory);
+  EXPECT_TRUE(create(8));
+}
+
+TEST_F(PolicyManagerRestart, ADocumentThatDoesNotSayWhatTheSharedPoolKeepsLeavesThatAsItIs) {
+  std::string document = policies_->save();
+  const std::string line = "\"shared_minimum\": 0,\n";
+  ASSERT_NE(document.find(line), std::string::npos);
+  document.erase(document.find(line), line.size());
+  policies_.reset();
+  Recovery::crash();
+  start(*memory_);
+  manager_->keep_shared(ByteCount(4096));
+  ASSERT_TRUE(PolicyManager::load(document, *manager_));
+  EXPECT_EQ(manager_->shared_minimum(), ByteCount(4096));
+}
+
 TEST_F(PolicyManagerRestart, ALostPoolThatNobodyWantsIsForgotten) {
   fill(kPool);
   crash(Found::Nothing);
@@ -285,6 +309,14 @@ TEST(PolicyManagerStore, RefusesWhatNoManagerCouldHaveSaved) {
   for (const char* text : {"", "[]", "{}", R"({"version": 2})", R"({"version": 1})", R"({"version": 1, "book": {}})"}) {
     EXPECT_THAT(error(text), HasSubstr("policy document is wrong at ")) << text;
   }
+  const auto keeps = [&](const std::string& bytes) {
+    return error(R"({"shared_minimum": )" + bytes + "," + document_with(good, kPools, kVms).substr(1));
+  };
+  EXPECT_EQ(keeps("18446744073709551615"), "none");
+  for (const char* bytes : {"-1", "4096.0", "18446744073709551616", "null", R"("4096")"}) {
+    EXPECT_THAT(keeps(bytes), HasSubstr("wrong at shared_minimum: it is not what it can be")) << bytes;
+  }
+  EXPECT_THAT(error(R"({"shared": 1,)" + document_with(good, kPools, kVms).substr(1)), HasSubstr("and no other"));
   EXPECT_THAT(error(R"({"version": 1, "book": {}, "groups": [], "pools": [], "vms": []})"),
               HasSubstr("policy book is wrong at version"));
 }

@@ -163,7 +163,6 @@ TEST_F(PolicyManagerTest, NobodyTouchesWhatIsAnothers) {
     refusal(no, [&] { return policies_.terminate(caller, kA); });
     refusal(no, [&] { return policies_.adopt(caller, kA); });
     refusal(no, [&] { return policies_.create_trust_group(caller, TrustGroupId(8), kCustomer); });
-    refusal(no, [&] { return policies_.enable_trust_group(caller, kGroup, false); });
     refusal(no, [&] { return policies_.destroy_trust_group(caller, kGroup); });
     refusal(no, [&] { return policies_.create_dedicated_pool(caller, kPart, kCustomer, length(4), {}); });
     refusal(no, [&] { return policies_.create_dedicated_pools(caller, kPart, 2, kCustomer, length(4), {}); });
@@ -175,6 +174,43 @@ TEST_F(PolicyManagerTest, NobodyTouchesWhatIsAnothers) {
     refusal(no, [&] { return policies_.destroy_dedicated_pool(caller, kPool); });
   }
   EXPECT_FALSE(manager_.has_work());
+}
+
+TEST_F(PolicyManagerTest, CustomersEnableAndDisableTheirOwnGroups) {
+  add_user(kUser);
+  ASSERT_TRUE(policies_.create_trust_group(kProvider, kGroup, kCustomer));
+  create(kA, kCustomer, kUser, kGroup);
+  const auto enabled = [&] { return manager_.trust_group(kGroup)->enabled; };
+  for (const Caller caller : {kCustomerItself, kProvider}) {
+    ASSERT_TRUE(policies_.enable_trust_group(caller, kGroup, false));
+    EXPECT_FALSE(enabled());
+    ASSERT_TRUE(policies_.enable_trust_group(caller, kGroup, true));
+    EXPECT_TRUE(enabled());
+  }
+  for (const Caller caller :
+       {Caller::customer(kOtherCustomer), Caller::customer({}), Caller::user(kUser), Caller::instance(kA)}) {
+    for (const TrustGroupId group : {kGroup, TrustGroupId(8)}) {
+      EXPECT_THAT(refusal(HostErrc::NotPermitted, [&] { return policies_.enable_trust_group(caller, group, false); }),
+                  HasSubstr("may not disable trust group"));
+    }
+  }
+  refusal(HostErrc::UnknownId, [&] { return policies_.enable_trust_group(kProvider, TrustGroupId(8), false); });
+  refusal(HostErrc::NotPermitted, [&] { return policies_.enable_trust_group(kCustomerItself, TrustGroupId(8), true); });
+}
+
+TEST_F(PolicyManagerTest, AGroupThatACustomerEnablesRecyclesNothingAgainstALock) {
+  ASSERT_TRUE(policies_.create_trust_group(kProvider, kGroup, kCustomer));
+  create(kA, kCustomer, {}, kGroup);
+  create(kB, kCustomer, {}, kGroup);
+  ASSERT_TRUE(policies_.enable_trust_group(kCustomerItself, kGroup, false));
+  ASSERT_TRUE(policies_.apply([](PolicyBook& book) {
+    return book.lock(kProvider, {PolicyScope::TrustGroup, kGroup.value()}, PolicyField::RecycleWithinTrustGroup);
+  }));
+  ASSERT_TRUE(policies_.enable_trust_group(kCustomerItself, kGroup, true));
+  const Grant grant = more(kA, 60);
+  const Pages old = write(grant);
+  give_back(kA, grant);
+  EXPECT_EQ(look(more(kB, 60), old).with_data, 0U);
 }
 
 TEST_F(PolicyManagerTest, AVmsOwnSayIsWorthNothingAgainstALock) {

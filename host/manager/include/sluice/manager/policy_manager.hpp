@@ -27,9 +27,9 @@ struct LostPool {
 /// MemoryManager::switch_recycling() is for those that have none.
 ///
 /// Each call is given its caller, whom the book permits or not. Only the provider creates, changes and ends VMs, groups
-/// and pools. Sans-I/O and not thread-safe, as the manager, which outlives it. Its calls call no handler. A call that
-/// returns an error has changed nothing, neither in the book nor in the manager. All errors: NotPermitted, and as the
-/// calls of the same name of PolicyBook and MemoryManager.
+/// and pools; a customer enables and disables its own groups. Sans-I/O and not thread-safe, as the manager, which
+/// outlives it. Its calls call no handler. A call that returns an error has changed nothing, neither in the book nor in
+/// the manager. All errors: NotPermitted, and as the calls of the same name of PolicyBook and MemoryManager.
 class PolicyManager {
  public:
   /// A book that knows no VM, group or pool: those are created here. Throws std::invalid_argument if it knows one.
@@ -74,6 +74,8 @@ class PolicyManager {
   /// Also customer_group(customer), which is there without it, so that VMs and policies can name it.
   [[nodiscard]] Result<void> create_trust_group(const Caller& caller, TrustGroupId group, CustomerId customer,
                                                 TrustGroupId inside = {});
+  /// For the provider and the group's customer, whoever of them called last: a provider that disables recycling in a
+  /// group for good locks PolicyField::RecycleWithinTrustGroup there.
   [[nodiscard]] Result<void> enable_trust_group(const Caller& caller, TrustGroupId group, bool enabled);
   [[nodiscard]] Result<void> destroy_trust_group(const Caller& caller, TrustGroupId group);
 
@@ -99,12 +101,14 @@ class PolicyManager {
                                                 ByteCount length);
   [[nodiscard]] Result<void> destroy_dedicated_pool(const Caller& caller, DedicatedPoolId pool);
 
-  /// The book, and what the manager alone knows and would forget: groups, pools and the placement of VMs. One JSON
-  /// document; equal states give equal text. Pools that are still being filled are not in it.
+  /// The book, and what the manager alone knows and would forget: groups, pools, the placement of VMs, and what the
+  /// shared pool keeps. One JSON document; equal states give equal text. Pools that are still being filled are not in
+  /// it.
   [[nodiscard]] std::string save() const;
   /// What save() gave, at most 64 MiB, with what the provider has built in. `manager` has just been made, by
   /// MemoryManager::recover() where a ledger has outlived the process too: its groups are created again, and pools are
-  /// adopted. Then create_dedicated_pool() brings back each of lost_pools() that is still wanted, and adopt() or
+  /// adopted. A document without what the shared pool keeps, as it once was, leaves that as the manager has it. Then
+  /// create_dedicated_pool() brings back each of lost_pools() that is still wanted, and adopt() or
   /// terminate() each of unadopted(). Ids of VMs, groups and pools that ended before are not in the document: what they
   /// wrote is known by no id any more, so that none who has one of them again can get it unscrubbed.
   /// Errors: InvalidArgument for what is no such document, with the place in it; else as the calls that would have made

@@ -164,6 +164,10 @@ class PolicyBook {
   /// else as the calls that would have made the book.
   [[nodiscard]] static Result<PolicyBook> load(std::string_view text, Policy built_in = {});
 
+  /// Whether the caller may do what concerns the target and is no call of the book, such as "enable". Errors:
+  /// NotPermitted.
+  [[nodiscard]] Result<void> check_caller(const Caller& caller, PolicyTarget target, std::string_view what) const;
+
   bool operator==(const PolicyBook&) const = default;
 
   /// What a book holds.
