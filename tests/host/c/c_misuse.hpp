@@ -64,6 +64,7 @@ struct Heard {
   int code = -1;
   std::string message;
   std::vector<sluice_range> ranges;
+  int reports = 0;
   sluice_suspect_report report = {};
   std::vector<sluice_span> failed;
   std::function<void()> then;
@@ -83,6 +84,7 @@ inline void hear_report(void* context, std::uint64_t /*claim*/, int code, const 
   heard->code = code;
   heard->message = sluice_last_message();
   if (report == nullptr) return;
+  ++heard->reports;
   heard->report = *report;
   heard->failed.assign(report->failed, report->failed + report->failed_count);
 }

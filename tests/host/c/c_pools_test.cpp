@@ -77,6 +77,41 @@ TEST_F(CFields, ReportsOfSuspectMemorySayWhatIsBadAndWhatIsInUse) {
   EXPECT_EQ(most_for(4), 14U) << "not the page that is bad, nor the one that is held";
 }
 
+TEST_F(CFields, RulesOfPoolsLimitCallsToo) {
+  Heard made;
+  ASSERT_EQ(sluice_pool_create(manager_, 7, 1, 6 * kPage, 0, hear, &made, nullptr), SLUICE_OK);
+  poll();
+  const sluice_pool_rule rule = {0, 16 * kPage, kPage, 5 * kPage, 7 * kPage};
+  ASSERT_EQ(sluice_pool_change_rule(manager_, 7, &rule), SLUICE_OK) << sluice_last_message();
+  EXPECT_EQ(sluice_pool_grow(manager_, 7, 2 * kPage, hear, &made, nullptr), SLUICE_INVALID_ARGUMENT);
+  EXPECT_THAT(sluice_last_message(), HasSubstr("its rule allows it 28672 at most"));
+  EXPECT_EQ(sluice_pool_shrink(manager_, 7, 2 * kPage), SLUICE_INVALID_ARGUMENT);
+  EXPECT_THAT(sluice_last_message(), HasSubstr("its rule leaves it 20480 at least"));
+  EXPECT_EQ(sluice_pool_grow(manager_, 7, kPage, hear, &made, nullptr), SLUICE_OK) << sluice_last_message();
+  poll();
+  create(2, 2);
+  EXPECT_EQ(most_for(2), 9U);
+}
+
+TEST_F(CFields, SuspectMemoryIsOfTheVmThatIsNamed) {
+  sluice_piece piece;
+  ASSERT_EQ(sluice_memory_piece(memory_, 0, &piece), SLUICE_OK);
+  poll();
+  create(2, 2);
+  ASSERT_EQ(sluice_suspect(manager_, 2, piece.base, 4 * kPage), SLUICE_OK) << sluice_last_message();
+  Heard heard;
+  EXPECT_EQ(sluice_suspect_test(manager_, 0, nullptr, 0, hear_report, &heard, nullptr), SLUICE_OUT_OF_MEMORY);
+  ASSERT_EQ(sluice_suspect_test(manager_, 2, nullptr, 0, hear_report, &heard, nullptr), SLUICE_OK);
+  poll();
+  EXPECT_EQ(heard.calls, 1);
+  EXPECT_EQ(heard.report.tested, 4 * kPage);
+  ASSERT_EQ(sluice_absolve(manager_, 0), SLUICE_OK);
+  EXPECT_EQ(sluice_suspect_bytes(manager_, 2), 4 * kPage);
+  ASSERT_EQ(sluice_absolve(manager_, 2), SLUICE_OK);
+  EXPECT_EQ(sluice_suspect_bytes(manager_, 2), 0U);
+  EXPECT_EQ(most_for(2), 16U);
+}
+
 TEST_F(CMisuse, DestroyEndsATestOfSuspectMemory) {
   own_.holds = true;
   sluice_piece piece;
@@ -89,7 +124,7 @@ TEST_F(CMisuse, DestroyEndsATestOfSuspectMemory) {
   destroy();
   EXPECT_EQ(heard.calls, 1);
   EXPECT_EQ(heard.code, SLUICE_ABANDONED);
-  EXPECT_EQ(heard.report.tested, 0U) << "there is no report";
+  EXPECT_EQ(heard.reports, 0);
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sluice/manager/async_memory_manager.hpp"
 
+#include <gmock/gmock.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -279,10 +280,55 @@ TEST_F(AsyncMemoryManagerTest, StopEndsClaimsAndSaysWhatWasInFlight) {
   EXPECT_EQ(order, (std::vector<std::string>{"claim", "stop"}));
 }
 
-TEST_F(AsyncMemoryManagerTest, SuspectMemoryIsTested) {
+TEST_F(AsyncMemoryManagerTest, PoolsGrowAndShrink) {
+  const DedicatedPoolId pool(5);
+  const auto size = [&] { return manager_.dedicated_pool(pool)->size; };
+  std::vector<boost::system::error_code> ended;
+  const auto handler = [&](boost::system::error_code code) { ended.push_back(code); };
+  async_.async_create_dedicated_pool(pool, kCustomer, length(8), handler);
+  io_.run_for(kPatience);
+  create(kA, kCustomer, {}, pool);
+  take(kA, 8);
+  async_.async_grow_dedicated_pool(pool, length(4), handler);
+  io_.restart();
+  io_.run_for(kPatience);
+  EXPECT_EQ(size(), length(12));
+  async_.async_grow_dedicated_pool(pool, length(99), handler);
+  io_.restart();
+  io_.run_for(kPatience);
+  EXPECT_THAT(ended,
+              ::testing::ElementsAre(boost::system::error_code(), boost::system::error_code(), HostErrc::OutOfMemory));
+  ASSERT_TRUE(async_.shrink_dedicated_pool(pool, length(2)));
+  EXPECT_EQ(size(), length(10));
+  ASSERT_TRUE(async_.change_pool_rule(pool, PoolRule{length(4), length(8), length(4), {}, length(20)}));
+  io_.restart();
+  io_.run_for(kPatience);
+  EXPECT_EQ(size(), length(14)) << "its rule is followed without another call";
+}
+
+TEST_F(AsyncMemoryManagerTest, ATestOfSuspectMemoryCanBeCancelled) {
   ASSERT_TRUE(async_.suspect(pool_.part(0, 8 * 4096)));
+  asio::cancellation_signal signal;
+  std::optional<boost::system::error_code> ended;
+  async_.async_test_suspect(
+      {}, {},
+      asio::bind_cancellation_slot(signal.slot(), [&](boost::system::error_code code, const SuspectReport& report) {
+        ended = code;
+        EXPECT_EQ(report.tested, length(0)) << "there is no report";
+      }));
+  io_.run_for(std::chrono::milliseconds(2));
+  EXPECT_FALSE(ended);
+  signal.emit(asio::cancellation_type::total);
+  io_.restart();
+  io_.run_for(std::chrono::milliseconds(20));
+  EXPECT_EQ(ended, asio::error::operation_aborted);
+}
+
+TEST_F(AsyncMemoryManagerTest, SuspectMemoryIsTested) {
+  create(kA);
+  ASSERT_TRUE(async_.suspect(pool_.part(0, 8 * 4096), kA));
   std::optional<SuspectReport> report;
-  async_.async_test_suspect({}, {0}, [&](boost::system::error_code code, SuspectReport found) {
+  async_.async_test_suspect(kA, {0}, [&](boost::system::error_code code, SuspectReport found) {
     EXPECT_FALSE(code);
     report = std::move(found);
   });
@@ -294,7 +340,9 @@ TEST_F(AsyncMemoryManagerTest, SuspectMemoryIsTested) {
   ASSERT_TRUE(report);
   EXPECT_EQ(report->tested, length(8));
   ASSERT_TRUE(async_.absolve());
-  EXPECT_EQ(manager_.suspect_bytes(), length(0));
+  EXPECT_EQ(manager_.suspect_bytes(kA), length(8));
+  ASSERT_TRUE(async_.absolve(kA));
+  EXPECT_EQ(manager_.suspect_bytes(kA), length(0));
 }
 
 /// An engine with a descriptor that counts how often it is polled.
