@@ -235,6 +235,15 @@ TEST_F(PolicyManagerTest, AVmsOwnSayIsWorthNothingAgainstALock) {
   EXPECT_EQ(look(reboot(kA, 16)).with_data, 0U) << "nor what it said to the manager before";
 }
 
+TEST_F(PolicyManagerTest, ALockOfAllRecyclingWithdrawsWhatAVmSaidToTheManager) {
+  create(kA);
+  ASSERT_TRUE(manager_.switch_recycling(kA, {.enable = true, .recycle_on_reboot = {}}));
+  EXPECT_TRUE(recycles(kA));
+  expect_changed(policies_.apply([](PolicyBook& book) { return book.lock(kProvider, kDefault, PolicyField::Enable); }),
+                 {kA});
+  EXPECT_FALSE(recycles(kA));
+}
+
 /// A field that is off already gives nobody away; what the VM may say has changed.
 TEST_F(PolicyManagerTest, ALockOfWhatIsOffAnywayIsKnownToTheManager) {
   create(kA);
