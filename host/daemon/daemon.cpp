@@ -25,10 +25,11 @@ namespace asio = boost::asio;
 
 /// In the order in which they are made.
 struct Daemon::Parts {
-  explicit Parts(asio::io_context& of) : context(&of), look(of), drained(of) {}
+  explicit Parts(asio::io_context& of) : context(&of), look(of), commit(of), drained(of) {}
 
   void settle();
   void look_later();
+  void commit_later();
   [[nodiscard]] Result<void> start_memory(const DaemonConfig& config);
   [[nodiscard]] Result<void> start_vms(const DaemonConfig& config);
 
@@ -42,11 +43,15 @@ struct Daemon::Parts {
   std::optional<PolicyManager> policies;
   std::optional<LeaseStore> leases;
   std::optional<StateStore> state;
+  std::optional<Audit> audit;
   FileBrickAccess access;
   std::optional<Monitors> monitors;
   std::optional<Host> host;
   std::unique_ptr<VmmServer> server;
   asio::steady_timer look;
+  asio::steady_timer commit;
+  bool commits = false;  ///< The timer runs.
+  bool commit_failed = false;
   asio::steady_timer drained;
 };
 
@@ -68,6 +73,26 @@ void raise_descriptor_limit() {
 void Daemon::Parts::settle() {
   async->wake();
   look_later();
+  commit_later();
+}
+
+/// What was noted for the audit and that nobody waits for: soon, and all at once.
+void Daemon::Parts::commit_later() {
+  constexpr std::chrono::milliseconds kSoon(50);
+  constexpr std::chrono::milliseconds kAgain(1000);  // after an error
+  if (commits || !audit->has_notes()) return;
+  commits = true;
+  commit.expires_after(commit_failed ? kAgain : kSoon);
+  commit.async_wait([this](boost::system::error_code error) {
+    commits = false;
+    if (error) return;
+    const auto committed = audit->commit();
+    commit_failed = !committed;
+    if (!committed) {
+      spdlog::error("the audit cannot be written, and no VM gets memory until it can: {}", committed.error().message);
+    }
+    commit_later();
+  });
 }
 
 void Daemon::Parts::look_later() {
@@ -112,6 +137,10 @@ Result<void> Daemon::Parts::start_memory(const DaemonConfig& config) {
   }
   ScrubberConfig scrubber;
   scrubber.background_rate = static_cast<double>(config.background_rate.value());
+  scrubber.on_scrubbed = [this](const ScrubRecord& record) {
+    host->scrubbed(record);
+    commit_later();
+  };
   auto recovered = MemoryManager::recover(*memory, *engine, *ledger, scrubber);
   if (!recovered) return recovered.error();
   manager = std::move(*recovered);
@@ -125,6 +154,9 @@ Result<void> Daemon::Parts::start_vms(const DaemonConfig& config) {
   auto kept = StateStore::open(config.state_folder + "/state.db");
   if (!kept) return kept.error();
   state.emplace(std::move(*kept));
+  auto audited = Audit::open(config.state_folder + "/audit.db");
+  if (!audited) return audited.error();
+  audit.emplace(std::move(*audited));
   const auto document = state->policies();
   if (!document) return document.error();
   if (document->empty()) {
@@ -139,7 +171,7 @@ Result<void> Daemon::Parts::start_vms(const DaemonConfig& config) {
   async.emplace(context->get_executor(), *manager);
   const auto after = [this] { settle(); };
   monitors.emplace(context->get_executor(), folder, after);
-  host.emplace(*policies, *memory, access, *leases, *state, *monitors, config.customer);
+  host.emplace(*policies, *memory, access, *leases, *state, *audit, *monitors, config.customer);
   monitors->tell(&*host);
   host->leases().on_next_look([this] { asio::post(*context, [this] { look_later(); }); });
   if (auto recovered = host->recover(); !recovered) return recovered;
@@ -155,6 +187,9 @@ Daemon::Daemon(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 Daemon::~Daemon() {
   parts_->server.reset();
   if (parts_->monitors) parts_->monitors->tell(nullptr);
+  if (!parts_->audit) return;
+  if (auto committed = parts_->audit->commit(); !committed) spdlog::error("{}", committed.error().message);
+  spdlog::info("the audit has {} lines, the last with {}", parts_->audit->lines(), to_string(parts_->audit->head()));
 }
 
 Result<std::unique_ptr<Daemon>> Daemon::start(asio::io_context& context, const DaemonConfig& config) {

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "sluice/base/parse.hpp"
+#include "sluice/memory/extent_table.hpp"
 
 namespace sluice::inline daemon {
 namespace {
@@ -31,17 +32,28 @@ LeaseStatus status_of(const LeaseFacts& facts) {
 }  // namespace
 
 Host::Host(PolicyManager& policies, const BackingMemory& memory, BrickAccess& access, LeaseStore& leases,
-           StateStore& state, HostEnvironment& environment, CustomerId customer, const LeaseOptions& options)
+           StateStore& state, Audit& audit, HostEnvironment& environment, CustomerId customer,
+           const LeaseOptions& options)
     : policies_(&policies),
       bricks_(memory.bricks()),
       store_(&leases),
       state_(&state),
+      audit_(&audit),
       environment_(&environment),
       customer_(customer),
       leases_(
-          policies.manager(), memory, access, [this](VmId vm) { return end_vm(vm); }, options) {}
+          policies.manager(), memory, access, [this](VmId vm) { return end_vm(vm); }, options) {
+  for (std::uint32_t number = 0; number < bricks_.size(); ++number) {
+    by_address_.emplace(bricks_[number].memory.data(), number);
+  }
+  last_.resize(bricks_.size());
+  leases_.on_return([this](VmId vm, std::uint32_t brick, bool reserved) { note_return(vm, brick, reserved); });
+}
 
 Result<void> Host::recover() {
+  auto last = audit_->bricks(static_cast<std::uint32_t>(bricks_.size()));
+  if (!last) return last.error();
+  last_ = std::move(*last);
   const auto records = store_->all();
   if (!records) return records.error();
   const std::vector<VmId> with_memory = policies_->manager().unadopted();
@@ -62,7 +74,34 @@ Result<void> Host::recover() {
   for (const VmId vm : policies_->unadopted()) {
     if (auto ended = policies_->terminate(kProvider, vm); !ended) return ended;
   }
-  return leases_.take_free_bricks();
+  if (auto taken = leases_.take_free_bricks(); !taken) return taken;
+  return complete_audit();
+}
+
+/// The last lines before a crash may not have been written.
+Result<void> Host::complete_audit() {
+  std::set<std::uint32_t> leased;
+  for (const LeaseFacts& lease : leases_.all()) {
+    for (const LeasedBrick& brick : lease.bricks) leased.insert(brick.number);
+  }
+  const ExtentTable& extents = policies_->manager().extents();
+  for (std::uint32_t number = 0; number < bricks_.size(); ++number) {
+    Audit::BrickFacts& fact = last_[number];
+    if (!fact.vm.is_set() || leased.contains(number)) continue;
+    if (!std::exchange(fact.returned, true)) note_return(fact.vm, number, false);
+    const Extent* const extent = extents.find(bricks_[number].memory.data());
+    const bool clean = extent != nullptr && extent->state() == ExtentState::Clean &&
+                       extents.memory(*extent).size() >= bricks_[number].memory.size();
+    if (!clean || std::exchange(fact.scrubbed, true)) continue;
+    audit_->note({.kind = AuditKind::Scrub,
+                  .vm = fact.vm,
+                  .uuid = fact.uuid,
+                  .brick = number,
+                  .offset = 0,
+                  .length = bricks_[number].memory.size(),
+                  .how = "clean by the ledger"});
+  }
+  return audit_->commit();
 }
 
 Result<void> Host::adopt(const VmRecord& record) {
@@ -197,9 +236,10 @@ Result<void> Host::acquire(const AcquireRequest& request, Process process, Lease
   for (const ByteCount brick : request.bricks) length += brick;
   auto asked = leases_.acquire(record.vm, length, record.filtered,
                                [this, monitor, vm = record.vm, answer = std::move(answer)](Result<LeaseGrant> grant) {
-                                 if (!grant) {
+                                 auto noted = grant ? note_hand_over(*grant) : Result<void>(grant.error());
+                                 if (!noted) {
                                    if (monitor >= 0) ::close(monitor);
-                                   answer(grant.error());
+                                   answer(noted.error());
                                    return;
                                  }
                                  answer(GrantedLease{std::move(*grant), monitor});
@@ -236,9 +276,9 @@ Result<void> Host::grow(const GrowRequest& request, const ProcessId& caller, Lea
                              to_string(record.uuid), held, request.bricks.size(), SLUICE_MOST_BRICKS)};
   }
   const ByteCount length(request.bricks.size() * unit->value());
-  return leases_.grow(request.lease, length, [answer = std::move(answer)](Result<LeaseGrant> grant) {
-    if (!grant) {
-      answer(grant.error());
+  return leases_.grow(request.lease, length, [this, answer = std::move(answer)](Result<LeaseGrant> grant) {
+    if (auto noted = grant ? note_hand_over(*grant) : Result<void>(grant.error()); !noted) {
+      answer(noted.error());
     } else {
       answer(GrantedLease{std::move(*grant), -1});
     }
@@ -320,6 +360,54 @@ LeaseStatus Host::status(const Uuid& uuid) const {
   const auto known = by_uuid_.find(uuid);
   const auto lease = known == by_uuid_.end() ? std::nullopt : leases_.find(known->second);
   return lease ? status_of(*lease) : LeaseStatus{};
+}
+
+/// Before the VM has it: what is not in the audit is not handed over. An error closes the descriptors.
+Result<void> Host::note_hand_over(const LeaseGrant& grant) {
+  const auto record = vms_.find(grant.id.vm);
+  const Uuid uuid = record == vms_.end() ? Uuid() : record->second.uuid;
+  for (const LeasedBrick& brick : grant.bricks) {
+    audit_->note({.kind = AuditKind::HandOver,
+                  .vm = grant.id.vm,
+                  .uuid = uuid,
+                  .brick = brick.number,
+                  .offset = 0,
+                  .length = brick.length.value(),
+                  .how = brick.recycled ? std::string(to_string(brick.reason)) : "zeros"});
+    last_[brick.number] = {grant.id.vm, uuid, false, false};
+  }
+  auto committed = audit_->commit();
+  if (committed) return {};
+  for (const int fd : grant.descriptors) ::close(fd);
+  not_delivered(grant);
+  return committed;
+}
+
+void Host::note_return(VmId vm, std::uint32_t brick, bool reserved) {
+  audit_->note({.kind = AuditKind::Return,
+                .vm = vm,
+                .uuid = last_[brick].uuid,
+                .brick = brick,
+                .offset = 0,
+                .length = bricks_[brick].memory.size(),
+                .how = reserved ? "reserved" : "released"});
+}
+
+void Host::scrubbed(const ScrubRecord& record) {
+  // A job may reach over neighbouring bricks of no VM: a line for each.
+  for (MemorySpan rest = record.memory; !rest.empty();) {
+    const auto [first, number] = *std::prev(by_address_.upper_bound(rest.data()));
+    const auto offset = static_cast<std::uint64_t>(rest.data() - first);
+    const std::uint64_t length = std::min<std::uint64_t>(rest.size(), bricks_[number].memory.size() - offset);
+    audit_->note({.kind = record.failed ? AuditKind::Failure : AuditKind::Scrub,
+                  .vm = last_[number].vm,
+                  .uuid = last_[number].uuid,
+                  .brick = number,
+                  .offset = offset,
+                  .length = length,
+                  .how = fmt::format("{}{}", record.engine, record.verified ? ", verified" : "")});
+    rest = rest.subspan(length);
+  }
 }
 
 bool Host::keeps_memory_through_reboot(VmId vm) const {

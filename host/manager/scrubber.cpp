@@ -254,7 +254,7 @@ ByteCount Scrubber::stop(const Error& reason) {
     if (jobs_[cookie].extent == nullptr) continue;
     Extent& extent = *end_job(static_cast<std::uint32_t>(cookie)).extent;
     in_flight += extent.length();
-    table_.scrub_failed(extent);
+    scrub_failed(extent);
   }
   statistics_.quarantined += in_flight;
   return in_flight;
@@ -303,7 +303,7 @@ void Scrubber::settle_written(const Job& job, ScrubListener& listener) {
     table_.scrub_cancelled(extent);
     table_.set_owner(extent, {});
   } else {
-    table_.scrub_zeroed(extent, job.given.pattern);
+    scrub_zeroed(extent, job);
   }
   if (job.test) {
     listener.pattern_held(extent, job.given.pattern);
@@ -364,6 +364,21 @@ bool Scrubber::make_durable(const Extent& extent) {
   return memory_.make_durable(table_.memory(extent)).has_value();
 }
 
+void Scrubber::scrub_zeroed(Extent& extent, const Job& job) {
+  if (config_.on_scrubbed) {
+    config_.on_scrubbed(
+        {table_.memory(extent), engine_->capabilities().name, job.given.pattern, job.verified(), false});
+  }
+  table_.scrub_zeroed(extent, job.given.pattern);
+}
+
+void Scrubber::scrub_failed(Extent& extent) {
+  if (config_.on_scrubbed) {
+    config_.on_scrubbed({table_.memory(extent), engine_->capabilities().name, 0, false, true});
+  }
+  table_.scrub_failed(extent);
+}
+
 void Scrubber::end_in_parts(const Job& job, const Parts& parts, ScrubListener& listener) {
   const bool may_cut = table_.make_room(2).has_value();
   const std::uint64_t clean = may_cut ? parts.clean : 0;
@@ -381,13 +396,13 @@ void Scrubber::end_in_parts(const Job& job, const Parts& parts, ScrubListener& l
     if (job.verified()) {
       table_.scrub_cancelled(part);
     } else if (make_durable(part)) {
-      table_.scrub_zeroed(part, job.given.pattern);
+      scrub_zeroed(part, job);
     } else {
       statistics_.quarantined += part.length();
-      table_.scrub_failed(part);
+      scrub_failed(part);
     }
   });
-  end_part(doubtful, [&](Extent& part) { table_.scrub_failed(part); });
+  end_part(doubtful, [&](Extent& part) { scrub_failed(part); });
   end_part(dirty, [&](Extent& part) { table_.scrub_cancelled(part); });
   statistics_.quarantined += ByteCount(doubtful);
 }

@@ -131,6 +131,8 @@ class Scrubber {
   [[nodiscard]] std::optional<Error> refusal(const Completion& completion) const;
   struct Parts;
   [[nodiscard]] bool make_durable(const Extent& extent);
+  void scrub_zeroed(Extent& extent, const Job& job);
+  void scrub_failed(Extent& extent);
   void end_in_parts(const Job& job, const Parts& parts, ScrubListener& listener);
 
   std::unique_ptr<JobSplitter> engine_;

@@ -97,6 +97,7 @@ std::optional<Error> Leases::take(Lease& lease, const std::vector<std::uint32_t>
 }
 
 Result<void> Leases::release(Lease& lease, std::uint32_t number) {
+  returned_(lease.facts.id.vm, number, false);
   if (auto released = manager_->release(lease.facts.id.vm, bricks_[number].memory); !released) return released;
   std::erase_if(lease.facts.bricks, [number](const LeasedBrick& brick) { return brick.number == number; });
   lease.taken.erase(number);
@@ -118,6 +119,7 @@ Result<void> Leases::finish(Lease& lease) {
     handler({});
     return {};
   }
+  for (const LeasedBrick& brick : lease.facts.bricks) returned_(vm, brick.number, lease.reboots);
   if (!lease.reboots) {
     if (auto ended = end_vm_(vm); !ended) return ended;
     leases_.erase(vm);

@@ -7,6 +7,7 @@
 #include <random>
 #include <thread>
 
+#include "sluice/daemon/audit.hpp"
 #include "support/sluiced.hpp"
 
 namespace sluice::test {
@@ -160,6 +161,16 @@ TEST(SluicedCrash, AtAnyInstantLosesNothingAndLeaksNothing) {
   EXPECT_TRUE(comes_true([&] { return last.acquire(9, 8 * kMiB).refused == 0; })) << "memory was lost\n"
                                                                                   << sluiced.log();
   EXPECT_EQ(last.look(), 0U);
+  last.end();
+  EXPECT_EQ(sluiced.end(SIGTERM), 0);
+  auto audit = Audit::open(sluiced.folder() / "state/audit.db");
+  ASSERT_TRUE(audit) << audit.error().message;
+  EXPECT_EQ(*audit->first_bad_line(), std::nullopt);
+  for (std::uint8_t vm = 1; vm <= 5; ++vm) {
+    Uuid uuid;
+    uuid.bytes.fill(static_cast<std::byte>(vm));
+    EXPECT_TRUE(audit->erasure_of(uuid)->complete()) << "VM " << int{vm};
+  }
 }
 
 }  // namespace

@@ -9,6 +9,8 @@
 
 #include <random>
 
+#include "sluice/daemon/audit.hpp"
+
 namespace sluice::test {
 namespace {
 
@@ -258,6 +260,37 @@ TEST(SluicedTest, RubbishChangesNothingAndCostsNoDescriptors) {
   EXPECT_EQ(client.status(kA).state, static_cast<std::uint32_t>(SLUICE_STATE_RUNNING)) << sluiced.log();
   EXPECT_EQ(vmm.look(), kSecret);
   EXPECT_TRUE(comes_true([&] { return sluiced.open_descriptors() <= before + 1; })) << sluiced.open_descriptors();
+}
+
+TEST(SluicedTest, TheAuditSaysWhatBecameOfAVmsMemory) {
+  Sluiced sluiced;
+  const std::string path = sluiced.folder() / "state/audit.db";
+  {
+    const Client client(sluiced.socket());
+    Vmm first(sluiced);
+    ASSERT_EQ(first.acquire(kA, 2 * kMiB).refused, 0);
+    first.end();
+    ASSERT_TRUE(client.comes_to(kA, SLUICE_STATE_NONE));
+    Vmm second(sluiced);
+    ASSERT_EQ(second.acquire(kB, kAll).refused, 0) << "all of it was scrubbed then";
+    EXPECT_EQ(sluiced.end(SIGTERM), 0);
+  }
+  auto audit = Audit::open(path);
+  ASSERT_TRUE(audit) << audit.error().message;
+  EXPECT_THAT(sluiced.log(), HasSubstr(to_string(audit->head())));
+  EXPECT_EQ(*audit->first_bad_line(), std::nullopt);
+  Uuid uuid;
+  uuid.bytes.fill(std::byte{kA});
+  const auto erased = audit->erasure_of(uuid);
+  ASSERT_TRUE(erased);
+  EXPECT_EQ(erased->parts.size(), 2U);
+  EXPECT_TRUE(erased->complete());
+  for (const Erasure::Part& part : erased->parts) {
+    EXPECT_LT(part.handed_over, part.returned);
+    EXPECT_LT(part.returned, part.scrubbed_by);
+  }
+  uuid.bytes.fill(std::byte{kB});
+  EXPECT_FALSE(audit->erasure_of(uuid)->complete()) << "it runs";
 }
 
 TEST(SluicedTest, EndsWhenItIsToldTo) {

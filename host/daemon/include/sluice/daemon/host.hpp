@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "sluice/daemon/audit.hpp"
 #include "sluice/daemon/config.hpp"
 #include "sluice/daemon/stores.hpp"
 #include "sluice/daemon/wire.hpp"
@@ -54,7 +55,7 @@ class Host {
 
   /// `memory` is the manager's, and its bricks are whole.
   Host(PolicyManager& policies, const BackingMemory& memory, BrickAccess& access, LeaseStore& leases, StateStore& state,
-       HostEnvironment& environment, CustomerId customer, const LeaseOptions& options = {});
+       Audit& audit, HostEnvironment& environment, CustomerId customer, const LeaseOptions& options = {});
   Host(const Host&) = delete;
   Host& operator=(const Host&) = delete;
 
@@ -82,6 +83,8 @@ class Host {
   void monitor_said(VmId vm, const QmpEvent& event, EndReason reason);
   /// The process that was watched for this VM has ended.
   void process_ended(VmId vm);
+  /// For ScrubberConfig::on_scrubbed.
+  void scrubbed(const ScrubRecord& record);
   /// No more VMs: requests for memory are refused from now on.
   void stop() { stopping_ = true; }
 
@@ -95,6 +98,9 @@ class Host {
   [[nodiscard]] Result<VmRecord> make_record(const AcquireRequest& request, const ProcessId& process);
   [[nodiscard]] Result<void> create(const VmRecord& record, const std::optional<std::uint32_t>& node);
   [[nodiscard]] Result<void> end_vm(VmId vm);
+  [[nodiscard]] Result<void> note_hand_over(const LeaseGrant& grant);
+  void note_return(VmId vm, std::uint32_t brick, bool reserved);
+  [[nodiscard]] Result<void> complete_audit();
   [[nodiscard]] Result<void> adopt(const VmRecord& record);
   [[nodiscard]] Result<void> check(LeaseId lease, const ProcessId& caller) const;
 
@@ -102,6 +108,7 @@ class Host {
   std::span<const Brick> bricks_;
   LeaseStore* store_;
   StateStore* state_;
+  Audit* audit_;
   HostEnvironment* environment_;
   CustomerId customer_;
   bool stopping_ = false;
@@ -109,6 +116,8 @@ class Host {
   std::map<Uuid, VmId> by_uuid_;
   std::map<VmId, EndReason> reasons_;  ///< Why VMs end, by their monitors.
   std::set<VmId> announced_;           ///< They come back with another process: somebody has said so.
+  std::map<const std::byte*, std::uint32_t> by_address_;  ///< Bricks.
+  std::vector<Audit::BrickFacts> last_;                   ///< Who got each brick last; of bricks in use nothing more.
   Leases leases_;
 };
 

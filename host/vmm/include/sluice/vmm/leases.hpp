@@ -131,6 +131,9 @@ class Leases {
   void poll(std::chrono::nanoseconds now);
   /// When poll() has something to do, by its clock; nullopt: nothing until another call.
   [[nodiscard]] std::optional<std::chrono::nanoseconds> next_look() const;
+  /// Called for each brick that comes back, before the manager has it: a VM has it no more (`reserved`: for now), and
+  /// nobody else has. It calls nothing here.
+  void on_return(std::function<void(VmId, std::uint32_t brick, bool reserved)> told) { returned_ = std::move(told); }
   /// Called whenever next_look() may have become earlier, from inside other calls: it only takes note.
   void on_next_look(std::function<void()> changed) { next_look_changed_ = std::move(changed); }
 
@@ -156,6 +159,7 @@ class Leases {
   BrickAccess* access_;
   EndVm end_vm_;
   LeaseOptions options_;
+  std::function<void(VmId, std::uint32_t, bool)> returned_ = [](VmId, std::uint32_t, bool) {};
   std::function<void()> next_look_changed_ = [] {};
   std::chrono::nanoseconds now_{0};  ///< Of the last poll.
   std::map<VmId, Lease> leases_;
