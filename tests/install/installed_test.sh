@@ -40,6 +40,10 @@ grep -q "VM 2 got recycled memory" "$folder/cpp.out"
 "$folder/cpp/policies" > "$folder/policies.out"
 cat "$folder/policies.out"
 grep -q "after a restart VM 1 is in group 1 and its policy holds" "$folder/policies.out"
+"$folder/cpp/leases" > "$folder/leases.out"
+cat "$folder/leases.out"
+grep -q "its process has ended, and byte 0 is 0x5A" "$folder/leases.out"
+grep -q "nobody has it any more, and byte 0 is 0x00" "$folder/leases.out"
 
 echo "symbols"
 symbols=$(nm -D --defined-only "$library")

@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <gmock/gmock.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -260,6 +261,35 @@ TEST(SluicedTest, RubbishChangesNothingAndCostsNoDescriptors) {
   EXPECT_EQ(client.status(kA).state, static_cast<std::uint32_t>(SLUICE_STATE_RUNNING)) << sluiced.log();
   EXPECT_EQ(vmm.look(), kSecret);
   EXPECT_TRUE(comes_true([&] { return sluiced.open_descriptors() <= before + 1; })) << sluiced.open_descriptors();
+}
+
+TEST(SluicedTest, AFullDiskIsARefusalAndLosesNothing) {
+  Sluiced sluiced;
+  const Client client(sluiced.socket());
+  Vmm first(sluiced);
+  ASSERT_EQ(first.acquire(kA, 2 * kMiB).refused, 0);
+  first.fill(kSecret);
+  rlimit before{};
+  const rlimit full{0, RLIM_INFINITY};
+  ASSERT_EQ(::prlimit(sluiced.process(), RLIMIT_FSIZE, &full, &before), 0);
+  auto lease = std::make_unique<sluice_lease>();
+  EXPECT_EQ(client.acquire(kB, kMiB, *lease), SLUICE_REFUSED_BUSY);
+  EXPECT_THAT(client.error(), HasSubstr(".db"));
+  EXPECT_EQ(client.status(kB).state, static_cast<std::uint32_t>(SLUICE_STATE_NONE));
+  EXPECT_EQ(client.status(kA).state, static_cast<std::uint32_t>(SLUICE_STATE_RUNNING));
+  EXPECT_EQ(first.look(), kSecret);
+  first.end();
+  EXPECT_TRUE(client.comes_to(kA, SLUICE_STATE_NONE)) << "VMs end all the same";
+  ASSERT_EQ(::prlimit(sluiced.process(), RLIMIT_FSIZE, &before, nullptr), 0);
+  EXPECT_EQ(client.acquire(kB, kAll, *lease), 0) << client.error();
+  sluice_lease_close(lease.get());
+  EXPECT_EQ(sluiced.end(SIGTERM), 0);
+  auto audit = Audit::open(sluiced.folder() / "state/audit.db");
+  ASSERT_TRUE(audit);
+  EXPECT_EQ(*audit->first_bad_line(), std::nullopt);
+  Uuid uuid;
+  uuid.bytes.fill(std::byte{kA});
+  EXPECT_TRUE(audit->erasure_of(uuid)->complete());
 }
 
 TEST(SluicedTest, TheAuditSaysWhatBecameOfAVmsMemory) {

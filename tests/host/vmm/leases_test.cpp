@@ -90,9 +90,7 @@ class LeasesTest : public ::testing::Test {
     leases_->poll(now_);
     settle();
   }
-  void create(VmId vm) {
-    ASSERT_TRUE(manager_->create_vm({.vm = vm, .customer = kCustomer}));
-  }
+  void create(VmId vm) { ASSERT_TRUE(manager_->create_vm({.vm = vm, .customer = kCustomer})); }
   LeaseHandler into(std::optional<Result<LeaseGrant>>& result) {
     return [this, &result](Result<LeaseGrant> grant) {
       if (grant) {
