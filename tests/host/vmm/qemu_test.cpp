@@ -81,6 +81,8 @@ TEST_F(OfQemu, TheGuestBootsOnTheMemoryThatItWasGivenAndAnswers) {
       EXPECT_EQ(qemu.ask("count 8 16 4"), kNoneFound);
       constexpr std::size_t kFirstMark = (16 << 20) + 128;
       EXPECT_EQ(std::to_integer<char>(brick().memory[kFirstMark]), 'k') << "the mark is in our memory";
+      EXPECT_EQ(qemu.ask("fill 16 1"), "filled 256");
+      EXPECT_EQ(qemu.ask(kCount), "found 768");
     }
   }
 }
