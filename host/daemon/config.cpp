@@ -17,6 +17,7 @@ namespace {
 constexpr std::size_t kMostText = 1 << 20;
 constexpr std::uint32_t kMostBricks = 60'000;  // the kernel gives a process 65,530 mappings
 constexpr std::size_t kMostUsers = 64;
+constexpr std::size_t kMostCustomers = 4096;
 constexpr std::size_t kMostEngines = 8;
 constexpr std::size_t kLongestSocket = 103;  // unix(7): 107, and it is made under a longer name
 constexpr std::array<std::string_view, 5> kLevels = {"trace", "debug", "info", "warn", "error"};
@@ -158,19 +159,54 @@ void read_scrub(Section section, DaemonConfig& config) {
   section.end();
 }
 
+uid_t user_in(const Section& section, const toml::node& node, std::string_view key) {
+  const auto user = node.value_exact<std::int64_t>();
+  if (!user || *user < 0 || *user >= 0xffffffff) section.fail(node, key, "give user ids, which are numbers");
+  return static_cast<uid_t>(*user);
+}
+
 void read_vmm(Section section, DaemonConfig& config) {
   section.text("socket", config.socket, kLongestSocket);
   if (const toml::array* const users = section.array("users", kMostUsers, "[0, 64055]")) {
     config.users.clear();
-    for (const toml::node& node : *users) {
-      const auto user = node.value_exact<std::int64_t>();
-      if (!user || *user < 0 || *user >= 0xffffffff) section.fail(node, "users", "give user ids, which are numbers");
-      config.users.push_back(static_cast<uid_t>(*user));
-    }
+    for (const toml::node& node : *users) config.users.push_back(user_in(section, node, "users"));
   }
   if (const auto customer = section.number("customer", 1ULL << 62)) {
     if (*customer == 0) section.fail(*section.find("customer"), "customer", "give a number of at least 1");
     config.customer = CustomerId(*customer);
+  }
+  section.end();
+}
+
+void read_api(Section section, DaemonConfig& config) {
+  section.text("socket", config.api.socket, kLongestSocket);
+  if (const toml::array* const users = section.array("users", kMostUsers, "[0, 64055]")) {
+    for (const toml::node& node : *users) config.api.users.push_back(user_in(section, node, "users"));
+  }
+  constexpr std::string_view kExample = "[{ user = 1001, customer = 7 }]";
+  if (const toml::array* const customers = section.array("customers", kMostCustomers, kExample)) {
+    for (const toml::node& node : *customers) {
+      const toml::table* const table = node.as_table();
+      if (table == nullptr) section.fail(node, "customers", fmt::format("give tables, such as {}", kExample));
+      Section entry(*table, "api.customers");
+      const toml::node* const user = entry.find("user");
+      const auto customer = entry.number("customer", 1ULL << 62).value_or(0);
+      entry.end();
+      if (user == nullptr || customer == 0) {
+        section.fail(node, "customers", fmt::format("give a user and a customer from 1, such as {}", kExample));
+      }
+      const ApiCustomer named{user_in(entry, *user, "user"), CustomerId(customer)};
+      const bool provides = named.user == 0 || std::ranges::count(config.api.users, named.user) != 0;
+      if (provides || std::ranges::count(config.api.customers, named.user, &ApiCustomer::user) != 0) {
+        section.fail(node, "customers",
+                     fmt::format("user {} is {}: name it once", named.user, provides ? "the provider" : "there twice"));
+      }
+      config.api.customers.push_back(named);
+    }
+  }
+  if (const auto timeout = section.number("timeout_s", 3600)) {
+    if (*timeout == 0) section.fail(*section.find("timeout_s"), "timeout_s", "give a number of seconds from 1");
+    config.api.timeout = std::chrono::seconds(*timeout);
   }
   section.end();
 }
@@ -204,6 +240,7 @@ Result<DaemonConfig> parse_config(std::string_view text, std::string_view file) 
     section("memory", [&](const Section& table) { read_memory(table, config); });
     section("scrub", [&](const Section& table) { read_scrub(table, config); });
     section("vmm", [&](const Section& table) { read_vmm(table, config); });
+    section("api", [&](const Section& table) { read_api(table, config); });
     section("folders", [&](Section table) {
       table.text("run", config.run_folder);
       table.text("state", config.state_folder);
@@ -213,6 +250,10 @@ Result<DaemonConfig> parse_config(std::string_view text, std::string_view file) 
     top.end();
   } catch (const TomlError& error) {
     return Error{HostErrc::InvalidArgument, fmt::format("{}:{}: {}", printable(file, 200), error.line(), error.what())};
+  }
+  if (config.api.socket == config.socket) {
+    return Error{HostErrc::InvalidArgument, fmt::format("{}: vmm.socket and api.socket are both {}: give one another",
+                                                        printable(file, 200), in_quotes(config.socket))};
   }
   return config;
 }

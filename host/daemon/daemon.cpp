@@ -10,6 +10,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <utility>
 
+#include "api_server.hpp"
 #include "brick_folders.hpp"
 #include "monitors.hpp"
 #include "sluice/base/parse.hpp"
@@ -48,6 +49,8 @@ struct Daemon::Parts {
   std::optional<Monitors> monitors;
   std::optional<Host> host;
   std::unique_ptr<VmmServer> server;
+  std::optional<Api> api;
+  std::unique_ptr<ApiServer> api_server;
   asio::steady_timer look;
   asio::steady_timer commit;
   bool commits = false;  ///< The timer runs.
@@ -175,6 +178,14 @@ Result<void> Daemon::Parts::start_vms(const DaemonConfig& config) {
   monitors->tell(&*host);
   host->leases().on_next_look([this] { asio::post(*context, [this] { look_later(); }); });
   if (auto recovered = host->recover(); !recovered) return recovered;
+  api.emplace(*host, *policies, *state, *memory, *engine);
+  api->restore_pools();
+  auto serving = ApiServer::listen(context->get_executor(), *api, config.api, [this, after] {
+    monitors->policies_changed();
+    after();
+  });
+  if (!serving) return serving.error();
+  api_server = std::move(*serving);
   auto listening = VmmServer::listen(context->get_executor(), *host, config.socket, config.users, after);
   if (!listening) return listening.error();
   server = std::move(*listening);
@@ -185,6 +196,7 @@ Result<void> Daemon::Parts::start_vms(const DaemonConfig& config) {
 Daemon::Daemon(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 
 Daemon::~Daemon() {
+  parts_->api_server.reset();
   parts_->server.reset();
   if (parts_->monitors) parts_->monitors->tell(nullptr);
   if (!parts_->audit) return;

@@ -9,6 +9,7 @@
 #include <set>
 #include <utility>
 
+#include "registrations.hpp"
 #include "sluice/base/parse.hpp"
 
 namespace sluice::inline daemon {
@@ -136,7 +137,9 @@ Result<ByteCount> Host::unit_for(std::span<const ByteCount> bricks, ByteCount si
 Result<VmRecord> Host::make_record(const AcquireRequest& request, const ProcessId& process) {
   const auto unit = unit_for(request.bricks, request.size);
   if (!unit) return unit.error();
-  const CustomerId customer = request.customer.is_set() ? request.customer : customer_;
+  const auto known = by_uuid_.find(request.vm);
+  const CustomerId otherwise = known == by_uuid_.end() ? customer_ : vms_.at(known->second).customer;
+  const CustomerId customer = request.customer.is_set() ? request.customer : otherwise;
   VmRecord record{.uuid = request.vm,
                   .vm = {},
                   .name = request.name,
@@ -148,7 +151,6 @@ Result<VmRecord> Host::make_record(const AcquireRequest& request, const ProcessI
                   .filtered = request.filtered,
                   .monitored = request.wants_monitor,
                   .process = process};
-  const auto known = by_uuid_.find(request.vm);
   if (known == by_uuid_.end()) {
     const auto vm = state_->next_vm();
     if (!vm) return vm.error();
@@ -179,15 +181,25 @@ Result<VmRecord> Host::make_record(const AcquireRequest& request, const ProcessI
   return record;
 }
 
-Result<void> Host::acquire(const AcquireRequest& request, Process process, LeaseAnswer answer) {
+Result<void> Host::acquire(const AcquireRequest& asked_for, Process process, LeaseAnswer answer) {
   if (stopping_) return Error{HostErrc::ScrubUnavailable, "sluiced is ending: ask again when it runs"};
+  const auto registered = state_->registration(asked_for.vm);
+  if (!registered) return registered.error();
+  // What a VM is that comes back was settled when it came.
+  const bool is_new = !by_uuid_.contains(asked_for.vm);
+  const auto completed = is_new && *registered ? as_registered(asked_for, **registered) : Result<AcquireRequest>(asked_for);
+  if (!completed) return completed.error();
+  const AcquireRequest& request = *completed;
   auto made = make_record(request, process.id());
   if (!made) return made.error();
   const VmRecord record = std::move(*made);
   const bool comes_back = vms_.contains(record.vm);
   if (!comes_back) {
     const Placement placement{.pages = {}, .unit = record.unit, .node = request.node, .only_node = false};
-    if (auto created = policies_->create_vm(kProvider, subject_of(record), placement); !created) return created;
+    const auto created =
+        *registered ? create_registered_vm(*policies_, *state_, subject_of(record), placement, **registered)
+                    : policies_->create_vm(kProvider, subject_of(record), placement);
+    if (!created) return created;
   }
   const auto undo = [&](Error error) {
     if (comes_back) {

@@ -18,8 +18,41 @@ constexpr const char* kLeaseSchema =
     "start INTEGER NOT NULL) STRICT;";
 constexpr const char* kStateSchema =
     "CREATE TABLE IF NOT EXISTS counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;"
-    "CREATE TABLE IF NOT EXISTS document (name TEXT PRIMARY KEY, text TEXT NOT NULL) STRICT;";
+    "CREATE TABLE IF NOT EXISTS document (name TEXT PRIMARY KEY, text TEXT NOT NULL) STRICT;"
+    "CREATE TABLE IF NOT EXISTS registration (uuid BLOB PRIMARY KEY, customer INTEGER NOT NULL, trust_group INTEGER "
+    "NOT NULL, pool INTEGER NOT NULL, user INTEGER NOT NULL, template TEXT NOT NULL, policy TEXT NOT NULL) STRICT;";
 constexpr std::uint64_t kIdsAtOnce = 1024;
+
+Uuid uuid_of(std::span<const std::byte> blob) {
+  Uuid uuid;
+  std::copy_n(blob.begin(), std::min(blob.size(), uuid.bytes.size()), uuid.bytes.begin());
+  return uuid;
+}
+
+Result<std::vector<VmRegistration>> read_registrations(Sqlite::Statement& rows) {
+  std::vector<VmRegistration> registrations;
+  for (;;) {
+    const auto row = rows.step();
+    if (!row) return row.error();
+    if (!*row) return registrations;
+    VmRegistration registration;
+    registration.uuid = uuid_of(rows.blob(0));
+    registration.customer = CustomerId(rows.number(1));
+    registration.group = TrustGroupId(rows.number(2));
+    registration.pool = DedicatedPoolId(rows.number(3));
+    registration.user = UserId(rows.number(4));
+    const std::string name = rows.text(5);
+    const std::string policy = rows.text(6);
+    if (!policy.empty()) {
+      auto read = Policy::from_json(policy);
+      if (!read) return read.error();
+      registration.attachment = PolicyAttachment{{}, std::move(*read)};
+    } else if (!name.empty()) {
+      registration.attachment = PolicyAttachment{name, {}};
+    }
+    registrations.push_back(std::move(registration));
+  }
+}
 
 }  // namespace
 
@@ -64,8 +97,7 @@ Result<std::vector<VmRecord>> LeaseStore::all() {
     if (!*row) return records;
     VmRecord record;
     record.vm = VmId(rows.number(0));
-    const std::span<const std::byte> uuid = rows.blob(1);
-    std::copy_n(uuid.begin(), std::min(uuid.size(), record.uuid.bytes.size()), record.uuid.bytes.begin());
+    record.uuid = uuid_of(rows.blob(1));
     record.name = rows.text(2);
     record.customer = CustomerId(rows.number(3));
     record.group = TrustGroupId(rows.number(4));
@@ -113,6 +145,38 @@ Result<std::string> StateStore::policies() {
 
 Result<void> StateStore::put_policies(std::string_view document) {
   return database_->prepare("INSERT OR REPLACE INTO document VALUES ('policies', ?)").bind(document).run();
+}
+
+Result<void> StateStore::put_registration(const VmRegistration& registration) {
+  const auto& attachment = registration.attachment;
+  const bool is_inline = attachment && attachment->template_name.empty();
+  return database_->prepare("INSERT OR REPLACE INTO registration VALUES (?, ?, ?, ?, ?, ?, ?)")
+      .bind(std::span(registration.uuid.bytes))
+      .bind(registration.customer.value())
+      .bind(registration.group.value())
+      .bind(registration.pool.value())
+      .bind(registration.user.value())
+      .bind(attachment ? attachment->template_name : std::string())
+      .bind(is_inline ? attachment->policy.to_json() : std::string())
+      .run();
+}
+
+Result<void> StateStore::erase_registration(const Uuid& uuid) {
+  return database_->prepare("DELETE FROM registration WHERE uuid = ?").bind(std::span(uuid.bytes)).run();
+}
+
+Result<std::optional<VmRegistration>> StateStore::registration(const Uuid& uuid) {
+  Sqlite::Statement rows = database_->prepare("SELECT * FROM registration WHERE uuid = ?");
+  rows.bind(std::span(uuid.bytes));
+  auto found = read_registrations(rows);
+  if (!found) return found.error();
+  if (found->empty()) return std::optional<VmRegistration>();
+  return std::optional(std::move(found->front()));
+}
+
+Result<std::vector<VmRegistration>> StateStore::registrations() {
+  Sqlite::Statement rows = database_->prepare("SELECT * FROM registration ORDER BY uuid");
+  return read_registrations(rows);
 }
 
 }  // namespace sluice::inline daemon

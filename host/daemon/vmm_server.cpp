@@ -4,8 +4,6 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -17,6 +15,7 @@
 #include <utility>
 
 #include "sluice/base/descriptor.hpp"
+#include "unix_listener.hpp"
 
 namespace sluice::inline daemon {
 namespace {
@@ -314,31 +313,12 @@ VmmServer::~VmmServer() {
 Result<std::unique_ptr<VmmServer>> VmmServer::listen(const asio::any_io_executor& executor, Host& host,
                                                      const std::string& path, std::vector<uid_t> users,
                                                      std::function<void()> after) {
-  const auto failed = [&](const char* call) {
-    return Error{HostErrc::NoResources,
-                 fmt::format("socket {}: {} failed: {}; give another path", path, call, std::strerror(errno))};
-  };
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  // Under its name it is there when it listens.
-  const std::string making = path + ".new";
-  if (making.size() >= sizeof address.sun_path) {
-    errno = ENAMETOOLONG;
-    return failed("bind");
-  }
-  std::ranges::copy(making, address.sun_path);
-  const int fd = above_standard(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (fd < 0) return failed("socket");
+  const auto listening = listen_at(path, SOCK_SEQPACKET);
+  if (!listening) return listening.error();
   auto shared = std::make_shared<Shared>(executor, host);
-  shared->listener.assign(fd);
+  shared->listener.assign(*listening);
   shared->users = std::move(users);
   shared->after = std::move(after);
-  ::unlink(making.c_str());
-  if (::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) return failed("bind");
-  // Whoever is not among `users` gets an answer that says so.
-  if (::chmod(making.c_str(), 0666) != 0) return failed("chmod");
-  if (::listen(fd, 128) != 0) return failed("listen");
-  if (::rename(making.c_str(), path.c_str()) != 0) return failed("rename");
   std::unique_ptr<VmmServer> server(new VmmServer(shared));
   accept(shared);
   return server;

@@ -30,8 +30,10 @@ namespace sluice::test {
 class Sluiced {
  public:
   /// `user`: who may ask for memory.
-  explicit Sluiced(std::string bricks = R"([{ size = "1MiB", count = 4 }])", uid_t user = ::geteuid())
-      : bricks_(std::move(bricks)), user_(user) {
+  /// `api`: more lines for the web service.
+  explicit Sluiced(std::string bricks = R"([{ size = "1MiB", count = 4 }])", uid_t user = ::geteuid(),
+                   std::string api = "")
+      : bricks_(std::move(bricks)), user_(user), api_(std::move(api)) {
     start();
   }
   Sluiced(const Sluiced&) = delete;
@@ -41,8 +43,9 @@ class Sluiced {
   void start() {
     std::ofstream(folder_ / "sluiced.toml") << fmt::format(
         "[memory]\nfolder = \"{0}/memory\"\nbricks = {1}\n[folders]\nrun = \"{0}/run\"\nstate = \"{0}/state\"\n"
-        "[vmm]\nsocket = \"{2}\"\nusers = [{3}]\n[log]\nlevel = \"debug\"\n",
-        folder_.path().string(), bricks_, socket(), user_);
+        "[vmm]\nsocket = \"{2}\"\nusers = [{3}]\n"
+        "[api]\nsocket = \"{0}/run/api.sock\"\n{4}\n[log]\nlevel = \"debug\"\n",
+        folder_.path().string(), bricks_, socket(), user_, api_);
     std::filesystem::remove(socket());
     process_ = ::fork();
     if (process_ == 0) {
@@ -71,6 +74,7 @@ class Sluiced {
   }
   [[nodiscard]] pid_t process() const { return process_; }
   [[nodiscard]] std::string socket() const { return folder_ / "run/sluiced.sock"; }
+  [[nodiscard]] std::string api_socket() const { return folder_ / "run/api.sock"; }
   [[nodiscard]] const TemporaryFolder& folder() const { return folder_; }
   [[nodiscard]] std::string log() const {
     std::ostringstream text;
@@ -88,6 +92,7 @@ class Sluiced {
   TemporaryFolder folder_{"/dev/shm"};
   std::string bricks_;
   uid_t user_;
+  std::string api_;
   pid_t process_ = 0;
 };
 

@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -21,6 +22,22 @@ struct BrickClass {
   bool operator==(const BrickClass&) const = default;
 };
 
+/// A unix user who calls the web service as a customer.
+struct ApiCustomer {
+  uid_t user = 0;
+  CustomerId customer;
+  bool operator==(const ApiCustomer&) const = default;
+};
+
+/// The web service.
+struct ApiConfig {
+  std::string socket = "/run/sluice/api.sock";
+  std::vector<uid_t> users;            ///< Who calls as the provider, beside root.
+  std::vector<ApiCustomer> customers;  ///< None of `users`, each once.
+  std::chrono::seconds timeout{30};    ///< For a request to be there, and for an answer to be read.
+  bool operator==(const ApiConfig&) const = default;
+};
+
 /// What sluiced is told in its file; docs/SLUICED.md has each key. What is here is what holds without one.
 struct DaemonConfig {
   std::string memory_folder = "/run/sluice/memory";  ///< On tmpfs or hugetlbfs; sluiced makes it.
@@ -34,6 +51,7 @@ struct DaemonConfig {
   std::string socket = "/run/sluice/sluiced.sock";
   std::vector<uid_t> users = {0};  ///< Who may ask for memory.
   CustomerId customer{1};          ///< Of VMs that name none.
+  ApiConfig api;
   std::string log_level = "info";  ///< trace, debug, info, warn, error
   bool log_json = false;
   bool operator==(const DaemonConfig&) const = default;

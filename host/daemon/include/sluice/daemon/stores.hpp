@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -11,10 +12,22 @@
 #include "sluice/base/uuid.hpp"
 #include "sluice/daemon/process.hpp"
 #include "sluice/memory/error.hpp"
+#include "sluice/policy/policy_book.hpp"
 
 namespace sluice::inline daemon {
 
 class Sqlite;
+
+/// What a VM of this UUID will be when it first asks for memory.
+struct VmRegistration {
+  Uuid uuid;
+  CustomerId customer;
+  TrustGroupId group;
+  DedicatedPoolId pool;
+  UserId user;
+  std::optional<PolicyAttachment> attachment;  ///< To the VM itself.
+  bool operator==(const VmRegistration&) const = default;
+};
 
 /// A VM that has a lease, or waits for one: what a new sluiced must know of it beside the ledger.
 struct VmRecord {
@@ -67,6 +80,15 @@ class StateStore {
   /// Of PolicyManager::save(); empty: there is none yet.
   [[nodiscard]] Result<std::string> policies();
   [[nodiscard]] Result<void> put_policies(std::string_view document);
+
+  /// In place of one that is there.
+  [[nodiscard]] Result<void> put_registration(const VmRegistration& registration);
+  /// Nothing, if it is not there.
+  [[nodiscard]] Result<void> erase_registration(const Uuid& uuid);
+  /// nullopt: none.
+  [[nodiscard]] Result<std::optional<VmRegistration>> registration(const Uuid& uuid);
+  /// By their UUIDs.
+  [[nodiscard]] Result<std::vector<VmRegistration>> registrations();
 
  private:
   explicit StateStore(Sqlite database);

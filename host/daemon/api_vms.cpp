@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+// VMs as the web service shows them, and what can be said of one.
+#include "api_handlers.hpp"
+
+namespace sluice::inline daemon {
+
+namespace json = boost::json;
+
+namespace {
+
+json::array bricks_json(const LeaseFacts& lease) {
+  json::array bricks;
+  for (const LeasedBrick& brick : lease.bricks) {
+    json::object entry = {{"number", brick.number}, {"length", brick.length.value()}, {"recycled", brick.recycled}};
+    if (brick.recycled) entry["reason"] = to_string(brick.reason);
+    bricks.push_back(std::move(entry));
+  }
+  return bricks;
+}
+
+json::array holders_json(const LeaseFacts& lease) {
+  json::array holders;
+  for (const Holder& holder : lease.holders) {
+    holders.push_back(json::object{
+        {"process", holder.process}, {"command", printable(holder.command, 64)}, {"mapped", holder.mapped}});
+  }
+  return holders;
+}
+
+json::object effective_json(const EffectivePolicy& effective) {
+  json::object policy;
+  for (const PolicyExplanation& each : effective.explanation) {
+    policy[to_string(each.field)] = json::object{
+        {"value", each.value}, {"from", each.from}, {"locked", effective.locked.contains(each.field)}};
+  }
+  return policy;
+}
+
+}  // namespace
+
+Result<const VmRecord*> Api::Handlers::find_vm(const Caller& caller, std::string_view text) const {
+  const auto uuid = parse_uuid(text);
+  if (!uuid) {
+    return Error{HostErrc::InvalidArgument,
+                 fmt::format("{} is no UUID: give one such as 123e4567-e89b-12d3-a456-426614174000", in_quotes(text))};
+  }
+  const LeaseStatus status = host_->status(*uuid);
+  const auto record = host_->vms().find(status.lease.vm);
+  if (!status.state || record == host_->vms().end() || !sees(caller, record->second.customer)) {
+    return unknown("VM", to_string(*uuid));
+  }
+  return &record->second;
+}
+
+Result<const VmRecord*> Api::Handlers::find_vm(const ApiCall& call) const {
+  return find_vm(call.caller, call.parts.front());
+}
+
+json::object Api::Handlers::vm_summary(const VmRecord& record) const {
+  const auto lease = host_->leases().find(record.vm);
+  std::uint64_t held = 0;
+  if (lease) {
+    for (const LeasedBrick& brick : lease->bricks) held += brick.length.value();
+  }
+  json::object vm;
+  vm["uuid"] = record.uuid.is_set() ? json::value(to_string(record.uuid)) : json::value(nullptr);
+  vm["id"] = record.vm.value();
+  vm["name"] = printable(record.name, record.name.size());
+  vm["customer"] = record.customer.value();
+  vm["state"] = lease ? to_string(lease->state) : "ended";
+  vm["epoch"] = record.epoch;
+  vm["bytes"] = held;
+  vm["process"] = record.process.process;
+  return vm;
+}
+
+ApiAnswer Api::Handlers::get_vms(const ApiCall& call) {
+  json::array vms;
+  for (const auto& [vm, record] : host_->vms()) {
+    if (sees(call.caller, record.customer)) vms.push_back(vm_summary(record));
+  }
+  return reply(json::object{{"vms", std::move(vms)}});
+}
+
+ApiAnswer Api::Handlers::get_vm(const ApiCall& call) {
+  const auto record = find_vm(call);
+  if (!record) return record.error();
+  json::object vm = vm_summary(**record);
+  vm["unit"] = (*record)->unit.value();
+  vm["filtered"] = (*record)->filtered;
+  if (const auto lease = host_->leases().find((*record)->vm)) {
+    vm["bricks"] = bricks_json(*lease);
+    vm["holders"] = holders_json(*lease);
+    vm["obstacle"] = lease->obstacle;
+  }
+  if (const auto subject = policies_->book().vms().find((*record)->vm); subject != policies_->book().vms().end()) {
+    vm["user"] = subject->second.user.value();
+  }
+  if (const auto effective = policies_->book().effective_of((*record)->vm)) {
+    vm["trust_group"] = effective->group.value();
+    vm["pool"] = effective->pool.value();
+    vm["policy"] = effective_json(*effective);
+  }
+  return reply(vm);
+}
+
+ApiAnswer Api::Handlers::reboot_vm(const ApiCall& call) {
+  expect_no_body(call);
+  const auto record = find_vm(call);
+  if (!record) return record.error();
+  if (auto announced = host_->announce_reboot((*record)->vm); !announced) return announced.error();
+  return reply(vm_summary(**record), 202);
+}
+
+ApiAnswer Api::Handlers::give_up_vm(const ApiCall& call) {
+  expect_no_body(call);
+  const auto record = find_vm(call);
+  if (!record) return record.error();
+  if (auto given_up = host_->leases().give_up((*record)->vm); !given_up) return given_up.error();
+  return nothing();
+}
+
+ApiAnswer Api::Handlers::put_vm_group(const ApiCall& call) {
+  ApiBody body(call.body);
+  const TrustGroupId group(body.is_null("id") ? 0 : body.number("id"));
+  body.end();
+  const auto record = find_vm(call);
+  if (!record) return record.error();
+  return stored_changes(policies_->apply([&](PolicyBook& book) -> Result<ChangedVms> {
+    const auto subject = book.vms().find((*record)->vm);
+    if (subject == book.vms().end()) return unknown("VM", call.parts.front());
+    PolicySubject changed = subject->second;
+    changed.group = group;
+    return book.change_vm(call.caller, changed);
+  }));
+}
+
+ApiAnswer Api::Handlers::put_vm_pool(const ApiCall& call) {
+  ApiBody body(call.body);
+  const DedicatedPoolId pool(body.is_null("id") ? 0 : body.number("id"));
+  body.end();
+  const auto record = find_vm(call);
+  if (!record) return record.error();
+  return stored_changes(policies_->apply([&](PolicyBook& book) -> Result<ChangedVms> {
+    const auto subject = book.vms().find((*record)->vm);
+    if (subject == book.vms().end()) return unknown("VM", call.parts.front());
+    PolicySubject changed = subject->second;
+    changed.pool = pool;
+    return book.change_vm(call.caller, changed);
+  }));
+}
+
+ApiAnswer Api::Handlers::put_vm_say(const ApiCall& call) {
+  ApiBody body(call.body);
+  const std::optional<bool> value = body.is_null("value") ? std::nullopt : std::optional(body.flag("value"));
+  body.end();
+  const auto field = parse_field(call.parts.at(1));
+  if (!field) return field.error();
+  const auto record = find_vm(call);
+  if (!record) return record.error();
+  return stored_changes(
+      policies_->apply([&](PolicyBook& book) { return book.say(call.caller, (*record)->vm, *field, value); }));
+}
+
+}  // namespace sluice::inline daemon
