@@ -113,6 +113,10 @@ std::span<const Api::Handlers::Entry> Api::Handlers::table() {
       {{"PUT", "/v1/vms/{uuid}/trust-group"}, &H::put_vm_group},
       {{"PUT", "/v1/vms/{uuid}/pool"}, &H::put_vm_pool},
       {{"PUT", "/v1/vms/{uuid}/say/{field}"}, &H::put_vm_say},
+      {{"GET", "/v1/vms/{uuid}/erasure"}, &H::get_erasure},
+      {{"GET", "/v1/audit"}, &H::get_audit},
+      {{"GET", "/v1/audit/lines/{from}"}, &H::get_audit_lines},
+      {{"POST", "/v1/audit:verify"}, &H::verify_audit},
       {{"GET", "/v1/trust-groups"}, &H::get_groups},
       {{"POST", "/v1/trust-groups"}, &H::post_group},
       {{"GET", "/v1/trust-groups/{id}"}, &H::get_group},
@@ -172,8 +176,8 @@ ApiResponse Api::answer(const ApiRequest& request, const Caller& caller) {
                                                               in_quotes(target), kLongestTarget)});
   }
   if (target.find_first_of("?#") != std::string_view::npos) {
-    return problem_of({HostErrc::InvalidArgument,
-                       fmt::format("{} has a query: no call takes one, leave it out", in_quotes(target))});
+    return problem_of(
+        {HostErrc::InvalidArgument, fmt::format("{} has a query: no call takes one, leave it out", in_quotes(target))});
   }
   const std::vector<std::string_view> path = split(target);
   std::string allow;
@@ -202,8 +206,9 @@ ApiResponse Api::answer(const ApiRequest& request, const Caller& caller) {
     }
   }
   if (!allow.empty()) {
-    auto answered = problem(405, "method-not-allowed", "The path has no such method",
-                            fmt::format("{} is not for {}: use {}", in_quotes(target), in_quotes(request.method), allow));
+    auto answered =
+        problem(405, "method-not-allowed", "The path has no such method",
+                fmt::format("{} is not for {}: use {}", in_quotes(target), in_quotes(request.method), allow));
     answered.allow = allow;
     return answered;
   }

@@ -67,8 +67,8 @@ ApiAnswer Api::Handlers::delete_group(const ApiCall& call) {
   const auto named = registration_naming([&](const VmRegistration& each) { return each.group == *group; });
   if (!named) return named.error();
   if (call.caller.role == Caller::Role::Provider && !named->empty()) {
-    return Error{HostErrc::WrongState,
-                 fmt::format("the registration of VM {} names trust group {}: change that first", *named, group->value())};
+    return Error{HostErrc::WrongState, fmt::format("the registration of VM {} names trust group {}: change that first",
+                                                   *named, group->value())};
   }
   return stored(policies_->destroy_trust_group(call.caller, *group), nothing());
 }

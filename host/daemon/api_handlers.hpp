@@ -26,7 +26,7 @@ struct ApiCall {
 using ApiAnswer = Result<ApiResponse>;
 
 /// What each route does. Files: api_vms.cpp, api_pools.cpp, api_groups.cpp, api_policies.cpp, api_registrations.cpp,
-/// api_metrics.cpp.
+/// api_metrics.cpp, api_audit.cpp.
 class Api::Handlers {
  public:
   using Handler = ApiAnswer (Handlers::*)(const ApiCall&);
@@ -45,6 +45,11 @@ class Api::Handlers {
   // api_metrics.cpp
   ApiAnswer get_host(const ApiCall& call);
   ApiAnswer get_metrics(const ApiCall& call);
+  // api_audit.cpp
+  ApiAnswer get_audit(const ApiCall& call);
+  ApiAnswer get_audit_lines(const ApiCall& call);
+  ApiAnswer verify_audit(const ApiCall& call);
+  ApiAnswer get_erasure(const ApiCall& call);
   // api_vms.cpp
   ApiAnswer get_vms(const ApiCall& call);
   ApiAnswer get_vm(const ApiCall& call);

@@ -75,14 +75,14 @@ ApiAnswer Api::Handlers::get_host(const ApiCall& call) {
   json::object leases;
   for (const auto& [state, count] : count_leases(host_->leases())) leases[to_string(state)] = count;
   const auto fault = manager.fault();
-  return reply(json::object{{"bricks", std::move(bricks)},
-                            {"bytes", manager.extents().total().value()},
-                            {"bytes_by_state", std::move(memory)},
-                            {"leases", std::move(leases)},
-                            {"engine", engine_->capabilities().name},
-                            {"fault", fault ? json::value(printable(fault->message, fault->message.size()))
-                                            : json::value(nullptr)},
-                            {"statistics", statistics_json(manager.statistics())}});
+  return reply(json::object{
+      {"bricks", std::move(bricks)},
+      {"bytes", manager.extents().total().value()},
+      {"bytes_by_state", std::move(memory)},
+      {"leases", std::move(leases)},
+      {"engine", engine_->capabilities().name},
+      {"fault", fault ? json::value(printable(fault->message, fault->message.size())) : json::value(nullptr)},
+      {"statistics", statistics_json(manager.statistics())}});
 }
 
 ApiAnswer Api::Handlers::get_metrics(const ApiCall& call) {

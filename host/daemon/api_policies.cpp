@@ -14,10 +14,10 @@ constexpr std::array<std::string_view, 5> kScopes = {"instance", "trust-group", 
 constexpr std::array<std::string_view, 4> kRoles = {"provider", "customer", "user", "instance"};
 
 json::object template_json(const std::string& name, const PolicyTemplate& known) {
-  return {{"name", name},
-          {"owner", json::object{{"role", kRoles.at(static_cast<std::size_t>(known.owner.role))},
-                                 {"id", known.owner.id}}},
-          {"policy", policy_json(known.policy)}};
+  return {
+      {"name", name},
+      {"owner", json::object{{"role", kRoles.at(static_cast<std::size_t>(known.owner.role))}, {"id", known.owner.id}}},
+      {"policy", policy_json(known.policy)}};
 }
 
 }  // namespace
@@ -73,9 +73,9 @@ ApiAnswer Api::Handlers::delete_template(const ApiCall& call) {
       [&](const VmRegistration& each) { return each.attachment && each.attachment->template_name == name; });
   if (!named) return named.error();
   if (!named->empty()) {
-    return Error{HostErrc::WrongState, fmt::format("the registration of a VM names template {}: change that first{}",
-                                                   in_quotes(name),
-                                                   call.caller.role == Caller::Role::Provider ? ", of " + *named : "")};
+    return Error{HostErrc::WrongState,
+                 fmt::format("the registration of a VM names template {}: change that first{}", in_quotes(name),
+                             call.caller.role == Caller::Role::Provider ? ", of " + *named : "")};
   }
   return stored(policies_->apply([&](PolicyBook& book) { return book.remove_template(call.caller, name); }), nothing());
 }
@@ -97,8 +97,9 @@ Result<PolicyTarget> Api::Handlers::find_target(const ApiCall& call) const {
   const std::string& id = call.parts.at(1);
   const auto known = std::ranges::find(kScopes, scope);
   if (known == kScopes.end()) {
-    return Error{HostErrc::InvalidArgument,
-                 fmt::format("{} is no scope: give instance, trust-group, user, customer or default", in_quotes(scope))};
+    return Error{
+        HostErrc::InvalidArgument,
+        fmt::format("{} is no scope: give instance, trust-group, user, customer or default", in_quotes(scope))};
   }
   PolicyTarget target{static_cast<PolicyScope>(known - kScopes.begin()), 0};
   if (target.scope == PolicyScope::Instance) {

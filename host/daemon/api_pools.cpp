@@ -121,8 +121,8 @@ ApiAnswer Api::Handlers::post_pool(const ApiCall& call) {
   options.rule = rule_in(body);
   body.end();
   const auto before = fillings_->find(pool) == fillings_->end() ? std::nullopt : std::optional(fillings_->at(pool));
-  const auto begun = policies_->create_dedicated_pool(call.caller, pool, customer, length, when_filled(pool, customer),
-                                                      options);
+  const auto begun =
+      policies_->create_dedicated_pool(call.caller, pool, customer, length, when_filled(pool, customer), options);
   if (!begun) {
     fillings_->erase(pool);
     if (before) fillings_->emplace(pool, *before);

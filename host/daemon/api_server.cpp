@@ -16,6 +16,7 @@
 #include <set>
 #include <utility>
 
+#include "sluice/base/printable.hpp"
 #include "unix_listener.hpp"
 
 namespace sluice::inline daemon {
@@ -84,10 +85,9 @@ class ApiServer::Connection : public std::enable_shared_from_this<Connection> {
     parser_->header_limit(kLongestHeader);
     parser_->body_limit(kLongestApiBody);
     stream_.expires_after(server_->config.timeout);
-    http::async_read(stream_, buffer_, *parser_,
-                     [self = shared_from_this()](boost::system::error_code error, std::size_t /*bytes*/) {
-                       self->take(error);
-                     });
+    http::async_read(
+        stream_, buffer_, *parser_,
+        [self = shared_from_this()](boost::system::error_code error, std::size_t /*bytes*/) { self->take(error); });
   }
 
   void take(boost::system::error_code error) {
@@ -112,10 +112,10 @@ class ApiServer::Connection : public std::enable_shared_from_this<Connection> {
 
   void answer(const http::request<http::string_body>& request) {
     if (!caller_) {
-      send(problem_of({HostErrc::NotPermitted,
-                       user_ ? fmt::format("user {} may not call this service: put it into api.users or api.customers",
-                                           *user_)
-                             : "the kernel does not say whose process this is"}),
+      send(problem_of(
+               {HostErrc::NotPermitted,
+                user_ ? fmt::format("user {} may not call this service: put it into api.users or api.customers", *user_)
+                      : "the kernel does not say whose process this is"}),
            false);
       return;
     }
@@ -139,10 +139,9 @@ class ApiServer::Connection : public std::enable_shared_from_this<Connection> {
     response_->body() = std::move(answered.body);
     if (answered.status != 204) response_->content_length(response_->body().size());
     stream_.expires_after(server_->config.timeout);
-    http::async_write(stream_, *response_,
-                      [self = shared_from_this()](boost::system::error_code error, std::size_t /*bytes*/) {
-                        self->sent(error);
-                      });
+    http::async_write(
+        stream_, *response_,
+        [self = shared_from_this()](boost::system::error_code error, std::size_t /*bytes*/) { self->sent(error); });
   }
 
   void sent(boost::system::error_code error) {

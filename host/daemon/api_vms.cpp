@@ -30,8 +30,8 @@ json::array holders_json(const LeaseFacts& lease) {
 json::object effective_json(const EffectivePolicy& effective) {
   json::object policy;
   for (const PolicyExplanation& each : effective.explanation) {
-    policy[to_string(each.field)] = json::object{
-        {"value", each.value}, {"from", each.from}, {"locked", effective.locked.contains(each.field)}};
+    policy[to_string(each.field)] =
+        json::object{{"value", each.value}, {"from", each.from}, {"locked", effective.locked.contains(each.field)}};
   }
   return policy;
 }

@@ -187,7 +187,8 @@ Result<void> Host::acquire(const AcquireRequest& asked_for, Process process, Lea
   if (!registered) return registered.error();
   // What a VM is that comes back was settled when it came.
   const bool is_new = !by_uuid_.contains(asked_for.vm);
-  const auto completed = is_new && *registered ? as_registered(asked_for, **registered) : Result<AcquireRequest>(asked_for);
+  const auto completed =
+      is_new && *registered ? as_registered(asked_for, **registered) : Result<AcquireRequest>(asked_for);
   if (!completed) return completed.error();
   const AcquireRequest& request = *completed;
   auto made = make_record(request, process.id());
@@ -196,9 +197,9 @@ Result<void> Host::acquire(const AcquireRequest& asked_for, Process process, Lea
   const bool comes_back = vms_.contains(record.vm);
   if (!comes_back) {
     const Placement placement{.pages = {}, .unit = record.unit, .node = request.node, .only_node = false};
-    const auto created =
-        *registered ? create_registered_vm(*policies_, *state_, subject_of(record), placement, **registered)
-                    : policies_->create_vm(kProvider, subject_of(record), placement);
+    const auto created = *registered
+                             ? create_registered_vm(*policies_, *state_, subject_of(record), placement, **registered)
+                             : policies_->create_vm(kProvider, subject_of(record), placement);
     if (!created) return created;
   }
   const auto undo = [&](Error error) {

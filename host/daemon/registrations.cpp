@@ -10,9 +10,10 @@ namespace sluice::inline daemon {
 Result<AcquireRequest> as_registered(AcquireRequest request, const VmRegistration& registration) {
   const auto settle = [&](auto& asked, auto registered, std::string_view what, HostErrc code) -> Result<void> {
     if (asked.is_set() && asked != registered) {
-      return Error{code, fmt::format("VM {} is registered with {} {}, and the request names {}: leave it out, or change "
-                                     "the registration",
-                                     to_string(request.vm), what, registered.value(), asked.value())};
+      return Error{code,
+                   fmt::format("VM {} is registered with {} {}, and the request names {}: leave it out, or change "
+                               "the registration",
+                               to_string(request.vm), what, registered.value(), asked.value())};
     }
     asked = registered;
     return {};

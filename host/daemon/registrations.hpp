@@ -14,8 +14,8 @@ namespace sluice::inline daemon {
 [[nodiscard]] Result<AcquireRequest> as_registered(AcquireRequest request, const VmRegistration& registration);
 
 /// Creates a VM that is registered, with its policy from birth, and saves that: it must hold for the VM also when
-/// another sluiced goes on with it. Errors: as PolicyManager::create_vm(), PolicyBook::attach(), and of the store; there
-/// is no such VM then.
+/// another sluiced goes on with it. Errors: as PolicyManager::create_vm(), PolicyBook::attach(), and of the store;
+/// there is no such VM then.
 [[nodiscard]] Result<void> create_registered_vm(PolicyManager& policies, StateStore& state, PolicySubject subject,
                                                 const Placement& placement, const VmRegistration& registration);
 

@@ -84,7 +84,7 @@ TEST_P(WrongConfig, IsNamedWithItsLineAndWhatCouldStandThere) {
 INSTANTIATE_TEST_SUITE_P(
     Of, WrongConfig,
     ::testing::Values(
-        Wrong{"[memroy]", "sluiced.toml:1: sluiced.memroy", "there are folders, log, memory, scrub, vmm"},
+        Wrong{"[memroy]", "sluiced.toml:1: sluiced.memroy", "there are api, folders, log, memory, scrub, vmm"},
         Wrong{"\nmemory = 3", "sluiced.toml:2: sluiced.memory", "give a table"},
         Wrong{"[memory]\nfolders = \"/a\"", "sluiced.toml:2: memory.folders", "no such key"},
         Wrong{"[memory]\nfolder = \"\"", "memory.folder", "1 to 4000 letters"},

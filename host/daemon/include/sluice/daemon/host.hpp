@@ -89,6 +89,7 @@ class Host {
   void stop() { stopping_ = true; }
 
   [[nodiscard]] Leases& leases() { return leases_; }
+  [[nodiscard]] Audit& audit() { return *audit_; }
   /// By their ids.
   [[nodiscard]] const std::map<VmId, VmRecord>& vms() const { return vms_; }
 
