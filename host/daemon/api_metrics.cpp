@@ -14,6 +14,16 @@ namespace {
 constexpr std::array kLeaseStates = {LeaseState::Waiting, LeaseState::Running, LeaseState::Ending,
                                      LeaseState::Quarantined, LeaseState::Reserved};
 
+/// As names are written in JSON and in labels: "same_vm_after_reboot".
+std::string label(std::string_view words) {
+  std::string text;
+  for (const char letter : words) {
+    const bool is_large = letter >= 'A' && letter <= 'Z';
+    text += letter == ' ' ? '_' : static_cast<char>(is_large ? letter - 'A' + 'a' : letter);
+  }
+  return text;
+}
+
 std::map<LeaseState, std::size_t> count_leases(const Leases& leases) {
   std::map<LeaseState, std::size_t> counts;
   for (const LeaseState state : kLeaseStates) counts[state] = 0;
@@ -23,7 +33,9 @@ std::map<LeaseState, std::size_t> count_leases(const Leases& leases) {
 
 json::object statistics_json(const Statistics& statistics) {
   json::object recycled;
-  for (const Reason reason : kRecycleReasons) recycled[to_string(reason)] = statistics.recycled_for(reason).value();
+  for (const Reason reason : kRecycleReasons) {
+    recycled[label(to_string(reason))] = statistics.recycled_for(reason).value();
+  }
   return {{"recycled_bytes", std::move(recycled)},
           {"granted_clean_bytes", statistics.granted_clean.value()},
           {"scrubbed_bytes", statistics.scrubbed.value()},
@@ -69,7 +81,7 @@ ApiAnswer Api::Handlers::get_host(const ApiCall& call) {
   const MemoryManager& manager = policies_->manager();
   json::object memory;
   for (std::size_t state = 0; state < kExtentStates; ++state) {
-    memory[to_string(static_cast<ExtentState>(state))] =
+    memory[label(to_string(static_cast<ExtentState>(state)))] =
         manager.extents().bytes(static_cast<ExtentState>(state)).value();
   }
   json::object leases;
@@ -93,7 +105,7 @@ ApiAnswer Api::Handlers::get_metrics(const ApiCall& call) {
   metrics.family("sluice_memory_bytes", "gauge", "Memory of the host's pool, by its state.");
   for (std::size_t state = 0; state < kExtentStates; ++state) {
     const auto of = static_cast<ExtentState>(state);
-    metrics.value("state", to_string(of), manager.extents().bytes(of).value());
+    metrics.value("state", label(to_string(of)), manager.extents().bytes(of).value());
   }
   metrics.family("sluice_leases", "gauge", "Leases of VMs, by their state.");
   for (const auto& [state, count] : count_leases(host_->leases())) metrics.value("state", to_string(state), count);
@@ -103,7 +115,7 @@ ApiAnswer Api::Handlers::get_metrics(const ApiCall& call) {
   metrics.single("sluice_trust_groups", "gauge", "Trust groups.", policies_->book().groups().size());
   metrics.family("sluice_recycled_bytes_total", "counter", "Memory handed over as it was, by the reason.");
   for (const Reason reason : kRecycleReasons) {
-    metrics.value("reason", to_string(reason), statistics.recycled_for(reason).value());
+    metrics.value("reason", label(to_string(reason)), statistics.recycled_for(reason).value());
   }
   metrics.single("sluice_granted_clean_bytes_total", "counter", "Memory handed over clean, without a wait.",
                  statistics.granted_clean.value());

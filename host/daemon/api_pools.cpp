@@ -128,7 +128,7 @@ ApiAnswer Api::Handlers::post_pool(const ApiCall& call) {
     if (before) fillings_->emplace(pool, *before);
     return begun.error();
   }
-  return reply(pool_json(pool, policies_->manager().dedicated_pool(pool).value()), 202);
+  return stored(reply(pool_json(pool, policies_->manager().dedicated_pool(pool).value()), 202));
 }
 
 ApiAnswer Api::Handlers::get_pool(const ApiCall& call) {

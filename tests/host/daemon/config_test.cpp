@@ -43,6 +43,11 @@ state = "/var/lib/a"
 socket = "/run/a/s"
 users = [0, 64055]
 customer = 7
+[api]
+socket = "/run/a/api"
+users = [64056]
+customers = [{ user = 1001, customer = 8 }, { user = 1002, customer = 8 }]
+timeout_s = 5
 [log]
 level = "debug"
 json = true
@@ -60,6 +65,10 @@ json = true
   expected.state_folder = "/var/lib/a";
   expected.socket = "/run/a/s";
   expected.users = {0, 64055};
+  expected.api.socket = "/run/a/api";
+  expected.api.users = {64056};
+  expected.api.customers = {{1001, CustomerId(8)}, {1002, CustomerId(8)}};
+  expected.api.timeout = std::chrono::seconds(5);
   expected.customer = CustomerId(7);
   expected.log_level = "debug";
   expected.log_json = true;
@@ -110,6 +119,17 @@ INSTANTIATE_TEST_SUITE_P(
             "[vmm]\nsocket = \"/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
             "aaaaaaaaaaaaaaaaaaaaaaaaa\"",
             "vmm.socket", "1 to 103"},
+        Wrong{"[vmm]\nsocket = \"/run/sluice/api.sock\"", "vmm.socket and api.socket", "give one another"},
+        Wrong{"[api]\nusers = [\"root\"]", "api.users", "user ids"},
+        Wrong{"[api]\ncustomers = [7]", "api.customers", "give tables"},
+        Wrong{"[api]\ncustomers = [{ user = 1001 }]", "api.customers", "a customer from 1"},
+        Wrong{"[api]\ncustomers = [{ customer = 7 }]", "api.customers", "give a user"},
+        Wrong{"[api]\ncustomers = [{ user = 1001, customer = 7, group = 1 }]", "api.customers.group", "no such key"},
+        Wrong{"[api]\ncustomers = [{ user = 0, customer = 7 }]", "api.customers", "user 0 is the provider"},
+        Wrong{"[api]\nusers = [5]\ncustomers = [{ user = 5, customer = 7 }]", "api.customers", "the provider"},
+        Wrong{"[api]\ncustomers = [{ user = 5, customer = 7 }, { user = 5, customer = 8 }]", "api.customers",
+              "there twice"},
+        Wrong{"[api]\ntimeout_s = 0", "api.timeout_s", "from 1"},
         Wrong{"[log]\nlevel = \"loud\"", "log.level", "trace, debug"},
         Wrong{"[log]\njson = 1", "log.json", "true or false"},
         Wrong{"[log]\nlevel = \"info\"\nlevel = \"info\"", "sluiced.toml:3:", ""},

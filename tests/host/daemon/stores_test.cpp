@@ -94,6 +94,34 @@ TEST(StateStoreTest, KeepsTheLastDocument) {
   EXPECT_EQ(*store->policies(), std::string(1 << 20, 'b'));
 }
 
+TEST(StateStoreTest, KeepsWhatIsRegistered) {
+  const TemporaryFolder folder;
+  VmRegistration first;
+  first.uuid.bytes.fill(std::byte{1});
+  first.customer = CustomerId(~0ULL);
+  first.group = TrustGroupId(3);
+  first.pool = DedicatedPoolId(4);
+  first.user = UserId(5);
+  first.attachment = PolicyAttachment{{}, *Policy::from_json(R"({"enable": false})")};
+  VmRegistration second;
+  second.uuid.bytes.fill(std::byte{2});
+  second.customer = CustomerId(1);
+  second.attachment = PolicyAttachment{"web", {}};
+  {
+    auto store = StateStore::open(folder / "state.db");
+    ASSERT_TRUE(store->put_registration(second));
+    ASSERT_TRUE(store->put_registration({.uuid = first.uuid, .customer = CustomerId(9)}));
+    ASSERT_TRUE(store->put_registration(first));
+  }
+  auto store = StateStore::open(folder / "state.db");
+  EXPECT_THAT(*store->registrations(), ElementsAre(first, second));
+  EXPECT_EQ(*store->registration(first.uuid), first);
+  ASSERT_TRUE(store->erase_registration(first.uuid));
+  ASSERT_TRUE(store->erase_registration(first.uuid));
+  EXPECT_EQ(*store->registration(first.uuid), std::nullopt);
+  EXPECT_THAT(*store->registrations(), ElementsAre(second));
+}
+
 TEST(StateStoreTest, AFullDiskIsAnErrorThatLosesNothing) {
   const TemporaryFolder folder;
   auto store = StateStore::open(folder / "state.db");

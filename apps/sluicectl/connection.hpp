@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+
+#include "sluice/base/result.hpp"
+
+namespace sluice {
+
+struct HttpAnswer {
+  unsigned status = 0;
+  std::string body;
+};
+
+/// One request of the web service at the unix socket `socket`. Blocks until it is answered, at most a minute. `path` is
+/// as it stands in the request. Errors: it cannot be reached, or does not speak HTTP.
+[[nodiscard]] Result<HttpAnswer> call_service(const std::string& socket, const std::string& method,
+                                              const std::string& path, const std::string& body);
+
+/// Text as one part of a path.
+[[nodiscard]] std::string path_part(const std::string& text);
+
+}  // namespace sluice
