@@ -129,10 +129,18 @@ void add_vms(Commands& add) {
   add.add(vm, "explain", "what holds for a VM, and who said so", "GET", "/v1/vms/{uuid}").explains = true;
   add.add(vm, "reboot", "its process will be replaced, and its memory is to be kept", "POST", "/v1/vms/{uuid}:reboot");
   add.add(vm, "give-up", "it does not come back: what is reserved for it is free", "POST", "/v1/vms/{uuid}:give-up");
+  add.add(vm, "erasure", "whether all that it ever had was scrubbed, by the audit", "GET", "/v1/vms/{uuid}/erasure");
   add.add(vm, "group", "puts it into another trust group", "PUT", "/v1/vms/{uuid}/trust-group");
   add.number("--id", "id", "the group; 0: none", true);
   add.add(vm, "pool", "gives it another pool", "PUT", "/v1/vms/{uuid}/pool");
   add.number("--id", "id", "the pool; 0: none", true);
+}
+
+void add_audit(Commands& add) {
+  CLI::App* const audit = add.group("audit", "all hand-overs and scrubs, as a chain of hashes");
+  add.add(audit, "head", "how many lines there are, and the last hash", "GET", "/v1/audit");
+  add.add(audit, "lines", "1,000 lines, from this number on", "GET", "/v1/audit/lines/{from}");
+  add.add(audit, "verify", "whether a line was changed or is missing", "POST", "/v1/audit:verify");
 }
 
 void add_groups(Commands& add) {
@@ -240,7 +248,9 @@ int perform(Command& command, const std::string& socket, bool as_json) {
     return say(printable(text, text.size()), kExitRefused);
   }
   if (!as_json && !answer->body.empty()) fmt::print("{}", command.explains ? as_explanation(read) : as_table(read));
-  return kExitGood;
+  const json::object* const object = read.if_object();
+  const json::value* const intact = object == nullptr ? nullptr : object->if_contains("intact");
+  return intact != nullptr && *intact == false ? kExitRefused : kExitGood;
 }
 
 int run(int argc, char** argv) {
@@ -258,6 +268,7 @@ int run(int argc, char** argv) {
   add_pools(add);
   add_policies(add, app);
   add_registrations(add);
+  add_audit(add);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
