@@ -40,7 +40,7 @@ reference: setup
 # The libraries, their headers, and how CMake and pkg-config find them, below PREFIX.
 PREFIX ?= /usr/local
 install: setup
-	$(call build,release,sluice_c sluice_client)
+	$(call build,release,sluice_c sluice_client sluiced sluicectl sluice-qemu)
 	@cmake --install build/release --prefix $(PREFIX)
 
 # The timing diagrams of docs/rtl, from their scenarios.
