@@ -127,7 +127,8 @@ void add_vms(Commands& add) {
   add.add(vm, "list", "all VMs", "GET", "/v1/vms");
   add.add(vm, "show", "one VM", "GET", "/v1/vms/{uuid}");
   add.add(vm, "explain", "what holds for a VM, and who said so", "GET", "/v1/vms/{uuid}").explains = true;
-  add.add(vm, "reboot", "its process will be replaced, and its memory is to be kept", "POST", "/v1/vms/{uuid}:reboot");
+  add.add(vm, "reboot", "resets it, or keeps its memory for the process that replaces this one", "POST",
+          "/v1/vms/{uuid}:reboot");
   add.add(vm, "give-up", "it does not come back: what is reserved for it is free", "POST", "/v1/vms/{uuid}:give-up");
   add.add(vm, "erasure", "whether all that it ever had was scrubbed, by the audit", "GET", "/v1/vms/{uuid}/erasure");
   add.add(vm, "group", "puts it into another trust group", "PUT", "/v1/vms/{uuid}/trust-group");

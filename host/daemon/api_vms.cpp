@@ -108,8 +108,11 @@ ApiAnswer Api::Handlers::reboot_vm(const ApiCall& call) {
   expect_no_body(call);
   const auto record = find_vm(call);
   if (!record) return record.error();
-  if (auto announced = host_->announce_reboot((*record)->vm); !announced) return announced.error();
-  return reply(vm_summary(**record), 202);
+  const auto rebooted = host_->reboot((*record)->vm);
+  if (!rebooted) return rebooted.error();
+  json::object vm = vm_summary(**record);
+  vm["reboot"] = *rebooted == Host::Reboot::Reset ? "reset" : "announced";
+  return reply(vm, 202);
 }
 
 ApiAnswer Api::Handlers::give_up_vm(const ApiCall& call) {

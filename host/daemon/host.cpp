@@ -294,6 +294,14 @@ Result<void> Host::check(LeaseId id, const ProcessId& caller) const {
   return {};
 }
 
+Result<Host::Reboot> Host::reboot(VmId vm) {
+  if (auto announced = announce_reboot(vm); !announced) return announced.error();
+  if (!environment_->reset(vm)) return Reboot::Announced;
+  // What QEMU says of it, or its end, is all that is needed.
+  announced_.erase(vm);
+  return Reboot::Reset;
+}
+
 Result<void> Host::announce_reboot(VmId vm) {
   const auto lease = leases_.find(vm);
   if (!lease || !vms_.contains(vm)) {

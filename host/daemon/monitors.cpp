@@ -74,6 +74,12 @@ class Monitors::Followed : public std::enable_shared_from_this<Followed> {
         session_.set_action(keeps ? Qmp::OnReboot::Reset : Qmp::OnReboot::ShutDown, Qmp::OnShutDown::End));
     send();
   }
+  /// False: nobody would read it.
+  bool reset() {
+    if (!socket_.is_open() || !session_.is_ready() || !session_.system_reset()) return false;
+    send();
+    return socket_.is_open();
+  }
   void close() {
     boost::system::error_code ignored;
     socket_.close(ignored);
@@ -139,6 +145,7 @@ class Monitors::Watched : public std::enable_shared_from_this<Watched> {
   void follow_policies() {
     if (monitor_) monitor_->follow_policies();
   }
+  bool reset() { return monitor_ && monitor_->reset(); }
   void end() {
     boost::system::error_code ignored;
     pidfd_.close(ignored);
@@ -212,6 +219,11 @@ void Monitors::follow_monitor(VmId vm) {
     return;
   }
   watched->second->follow(std::make_shared<Followed>(shared_, vm, fd));
+}
+
+bool Monitors::reset(VmId vm) {
+  const auto watched = watched_.find(vm);
+  return watched != watched_.end() && watched->second->reset();
 }
 
 void Monitors::policies_changed() {

@@ -25,6 +25,7 @@ class Monitors final : public HostEnvironment {
   void watch(VmId vm, Process process) override;
   [[nodiscard]] Result<int> listen_for_monitor(VmId vm) override;
   void follow_monitor(VmId vm) override;
+  [[nodiscard]] bool reset(VmId vm) override;
   void policies_changed() override;
   void forget(VmId vm) override;
 

@@ -25,6 +25,7 @@ class NoEnvironment final : public HostEnvironment {
   void watch(VmId /*vm*/, Process /*process*/) override {}
   Result<int> listen_for_monitor(VmId /*vm*/) override { return Error{HostErrc::NoResources, "there are no monitors"}; }
   void follow_monitor(VmId /*vm*/) override {}
+  bool reset(VmId /*vm*/) override { return false; }
   void policies_changed() override {}
   void forget(VmId /*vm*/) override {}
 };

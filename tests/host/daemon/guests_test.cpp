@@ -37,6 +37,7 @@ class Guests : public ::testing::TestWithParam<Qemu::Accelerator> {
     config.run_folder = folder_ / "run";
     config.state_folder = folder_ / "state";
     config.socket = folder_ / "run/sluiced.sock";
+    config.api.socket = folder_ / "run/api.sock";
     config.background_rate = ByteCount(1);  // what is free stays as it is until somebody wants it
     auto daemon = Daemon::start(context_, config);
     if (!daemon) throw std::runtime_error(daemon.error().message);
@@ -119,6 +120,7 @@ class Guests : public ::testing::TestWithParam<Qemu::Accelerator> {
     EXPECT_TRUE(qemu.ends()) << qemu.printed();
   }
 
+  VmId id_of_a_;
   TemporaryFolder folder_{"/dev/shm"};
   boost::asio::io_context context_;
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_{context_.get_executor()};
@@ -158,6 +160,25 @@ TEST_P(Guests, WhatIsAnnouncedAsARebootIsOneHoweverQemuEnds) {
   Qemu again;
   EXPECT_EQ(start(again, kA), "boots 2");
   EXPECT_EQ(again.ask(kCount), kAllFound);
+}
+
+TEST_P(Guests, ARebootByCallIsAsOneByTheGuest) {
+  Qemu qemu;
+  EXPECT_EQ(start(qemu, kA), "boots 1");
+  EXPECT_EQ(qemu.ask(kMark), kAllMarked);
+  const auto reboot = [&] { return in_daemon([&] { return daemon_->host().reboot(id_of_a_); }); };
+  id_of_a_ = id_of(kA);
+  // Its monitor may not have answered yet.
+  EXPECT_TRUE(comes_true([&] { return reboot().value() == Host::Reboot::Reset; }));
+  EXPECT_EQ(qemu.line(), "boots 2");
+  EXPECT_EQ(qemu.ask(kCount), kAllFound);
+  set_for(kA, R"({"recycle_on_reboot": false})");
+  EXPECT_EQ(reboot().value(), Host::Reboot::Reset);
+  EXPECT_TRUE(qemu.ends()) << "in its process it would keep its memory";
+  ASSERT_TRUE(comes_to(kA, LeaseState::Reserved));
+  Qemu again;
+  EXPECT_EQ(start(again, kA), "boots 1");
+  EXPECT_EQ(again.ask(kCount), kNoneFound);
 }
 
 TEST_P(Guests, ARebootToMoreOrLessKeepsWhatFits) {

@@ -33,6 +33,8 @@ class HostEnvironment {
   [[nodiscard]] virtual Result<int> listen_for_monitor(VmId vm) = 0;
   /// The VMM has the monitor's socket, or had it before a restart: connects to it.
   virtual void follow_monitor(VmId vm) = 0;
+  /// Has the VM's monitor reset it. False: it has none that answers.
+  [[nodiscard]] virtual bool reset(VmId vm) = 0;
   /// What policies allow VMs to keep through a reboot may have changed: Host::keeps_memory_through_reboot().
   virtual void policies_changed() = 0;
   /// The VM's process has ended, or the VM: nothing of it is watched any more, and its socket goes.
@@ -71,6 +73,12 @@ class Host {
   [[nodiscard]] Result<void> give_back(const ShrinkRequest& request, const ProcessId& caller, ReturnHandler answer);
   [[nodiscard]] Result<void> notify(const NotifyRequest& request, const ProcessId& caller);
   [[nodiscard]] Result<void> release(const ReleaseRequest& request, const ProcessId& caller);
+  enum class Reboot : std::uint8_t {
+    Reset,      ///< Its monitor resets it.
+    Announced,  ///< It has none that answers: whoever runs it is to replace its process.
+  };
+  /// Reboots a VM: what follows is what follows a reboot by its guest. Errors: UnknownId, WrongState.
+  [[nodiscard]] Result<Reboot> reboot(VmId vm);
   /// The VM will come back with another process, however this one ends. Errors: UnknownId, WrongState.
   [[nodiscard]] Result<void> announce_reboot(VmId vm);
   /// What a lease was given could not be passed on: nobody has it.
