@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <chrono>
 #include <cstdlib>
 #include <string>
@@ -45,9 +46,11 @@ class RawClient {
   [[nodiscard]] std::string all() const {
     std::string text;
     std::array<char, 4096> buffer;
-    for (ssize_t got = 0; (got = ::recv(socket_, buffer.data(), buffer.size(), 0)) > 0;) {
+    ssize_t got = 0;
+    while ((got = ::recv(socket_, buffer.data(), buffer.size(), 0)) > 0) {
       text.append(buffer.data(), static_cast<std::size_t>(got));
     }
+    EXPECT_TRUE(got == 0 || errno == ECONNRESET) << "the other side has not ended";
     return text;
   }
   /// One answer of a connection that goes on.
