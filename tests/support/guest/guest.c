@@ -170,7 +170,7 @@ void guest_main(void) {
   say("boots", BOOTS->count);
   for (;;) {
     u32 length = 0;
-    for (char letter = get(); letter != '\n'; letter = get()) {
+    for (char letter = get(); letter != '\n' && letter != '\r'; letter = get()) {
       if (length < MOST_LINE) LINE[length++] = letter;
     }
     LINE[length] = 0;
