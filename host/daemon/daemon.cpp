@@ -28,6 +28,13 @@ namespace asio = boost::asio;
 struct Daemon::Parts {
   explicit Parts(asio::io_context& of) : context(&of), look(of), commit(of), drained(of) {}
 
+  /// `act`, for as long as this lives: what the context was given may be run later.
+  template <class Act>
+  auto guarded(Act act) {
+    return [still = std::weak_ptr<char>(alive), act = std::move(act)](auto... arguments) {
+      if (!still.expired()) act(arguments...);
+    };
+  }
   void settle();
   void look_later();
   void commit_later();
@@ -35,6 +42,7 @@ struct Daemon::Parts {
   [[nodiscard]] Result<void> start_vms(const DaemonConfig& config);
 
   asio::io_context* context;
+  std::shared_ptr<char> alive = std::make_shared<char>();
   std::unique_ptr<BrickFolders> memory;
   EngineRegistry registry = make_plain_registry();
   std::unique_ptr<FailoverEngine> engine;
@@ -86,7 +94,7 @@ void Daemon::Parts::commit_later() {
   if (commits || !audit->has_notes()) return;
   commits = true;
   commit.expires_after(commit_failed ? kAgain : kSoon);
-  commit.async_wait([this](boost::system::error_code error) {
+  commit.async_wait(guarded([this](boost::system::error_code error) {
     commits = false;
     if (error) return;
     const auto committed = audit->commit();
@@ -95,7 +103,7 @@ void Daemon::Parts::commit_later() {
       spdlog::error("the audit cannot be written, and no VM gets memory until it can: {}", committed.error().message);
     }
     commit_later();
-  });
+  }));
 }
 
 void Daemon::Parts::look_later() {
@@ -105,11 +113,11 @@ void Daemon::Parts::look_later() {
     return;
   }
   look.expires_at(asio::steady_timer::time_point(std::max(*next, std::chrono::nanoseconds(1))));
-  look.async_wait([this](boost::system::error_code error) {
+  look.async_wait(guarded([this](boost::system::error_code error) {
     if (error) return;
     host->leases().poll(now());
     settle();
-  });
+  }));
 }
 
 Result<void> Daemon::Parts::start_memory(const DaemonConfig& config) {
@@ -172,18 +180,18 @@ Result<void> Daemon::Parts::start_vms(const DaemonConfig& config) {
   const std::string folder = config.run_folder + "/monitors";
   if (auto made = make_folder(folder, 0700); !made) return made;
   async.emplace(context->get_executor(), *manager);
-  const auto after = [this] { settle(); };
+  const auto after = guarded([this] { settle(); });
   monitors.emplace(context->get_executor(), folder, after);
   host.emplace(*policies, *memory, access, *leases, *state, *audit, *monitors, config.customer);
   monitors->tell(&*host);
-  host->leases().on_next_look([this] { asio::post(*context, [this] { look_later(); }); });
+  host->leases().on_next_look([this] { asio::post(*context, guarded([this] { look_later(); })); });
   if (auto recovered = host->recover(); !recovered) return recovered;
   api.emplace(*host, *policies, *state, *memory, *engine);
   api->restore_pools();
-  auto serving = ApiServer::listen(context->get_executor(), *api, config.api, [this, after] {
-    monitors->policies_changed();
-    after();
-  });
+  auto serving = ApiServer::listen(context->get_executor(), *api, config.api, guarded([this] {
+                                     monitors->policies_changed();
+                                     settle();
+                                   }));
   if (!serving) return serving.error();
   api_server = std::move(*serving);
   auto listening = VmmServer::listen(context->get_executor(), *host, config.socket, config.users, after);
@@ -231,9 +239,10 @@ void Daemon::drain(std::chrono::nanoseconds limit, std::function<void()> done) {
   }
   constexpr std::chrono::milliseconds kPause(10);
   parts_->drained.expires_after(kPause);
-  parts_->drained.async_wait([this, limit, kPause, done = std::move(done)](boost::system::error_code error) {
-    if (!error) drain(std::max(limit - std::chrono::nanoseconds(kPause), std::chrono::nanoseconds(0)), done);
-  });
+  parts_->drained.async_wait(
+      parts_->guarded([this, limit, kPause, done = std::move(done)](boost::system::error_code error) {
+        if (!error) drain(std::max(limit - std::chrono::nanoseconds(kPause), std::chrono::nanoseconds(0)), done);
+      }));
 }
 
 Host& Daemon::host() { return *parts_->host; }

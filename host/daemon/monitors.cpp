@@ -34,10 +34,14 @@ class Monitors::Followed : public std::enable_shared_from_this<Followed> {
   Followed(const std::shared_ptr<Shared>& shared, VmId vm, int socket)
       : shared_(shared), vm_(vm), socket_(shared->executor, socket) {}
 
+  void start() {
+    send();
+    if (socket_.is_open()) wait();
+  }
   void wait() {
     socket_.async_wait(asio::posix::stream_descriptor::wait_read,
                        [self = shared_from_this()](boost::system::error_code error) {
-                         if (error) return;
+                         if (error || self->shared_->host == nullptr) return;
                          self->read();
                          if (self->socket_.is_open()) self->wait();
                          self->shared_->after();
@@ -140,7 +144,7 @@ class Monitors::Watched : public std::enable_shared_from_this<Watched> {
   }
   void follow(std::shared_ptr<Followed> monitor) {
     monitor_ = std::move(monitor);
-    monitor_->wait();
+    monitor_->start();
   }
   void follow_policies() {
     if (monitor_) monitor_->follow_policies();

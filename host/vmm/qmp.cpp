@@ -92,6 +92,8 @@ std::string_view to_string(EndReason reason) {
   return kNames.at(static_cast<std::size_t>(reason));
 }
 
+Qmp::Qmp() { put({"{\"execute\":\"qmp_capabilities\",\"id\":0}\n"}); }
+
 Result<void> Qmp::receive(std::string_view bytes) {
   if (stage_ == Stage::Failed) {
     return Error{HostErrc::WrongState, "this session with QEMU has ended by an error: connect again"};
@@ -142,7 +144,6 @@ Result<void> Qmp::greeted(const Message& message) {
   if (!major || !minor || !micro) return failed("the version in its greeting is not of three numbers");
   version_ = fmt::format("{}.{}.{}", *major, *minor, *micro);
   stage_ = Stage::Capabilities;
-  put({"{\"execute\":\"qmp_capabilities\",\"id\":0}\n"});
   return {};
 }
 

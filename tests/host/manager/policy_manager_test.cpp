@@ -312,6 +312,19 @@ TEST_F(PolicyManagerTest, VmsMoveToThePoolThatAPolicyNames) {
               HasSubstr("dedicated pool 9, which belongs to another"));
 }
 
+/// It has left the pool, and is a stranger to what it wrote there.
+TEST_F(PolicyManagerTest, AVmThatPoliciesTakeOutOfItsPoolAndBackFindsNothingOfItsOwnThere) {
+  create(kA);
+  fill(kPool, 4);
+  expect_changed(attach(policies_, kCustomerItself, of(kA), R"({"dedicated_pool": 9})"), {kA});
+  const Grant grant = take(kA, 4);
+  write(grant);
+  give_back(kA, grant);
+  expect_changed(policies_.apply([](PolicyBook& book) { return book.detach(kCustomerItself, of(kA)); }), {kA});
+  expect_changed(attach(policies_, kCustomerItself, of(kA), R"({"dedicated_pool": 9})"), {kA});
+  EXPECT_EQ(look(take(kA, 4)).with_data, 0U);
+}
+
 /// One VM of all cannot follow: none does.
 TEST_F(PolicyManagerTest, AChangeThatOneVmCannotFollowLeavesAllAsTheyWere) {
   fill(kPool, 8);

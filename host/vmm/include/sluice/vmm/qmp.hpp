@@ -87,6 +87,10 @@ struct QmpOutput {
 /// too long, or of a wrong type ends the session with an error, and nothing throws. One thread at a time.
 class Qmp {
  public:
+  /// Its first output is there at once: sent before QEMU has greeted, it waits in the socket, and QEMU tells its events
+  /// from when its main loop runs. What happens before it has read that, it tells nobody.
+  Qmp();
+
   static constexpr ByteCount kLongestLine = kMiB;
   static constexpr std::size_t kMostPending = 256;
 
