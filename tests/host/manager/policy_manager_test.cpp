@@ -322,7 +322,7 @@ TEST_F(PolicyManagerTest, AVmThatPoliciesTakeOutOfItsPoolAndBackFindsNothingOfIt
   give_back(kA, grant);
   expect_changed(policies_.apply([](PolicyBook& book) { return book.detach(kCustomerItself, of(kA)); }), {kA});
   expect_changed(attach(policies_, kCustomerItself, of(kA), R"({"dedicated_pool": 9})"), {kA});
-  EXPECT_EQ(look(take(kA, 4)).with_data, 0U);
+  EXPECT_EQ(look(more(kA, 4)).with_data, 0U);
 }
 
 /// One VM of all cannot follow: none does.
