@@ -117,9 +117,10 @@ static u32 fill(u32 first, u32 count) {
 }
 
 static void reboot(void) {
-  out8(0xcf9, 2);  // the reset control register of PIIX3 and ICH9: first a hard reset, then now
+  out8(0xcf9, 2);  // The reset control register of PIIX3 and ICH9: first a hard reset, then now.
   out8(0xcf9, 6);
-  out8(0x64, 0xfe);  // or else by the keyboard controller
+  // A second way, such as the keyboard controller's, would be a second reboot where the first one takes a moment.
+  for (;;) __asm__ volatile("hlt");
 }
 
 /// The power management of PIIX4 (device 1, function 3) or ICH9 (device 31): to the state "soft off".
