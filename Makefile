@@ -73,7 +73,7 @@ sanitize: setup
 	ctest --preset tsan -j $(JOBS)
 
 # The same of the manager, the world and the engines' drivers only: minutes.
-CORE_TESTS := engine_test cpu_test ring_test compose_test dmadev_test memory_test policy_test manager_test
+CORE_TESTS := engine_test cpu_test ring_test compose_test dmadev_test memory_test policy_test manager_test vmm_test daemon_test api_test
 sanitize-core: setup
 	$(call build,dev,sluice_rtl_models sluice_rtl_default)
 	$(call build,asan,$(CORE_TESTS) world)

@@ -107,8 +107,8 @@ class LeasesTest : public ::testing::Test {
     settle();
     return std::move(*result);
   }
-  MemorySpan memory_of(const LeasedBrick& brick) const { return host_->bricks()[brick.number].memory; }
-  LeaseState state_of(VmId vm) const { return leases_->find(vm).value().state; }
+  [[nodiscard]] MemorySpan memory_of(const LeasedBrick& brick) const { return host_->bricks()[brick.number].memory; }
+  [[nodiscard]] LeaseState state_of(VmId vm) const { return leases_->find(vm).value().state; }
 
   ScriptedAccess access_;
   Memory memory_;
