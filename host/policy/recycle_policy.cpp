@@ -80,6 +80,13 @@ bool may_hold_earlier_boots(const Owner& owner, const Claim& claim) {
   return claim.has_rebooted && !one_boot_wrote && owner.since < claim.boot;
 }
 
+/// Whether memory that another VM held last may have in it what the VM wrote in this boot: it went from one to the
+/// other as it was. Only boots are known, so what neither of them wrote first may be taken for it.
+bool may_hold_this_boot(const Owner& owner, const Claim& claim) {
+  const bool one_boot_wrote = owner.since == owner.boot;
+  return owner.vm != claim.vm && !one_boot_wrote && owner.since <= claim.boot;
+}
+
 }  // namespace
 
 Decision RecyclePolicy::decide(const Lineage& lineage, const Claim& claim) {
@@ -93,6 +100,8 @@ Decision RecyclePolicy::decide(const Lineage& lineage, const Claim& claim) {
     if (!owner.left || !own.recycle) return own;
   }
   if (!allowed.recycle_on_reboot && may_hold_earlier_boots(owner, claim)) return {false, Reason::Forbidden};
+  const bool own_allowed = lineage.pool.is_set() ? allowed.recycle_within_dedicated_pool : allowed.recycle_within_vm;
+  if (!own_allowed && may_hold_this_boot(owner, claim)) return {false, Reason::Forbidden};
   bool forbidden = false;
   bool changed = false;
   const bool same_customer = claim.customer.is_set() && owner.customer == claim.customer;

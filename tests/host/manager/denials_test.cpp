@@ -185,6 +185,32 @@ TEST_F(Denials, RecyclingInItsPool) {
   EXPECT_EQ(again, (Seen{16, 0, 8, 0})) << "scrubbed, and of its own pool";
 }
 
+/// What another VM of its group had meanwhile, and did not write in, is its own still.
+TEST_F(Denials, RecyclingOfItsOwnByWayOfItsGroup) {
+  fill_pool(kPool, 8, {.placement = {}, .shares = true});
+  create(kA, kCustomer, kGroup, kPool, {.recycle_within_dedicated_pool = false});
+  create(kB, kCustomer, kGroup, kPool);
+  const Grant grant = take(kA, 8);
+  const Pages old = write(grant);
+  give_back(kA, grant);
+  const Grant passed = more(kB, 8);
+  EXPECT_EQ(look(passed, old), (Seen{8, 8, 8, 8}));
+  give_back(kB, passed);
+  EXPECT_EQ(look(more(kA, 8), old), (Seen{8, 0, 8, 0}));
+}
+
+TEST_F(Denials, RecyclingOfItsOwnByWayOfItsGroupOutsideOfPools) {
+  create(kA, kCustomer, kGroup, {}, {.recycle_within_vm = false});
+  create(kB, kCustomer, kGroup);
+  const Grant grant = take(kA, 64);
+  const Pages old = write(grant);
+  give_back(kA, grant);
+  const Grant passed = more(kB, 64);
+  EXPECT_EQ(look(passed, old), (Seen{64, 64, 64, 64}));
+  give_back(kB, passed);
+  EXPECT_EQ(look(more(kA, 64), old), (Seen{64, 0, 64, 0}));
+}
+
 TEST_F(Denials, RecyclingByItsBalloonOutsideItsPool) {
   fill_pool(kPool, 16);
   create(kA, kCustomer, {}, kPool, {.recycle_within_vm = false});
