@@ -100,7 +100,8 @@ goals: setup
 	build/release/tests/world --seconds 5
 	build/release/tests/engine_bench
 
-# Random runs with new seeds for SOAK_SECONDS; each prints its seed when it fails.
+# Random runs with new seeds for SOAK_SECONDS; each prints its seed when it fails. Then every mutant, 200 crashes of sluiced, and
+# the fuzz targets.
 soak: setup
 	$(call build,release,soak world rtl_test)
 	build/release/tests/world --seconds $(SOAK_SECONDS) --seed $(SEED)0000
@@ -108,6 +109,7 @@ soak: setup
 	SLUICE_RTL_FIRST_SEED=$$(($(SEED) * 1000)) SLUICE_RTL_SEEDS=200 build/release/tests/rtl_test --gtest_filter='RtlRandom.*'
 	$(call build,dev)
 	tools/mutants.py . build/dev
+	SLUICE_CRASHES=200 SLUICE_SEED=$(SEED) build/dev/tests/daemon_test --gtest_filter='SluicedCrash.AtAnyInstant*'
 	$(call build,asan,fuzz_targets)
 	for program in build/asan/tests/fuzz/*_fuzz; do name=$$(basename $$program _fuzz); echo "fuzz $$name"; \
 	  $$program tests/fuzz/corpus/$$name --seconds $(FUZZ_SECONDS) --seed $(SEED) --failed build/fuzz-$$name || exit 1; done

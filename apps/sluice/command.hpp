@@ -19,6 +19,7 @@ class Command {
 };
 
 [[nodiscard]] std::unique_ptr<Command> make_bench_command(CLI::App& app);
+[[nodiscard]] std::unique_ptr<Command> make_doctor_command(CLI::App& app);
 [[nodiscard]] std::unique_ptr<Command> make_engines_command(CLI::App& app);
 [[nodiscard]] std::unique_ptr<Command> make_replay_command(CLI::App& app);
 [[nodiscard]] std::unique_ptr<Command> make_trace_generate_command(CLI::App& app);

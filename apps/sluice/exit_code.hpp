@@ -11,6 +11,7 @@ enum ExitCode : int {
   kExitBadInput = 3,     ///< Input that cannot be read, a pool too small for it, output that cannot be written.
   kExitEngine = 4,       ///< The engine did not start, or failed during the run.
   kExitQuarantined = 5,  ///< The run ended, and engine errors have left memory quarantined.
+  kExitUnfit = 6,        ///< This host cannot lease memory to VMs, or not to all of them.
   kExitInterrupted = 130,
 };
 

@@ -19,7 +19,7 @@ int run(int argc, char** argv) {
   CLI::App app("Sluice gives a hypervisor clean memory at hardware speed.", "sluice");
   app.require_subcommand(1);
   const std::array commands = {make_replay_command(app), make_bench_command(app), make_engines_command(app),
-                               make_trace_generate_command(app)};
+                               make_trace_generate_command(app), make_doctor_command(app)};
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

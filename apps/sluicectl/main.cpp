@@ -16,6 +16,7 @@
 #include "common/options.hpp"
 #include "sluice/base/input.hpp"
 #include "sluice/base/json.hpp"
+#include "sluice/base/output.hpp"
 #include "sluicectl/connection.hpp"
 #include "sluicectl/tables.hpp"
 
@@ -283,7 +284,12 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   try {
-    return sluice::run(argc, argv);
+    sluice::prepare_process();
+    const int code = sluice::run(argc, argv);
+    if (const auto written = sluice::finish_standard_output(); !written) {
+      return sluice::say(written.error().message, sluice::kExitRefused);
+    }
+    return code;
   } catch (const std::exception& error) {
     return sluice::say(error.what(), sluice::kExitRefused);
   }

@@ -2,12 +2,14 @@
 // sluiced: gives the VMs of a host their memory, and scrubs it when it changes hands.
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
+#include <systemd/sd-daemon.h>
 
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <csignal>
 #include <exception>
 #include <filesystem>
@@ -46,6 +48,29 @@ void start_log(const DaemonConfig& config) {
   spdlog::set_default_logger(std::move(logger));
 }
 
+/// Says to systemd, where that asks for it (WatchdogSec), that the loop runs: twice in each of its periods.
+class KeepAlive {
+ public:
+  explicit KeepAlive(boost::asio::io_context& context) : timer_(context) {
+    std::uint64_t limit_us = 0;
+    if (::sd_watchdog_enabled(0, &limit_us) <= 0) return;
+    period_ = std::chrono::microseconds(limit_us / 2);
+    say();
+  }
+
+ private:
+  void say() {
+    ::sd_notify(0, "WATCHDOG=1");
+    timer_.expires_after(period_);
+    timer_.async_wait([this](boost::system::error_code error) {
+      if (!error) say();
+    });
+  }
+
+  boost::asio::steady_timer timer_;
+  std::chrono::microseconds period_{0};
+};
+
 int serve(const DaemonConfig& config) {
   boost::asio::io_context context(1);
   auto daemon = Daemon::start(context, config);
@@ -53,9 +78,12 @@ int serve(const DaemonConfig& config) {
     spdlog::error("{}", daemon.error().message);
     return kExitFailed;
   }
+  KeepAlive keep_alive(context);
+  ::sd_notify(0, "READY=1");
   boost::asio::signal_set signals(context, SIGTERM, SIGINT);
   signals.async_wait([&](boost::system::error_code error, int signal) {
     if (error) return;
+    ::sd_notify(0, "STOPPING=1");
     spdlog::info("ends after signal {}: VMs go on", signal);
     (*daemon)->drain(kDrain, [&context] { context.stop(); });
   });

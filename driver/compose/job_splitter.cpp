@@ -341,6 +341,7 @@ void JobSplitter::settle(std::uint32_t slot) {
 
 /// Another engine may have taken over.
 void JobSplitter::follow_offers() {
+  capabilities_.name = engine_->capabilities().name;
   capabilities_.verifies = engine_->capabilities().verifies;
   capabilities_.fills_random = engine_->capabilities().fills_random;
 }

@@ -113,7 +113,9 @@ class Api::Handlers {
   [[nodiscard]] bool sees_target(const Caller& caller, PolicyTarget target);
   [[nodiscard]] bool sees_template(const Caller& caller, const PolicyTemplate& known);
   [[nodiscard]] boost::json::object target_json(PolicyTarget target) const;
-  [[nodiscard]] boost::json::object vm_summary(const VmRecord& record) const;
+  [[nodiscard]] boost::json::object vm_summary(const Caller& caller, const VmRecord& record) const;
+  template <class Id>
+  ApiAnswer put_subject(const ApiCall& call, Id PolicySubject::*field);
   [[nodiscard]] boost::json::object group_json(TrustGroupId group, CustomerId customer) const;
   [[nodiscard]] boost::json::object pool_json(DedicatedPoolId pool, const PoolFacts& facts) const;
   [[nodiscard]] boost::json::object changed_json(const ChangedVms& changed) const;

@@ -56,7 +56,7 @@ Result<const VmRecord*> Api::Handlers::find_vm(const ApiCall& call) const {
   return find_vm(call.caller, call.parts.front());
 }
 
-json::object Api::Handlers::vm_summary(const VmRecord& record) const {
+json::object Api::Handlers::vm_summary(const Caller& caller, const VmRecord& record) const {
   const auto lease = host_->leases().find(record.vm);
   std::uint64_t held = 0;
   if (lease) {
@@ -70,14 +70,15 @@ json::object Api::Handlers::vm_summary(const VmRecord& record) const {
   vm["state"] = lease ? to_string(lease->state) : "ended";
   vm["epoch"] = record.epoch;
   vm["bytes"] = held;
-  vm["process"] = record.process.process;
+  vm["unleased_bytes"] = host_->unleased(record.vm).value();
+  if (caller.role == Caller::Role::Provider) vm["process"] = record.process.process;
   return vm;
 }
 
 ApiAnswer Api::Handlers::get_vms(const ApiCall& call) {
   json::array vms;
   for (const auto& [vm, record] : host_->vms()) {
-    if (sees(call.caller, record.customer)) vms.push_back(vm_summary(record));
+    if (sees(call.caller, record.customer)) vms.push_back(vm_summary(call.caller, record));
   }
   return reply(json::object{{"vms", std::move(vms)}});
 }
@@ -85,13 +86,15 @@ ApiAnswer Api::Handlers::get_vms(const ApiCall& call) {
 ApiAnswer Api::Handlers::get_vm(const ApiCall& call) {
   const auto record = find_vm(call);
   if (!record) return record.error();
-  json::object vm = vm_summary(**record);
+  json::object vm = vm_summary(call.caller, **record);
   vm["unit"] = (*record)->unit.value();
   vm["filtered"] = (*record)->filtered;
   if (const auto lease = host_->leases().find((*record)->vm)) {
     vm["bricks"] = bricks_json(*lease);
-    vm["holders"] = holders_json(*lease);
-    vm["obstacle"] = lease->obstacle;
+    if (call.caller.role == Caller::Role::Provider) {  // processes are the host's
+      vm["holders"] = holders_json(*lease);
+      vm["obstacle"] = lease->obstacle;
+    }
   }
   if (const auto subject = policies_->book().vms().find((*record)->vm); subject != policies_->book().vms().end()) {
     vm["user"] = subject->second.user.value();
@@ -110,7 +113,7 @@ ApiAnswer Api::Handlers::reboot_vm(const ApiCall& call) {
   if (!record) return record.error();
   const auto rebooted = host_->reboot((*record)->vm);
   if (!rebooted) return rebooted.error();
-  json::object vm = vm_summary(**record);
+  json::object vm = vm_summary(call.caller, **record);
   vm["reboot"] = *rebooted == Host::Reboot::Reset ? "reset" : "announced";
   return reply(vm, 202);
 }
@@ -123,9 +126,11 @@ ApiAnswer Api::Handlers::give_up_vm(const ApiCall& call) {
   return nothing();
 }
 
-ApiAnswer Api::Handlers::put_vm_group(const ApiCall& call) {
+/// A field of what a VM belongs to: {"id": 7}, or null for none.
+template <class Id>
+ApiAnswer Api::Handlers::put_subject(const ApiCall& call, Id PolicySubject::*field) {
   ApiBody body(call.body);
-  const TrustGroupId group(body.is_null("id") ? 0 : body.number("id"));
+  const Id id(body.is_null("id") ? 0 : body.number("id"));
   body.end();
   const auto record = find_vm(call);
   if (!record) return record.error();
@@ -133,25 +138,14 @@ ApiAnswer Api::Handlers::put_vm_group(const ApiCall& call) {
     const auto subject = book.vms().find((*record)->vm);
     if (subject == book.vms().end()) return unknown("VM", call.parts.front());
     PolicySubject changed = subject->second;
-    changed.group = group;
+    changed.*field = id;
     return book.change_vm(call.caller, changed);
   }));
 }
 
-ApiAnswer Api::Handlers::put_vm_pool(const ApiCall& call) {
-  ApiBody body(call.body);
-  const DedicatedPoolId pool(body.is_null("id") ? 0 : body.number("id"));
-  body.end();
-  const auto record = find_vm(call);
-  if (!record) return record.error();
-  return stored_changes(policies_->apply([&](PolicyBook& book) -> Result<ChangedVms> {
-    const auto subject = book.vms().find((*record)->vm);
-    if (subject == book.vms().end()) return unknown("VM", call.parts.front());
-    PolicySubject changed = subject->second;
-    changed.pool = pool;
-    return book.change_vm(call.caller, changed);
-  }));
-}
+ApiAnswer Api::Handlers::put_vm_group(const ApiCall& call) { return put_subject(call, &PolicySubject::group); }
+
+ApiAnswer Api::Handlers::put_vm_pool(const ApiCall& call) { return put_subject(call, &PolicySubject::pool); }
 
 ApiAnswer Api::Handlers::put_vm_say(const ApiCall& call) {
   ApiBody body(call.body);

@@ -181,7 +181,7 @@ Result<void> Daemon::Parts::start_vms(const DaemonConfig& config) {
   if (auto made = make_folder(folder, 0700); !made) return made;
   async.emplace(context->get_executor(), *manager);
   const auto after = guarded([this] { settle(); });
-  monitors.emplace(context->get_executor(), folder, after);
+  monitors.emplace(context->get_executor(), folder, config.memory_folder, after);
   host.emplace(*policies, *memory, access, *leases, *state, *audit, *monitors, config.customer);
   monitors->tell(&*host);
   host->leases().on_next_look([this] { asio::post(*context, guarded([this] { look_later(); })); });

@@ -2,10 +2,10 @@
 #include "sluice/daemon/host.hpp"
 
 #include <fmt/format.h>
+#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <numeric>
 #include <set>
 #include <utility>
 
@@ -369,10 +369,32 @@ void Host::monitor_said(VmId vm, const QmpEvent& event, EndReason reason) {
     reasons_.insert_or_assign(vm, reason);
   }
   // QEMU says it up to three times: each is a boot of its own to the manager, which makes no difference.
-  if (std::holds_alternative<qmp::Reset>(event)) static_cast<void>(policies_->manager().reboot_in_place(vm));
+  if (std::holds_alternative<qmp::Reset>(event)) rebooted_in_place(vm);
+}
+
+/// A VMM that had not yet heard that its VM must not keep its memory has reset it in its process: that ends, as it
+/// would have, and the VM comes back with another one.
+void Host::rebooted_in_place(VmId vm) {
+  const auto rebooted = policies_->manager().reboot_in_place(vm);
+  if (rebooted || rebooted.error().code != HostErrc::NotPermitted) return;
+  announced_.insert(vm);
+  environment_->end_process(vm);
+}
+
+void Host::has_mapped(VmId vm, const GuestMemory& memory) {
+  if (!vms_.contains(vm) || memory.other == ByteCount(0)) return;
+  unleased_[vm] = memory.other;
+  spdlog::error("VM {} has {} that sluiced does not clean, in {}: start it without memory that is not sluiced's",
+                vm.value(), print_bytes(memory.other), memory.largest_other);
+}
+
+ByteCount Host::unleased(VmId vm) const {
+  const auto known = unleased_.find(vm);
+  return known == unleased_.end() ? ByteCount(0) : known->second;
 }
 
 void Host::process_ended(VmId vm) {
+  unleased_.erase(vm);
   // Whoever has announced that it will come back knows more than QEMU, which was told to end.
   const bool announced = announced_.erase(vm) != 0;
   const auto reason = reasons_.find(vm);
@@ -389,6 +411,7 @@ Result<void> Host::end_vm(VmId vm) {
   environment_->forget(vm);
   reasons_.erase(vm);
   announced_.erase(vm);
+  unleased_.erase(vm);
   const auto record = vms_.find(vm);
   if (record != vms_.end()) {
     by_uuid_.erase(record->second.uuid);

@@ -24,7 +24,7 @@ Result<void> Host::note_hand_over(const LeaseGrant& grant) {
                   .brick = brick.number,
                   .offset = 0,
                   .length = brick.length.value(),
-                  .how = brick.recycled ? std::string(to_string(brick.reason)) : "zeros"});
+                  .how = brick.recycled ? std::string(to_string(brick.reason)) : "scrubbed"});
     last_[brick.number] = {grant.id.vm, uuid, false, false};
   }
   auto committed = audit_->commit();

@@ -4,7 +4,7 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -12,11 +12,13 @@
 #include <array>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 #include <utility>
 
 #include "sluice/base/descriptor.hpp"
 #include "sluice/base/printable.hpp"
+#include "unix_listener.hpp"
 
 namespace sluice::inline daemon {
 
@@ -24,6 +26,7 @@ namespace asio = boost::asio;
 
 struct Monitors::Shared {
   asio::any_io_executor executor;
+  std::string memory_folder;
   std::function<void()> after;
   Host* host = nullptr;
 };
@@ -31,8 +34,8 @@ struct Monitors::Shared {
 /// A QMP session over a connected socket.
 class Monitors::Followed : public std::enable_shared_from_this<Followed> {
  public:
-  Followed(const std::shared_ptr<Shared>& shared, VmId vm, int socket)
-      : shared_(shared), vm_(vm), socket_(shared->executor, socket) {}
+  Followed(const std::shared_ptr<Shared>& shared, VmId vm, pid_t process, int socket)
+      : shared_(shared), vm_(vm), process_(process), socket_(shared->executor, socket) {}
 
   void start() {
     send();
@@ -84,6 +87,12 @@ class Monitors::Followed : public std::enable_shared_from_this<Followed> {
     send();
     return socket_.is_open();
   }
+  /// False: as with reset().
+  bool quit() {
+    if (!socket_.is_open() || !session_.is_ready() || !session_.quit()) return false;
+    send();
+    return socket_.is_open();
+  }
   void close() {
     boost::system::error_code ignored;
     socket_.close(ignored);
@@ -96,6 +105,9 @@ class Monitors::Followed : public std::enable_shared_from_this<Followed> {
       if (std::holds_alternative<qmp::Ready>(event)) {
         spdlog::debug("the monitor of VM {} answers", vm_.value());
         follow_policies();
+        // From now on it has all the memory of its command line.
+        const auto memory = guest_memory_of(process_, shared_->memory_folder);
+        if (memory) shared_->host->has_mapped(vm_, *memory);
       } else if (const auto* const reply = std::get_if<qmp::Reply>(&event); reply != nullptr && !reply->error.empty()) {
         spdlog::warn("QEMU of VM {} does not obey: {}", vm_.value(), printable(reply->error, 200));
       }
@@ -119,6 +131,7 @@ class Monitors::Followed : public std::enable_shared_from_this<Followed> {
 
   std::shared_ptr<Shared> shared_;
   VmId vm_;
+  pid_t process_;
   asio::posix::stream_descriptor socket_;
   Qmp session_;
   bool resets_ = true;  ///< When the guest reboots, as far as QEMU was told: its default.
@@ -130,26 +143,32 @@ class Monitors::Watched : public std::enable_shared_from_this<Watched> {
   Watched(const std::shared_ptr<Shared>& shared, VmId vm) : shared_(shared), vm_(vm), pidfd_(shared->executor) {}
 
   void watch(Process process) {
-    process_.emplace(std::move(process));
-    pidfd_.assign(::dup(process_->pidfd()));
+    process_ = process.id();
+    pidfd_.assign(process.take_pidfd());
     pidfd_.async_wait(asio::posix::stream_descriptor::wait_read,
                       [self = shared_from_this()](boost::system::error_code error) {
                         if (error || self->shared_->host == nullptr) return;
                         // What it said last may still be in the socket.
                         if (self->monitor_) self->monitor_->read();
-                        spdlog::info("process {} of VM {} has ended", self->process_->id().process, self->vm_.value());
+                        spdlog::info("process {} of VM {} has ended", self->process_.process, self->vm_.value());
                         self->shared_->host->process_ended(self->vm_);
                         self->shared_->after();
                       });
   }
-  void follow(std::shared_ptr<Followed> monitor) {
-    monitor_ = std::move(monitor);
+  void follow(int socket) {
+    monitor_ = std::make_shared<Followed>(shared_, vm_, process_.process, socket);
     monitor_->start();
   }
   void follow_policies() {
     if (monitor_) monitor_->follow_policies();
   }
   bool reset() { return monitor_ && monitor_->reset(); }
+  void end_process() {
+    if (monitor_ && monitor_->quit()) return;
+    if (::syscall(SYS_pidfd_send_signal, pidfd_.native_handle(), SIGKILL, nullptr, 0U) != 0) {
+      spdlog::warn("process {} of VM {} cannot be ended: {}", process_.process, vm_.value(), std::strerror(errno));
+    }
+  }
   void end() {
     boost::system::error_code ignored;
     pidfd_.close(ignored);
@@ -159,13 +178,15 @@ class Monitors::Watched : public std::enable_shared_from_this<Watched> {
  private:
   std::shared_ptr<Shared> shared_;
   VmId vm_;
-  std::optional<Process> process_;
+  ProcessId process_;
   asio::posix::stream_descriptor pidfd_;
   std::shared_ptr<Followed> monitor_;
 };
 
-Monitors::Monitors(asio::any_io_executor executor, std::string folder, std::function<void()> after)
-    : shared_(std::make_shared<Shared>(Shared{std::move(executor), std::move(after), nullptr})),
+Monitors::Monitors(asio::any_io_executor executor, std::string folder, std::string memory_folder,
+                   std::function<void()> after)
+    : shared_(
+          std::make_shared<Shared>(Shared{std::move(executor), std::move(memory_folder), std::move(after), nullptr})),
       folder_(std::move(folder)) {}
 
 Monitors::~Monitors() {
@@ -184,29 +205,7 @@ void Monitors::watch(VmId vm, Process process) {
   watched->watch(std::move(process));
 }
 
-Result<int> Monitors::listen_for_monitor(VmId vm) {
-  const std::string path = path_of(vm);
-  const auto failed = [&](const char* call) {
-    return Error{HostErrc::NoResources,
-                 fmt::format("monitor socket {}: {} failed: {}", path, call, std::strerror(errno))};
-  };
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof address.sun_path) {
-    errno = ENAMETOOLONG;
-    return failed("bind");
-  }
-  std::ranges::copy(path, address.sun_path);
-  ::unlink(path.c_str());
-  const int fd = above_standard(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (fd < 0) return failed("socket");
-  if (::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 || ::listen(fd, 4) != 0) {
-    const Error error = failed("bind");
-    ::close(fd);
-    return error;
-  }
-  return fd;
-}
+Result<int> Monitors::listen_for_monitor(VmId vm) { return listen_at(path_of(vm), SOCK_STREAM); }
 
 void Monitors::follow_monitor(VmId vm) {
   const auto watched = watched_.find(vm);
@@ -222,12 +221,21 @@ void Monitors::follow_monitor(VmId vm) {
     if (fd >= 0) ::close(fd);
     return;
   }
-  watched->second->follow(std::make_shared<Followed>(shared_, vm, fd));
+  watched->second->follow(fd);
 }
 
 bool Monitors::reset(VmId vm) {
   const auto watched = watched_.find(vm);
   return watched != watched_.end() && watched->second->reset();
+}
+
+void Monitors::end_process(VmId vm) {
+  const auto watched = watched_.find(vm);
+  if (watched == watched_.end()) return;
+  spdlog::warn(
+      "VM {} was reset in its process before that heard that it must not keep its memory: the process is ended",
+      vm.value());
+  watched->second->end_process();
 }
 
 void Monitors::policies_changed() {

@@ -15,8 +15,9 @@ namespace sluice::inline daemon {
 /// folder, so that another sluiced finds them again.
 class Monitors final : public HostEnvironment {
  public:
-  /// `folder` is there. `after` is called after each call of the host.
-  Monitors(boost::asio::any_io_executor executor, std::string folder, std::function<void()> after);
+  /// `folder` is there; bricks are in `memory_folder`. `after` is called after each call of the host.
+  Monitors(boost::asio::any_io_executor executor, std::string folder, std::string memory_folder,
+           std::function<void()> after);
   ~Monitors() override;
 
   /// Before anything is watched; nullptr: nobody is told any more.
@@ -26,6 +27,7 @@ class Monitors final : public HostEnvironment {
   [[nodiscard]] Result<int> listen_for_monitor(VmId vm) override;
   void follow_monitor(VmId vm) override;
   [[nodiscard]] bool reset(VmId vm) override;
+  void end_process(VmId vm) override;
   void policies_changed() override;
   void forget(VmId vm) override;
 

@@ -7,21 +7,18 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
 
+#include "processes.hpp"
+#include "sluice/base/parse.hpp"
+
 namespace sluice::inline vmm {
 namespace {
 
 namespace fs = std::filesystem;
-
-bool is_number(const std::string& name) {
-  return !name.empty() &&
-         std::all_of(name.begin(), name.end(), [](char letter) { return letter >= '0' && letter <= '9'; });
-}
 
 /// What cannot be read is taken to be nothing: a process that has ended, or one of another user.
 bool has_open(const fs::path& process, const struct stat& wanted) {
@@ -48,6 +45,8 @@ bool has_mapped(const fs::path& process, const struct stat& wanted) {
   return false;
 }
 
+}  // namespace
+
 std::string command_of(const fs::path& process) {
   std::ifstream file(process / "comm");
   std::string command;
@@ -58,8 +57,6 @@ std::string command_of(const fs::path& process) {
   return command;
 }
 
-}  // namespace
-
 Result<std::vector<Holder>> holders_of(int fd) {
   struct stat wanted {};
   if (::fstat(fd, &wanted) != 0) {
@@ -69,11 +66,10 @@ Result<std::vector<Holder>> holders_of(int fd) {
   std::vector<Holder> holders;
   std::error_code error;
   for (fs::directory_iterator at("/proc", error), end; !error && at != end; at.increment(error)) {
-    const std::string name = at->path().filename();
-    if (!is_number(name)) continue;
+    const auto process = parse_integer<pid_t>(at->path().filename().string());
+    if (!process || *process == ::getpid()) continue;
     Holder holder;
-    std::from_chars(name.data(), name.data() + name.size(), holder.process);
-    if (holder.process == ::getpid()) continue;
+    holder.process = *process;
     holder.mapped = has_mapped(at->path(), wanted);
     if (!holder.mapped && !has_open(at->path(), wanted)) continue;
     holder.command = command_of(at->path());

@@ -97,8 +97,8 @@ std::optional<Error> Leases::take(Lease& lease, const std::vector<std::uint32_t>
 }
 
 Result<void> Leases::release(Lease& lease, std::uint32_t number) {
-  returned_(lease.facts.id.vm, number, false);
   if (auto released = manager_->release(lease.facts.id.vm, bricks_[number].memory); !released) return released;
+  returned_(lease.facts.id.vm, number, false);
   std::erase_if(lease.facts.bricks, [number](const LeasedBrick& brick) { return brick.number == number; });
   lease.taken.erase(number);
   lease.renewed.erase(number);
@@ -119,13 +119,18 @@ Result<void> Leases::finish(Lease& lease) {
     handler({});
     return {};
   }
-  for (const LeasedBrick& brick : lease.facts.bricks) returned_(vm, brick.number, lease.reboots);
+  const std::vector<LeasedBrick> bricks = lease.facts.bricks;
+  const auto return_all = [&](bool reserved) {
+    for (const LeasedBrick& brick : bricks) returned_(vm, brick.number, reserved);
+  };
   if (!lease.reboots) {
     if (auto ended = end_vm_(vm); !ended) return ended;
     leases_.erase(vm);
+    return_all(false);
     return {};
   }
   if (auto begun = manager_->begin_reboot(vm); !begun) return begun;
+  return_all(true);
   lease.facts.state = LeaseState::Reserved;
   lease.facts.bricks.clear();
   lease.facts.holders.clear();

@@ -369,5 +369,16 @@ TEST_F(CommandLine, InterruptEndsWithExitCode130AndNoReport) {
   EXPECT_FALSE(std::filesystem::exists(report));
 }
 
+TEST_F(CommandLine, DoctorSaysWhatItFindsAndEndsAccordingly) {
+  const std::string command = "doctor --memory /dev/shm/sluice-test-none --socket /nowhere";
+  const Outcome found = sluice(command);
+  EXPECT_NE(found.output.find("sole access"), std::string::npos) << found.output;
+  EXPECT_NE(found.output.find("-> start it"), std::string::npos) << found.output;
+  const Outcome unfit = sluice("doctor --json --memory /proc/self");
+  EXPECT_EQ(unfit.exit_code, kExitUnfit) << unfit.output;
+  EXPECT_NE(unfit.output.find(R"("subject":"sole access","grade":"failure")"), std::string::npos) << unfit.output;
+  EXPECT_EQ(sluice(command + " > /dev/full").exit_code, kExitBadInput);
+}
+
 }  // namespace
 }  // namespace sluice

@@ -108,6 +108,7 @@ TEST_F(SluicectlTest, SaysWhatIsWrongAndEndsAccordingly) {
   EXPECT_EQ(run("attach customer 1 --template x --policy " + policy("{}")).exit_code, 2);
   EXPECT_THAT(run("attach customer 1 --policy " + policy("{")).output, HasSubstr("policy.json"));
   EXPECT_EQ(run("--help").exit_code, 0);
+  EXPECT_THAT(refused("host > /dev/full"), HasSubstr("standard output"));
   const Outcome alone = run_program(fmt::format("{} --socket /nowhere/api.sock vm list", SLUICECTL_PROGRAM));
   EXPECT_EQ(alone.exit_code, 3);
   EXPECT_THAT(alone.output, AllOf(HasSubstr("/nowhere/api.sock"), HasSubstr("--socket")));

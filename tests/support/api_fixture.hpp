@@ -26,6 +26,7 @@ class NoEnvironment final : public HostEnvironment {
   Result<int> listen_for_monitor(VmId /*vm*/) override { return Error{HostErrc::NoResources, "there are no monitors"}; }
   void follow_monitor(VmId /*vm*/) override {}
   bool reset(VmId /*vm*/) override { return false; }
+  void end_process(VmId /*vm*/) override {}
   void policies_changed() override {}
   void forget(VmId /*vm*/) override {}
 };

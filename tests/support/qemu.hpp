@@ -13,7 +13,7 @@
 
 namespace sluice::test {
 
-/// A QEMU with the guest of tests/support/guest, in a process of its own that ends with this object. The guest is
+/// A QEMU with the guest of sim/guest, in a process of its own that ends with this object. The guest is
 /// spoken to by its serial port, QEMU by a monitor on a listening socket that it inherits. Whatever waits has a limit.
 class Qemu {
  public:

@@ -32,20 +32,22 @@ class Sluiced {
   /// `user`: who may ask for memory.
   /// `api`: more lines for the web service.
   explicit Sluiced(std::string bricks = R"([{ size = "1MiB", count = 4 }])", uid_t user = ::geteuid(),
-                   std::string api = "")
-      : bricks_(std::move(bricks)), user_(user), api_(std::move(api)) {
+                   std::string api = "", std::string engines = R"(["cpu"])")
+      : bricks_(std::move(bricks)), user_(user), api_(std::move(api)), engines_(std::move(engines)) {
     start();
   }
   Sluiced(const Sluiced&) = delete;
   Sluiced& operator=(const Sluiced&) = delete;
   ~Sluiced() { end(SIGKILL); }
 
+  /// From the next start on.
+  void use_engines(std::string engines) { engines_ = std::move(engines); }
   void start() {
     std::ofstream(folder_ / "sluiced.toml") << fmt::format(
         "[memory]\nfolder = \"{0}/memory\"\nbricks = {1}\n[folders]\nrun = \"{0}/run\"\nstate = \"{0}/state\"\n"
-        "[vmm]\nsocket = \"{2}\"\nusers = [{3}]\n"
+        "[scrub]\nengines = {5}\n[vmm]\nsocket = \"{2}\"\nusers = [{3}]\n"
         "[api]\nsocket = \"{0}/run/api.sock\"\n{4}\n[log]\nlevel = \"debug\"\n",
-        folder_.path().string(), bricks_, socket(), user_, api_);
+        folder_.path().string(), bricks_, socket(), user_, api_, engines_);
     std::filesystem::remove(socket());
     process_ = ::fork();
     if (process_ == 0) {
@@ -93,6 +95,7 @@ class Sluiced {
   std::string bricks_;
   uid_t user_;
   std::string api_;
+  std::string engines_;
   pid_t process_ = 0;
 };
 

@@ -43,7 +43,7 @@ TEST_F(ApiAudit, HasItsLinesAndVerifiesThem) {
   EXPECT_EQ(lines[0].at("number").to_number<std::uint64_t>(), 2U);
   EXPECT_EQ(lines[0].at("kind").as_string(), "hand-over");
   EXPECT_EQ(lines[0].at("uuid").as_string(), to_string(uuid_of(1)));
-  EXPECT_EQ(lines[0].at("how").as_string(), "zeros");
+  EXPECT_EQ(lines[0].at("how").as_string(), "scrubbed");
   EXPECT_EQ(lines[1].at("hash").as_string(), head.at("head").as_string());
   const auto verified = json_of(ask("POST", "/v1/audit:verify"));
   EXPECT_TRUE(verified.at("intact").as_bool());

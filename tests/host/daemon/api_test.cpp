@@ -302,6 +302,12 @@ TEST_F(ApiTest, ACustomerSeesAndTouchesOnlyItsOwn) {
         << list;
   }
   EXPECT_THAT(ask("GET", "/v1/vms", "", kSeven).body, HasSubstr(to_string(ApiHost::uuid_of(1))));
+  for (const std::string& path : {std::string("/v1/vms"), vm(1)}) {
+    EXPECT_THAT(ask("GET", path).body, HasSubstr("\"process\""));
+    EXPECT_THAT(ask("GET", path, "", kSeven).body, Not(HasSubstr("\"process\""))) << "processes are the provider's";
+  }
+  EXPECT_THAT(ask("GET", vm(1)).body, AllOf(HasSubstr("\"holders\""), HasSubstr("\"obstacle\"")));
+  EXPECT_THAT(ask("GET", vm(1), "", kSeven).body, AllOf(Not(HasSubstr("\"holders\"")), Not(HasSubstr("obstacle"))));
   // As what is not there.
   const std::string_view policy = R"({"policy": {}})";
   refused(404, "unknown-id", ask("GET", vm(2), "", kSeven));

@@ -36,7 +36,7 @@ class AuditTest : public ::testing::Test {
   }
   [[nodiscard]] std::string path() const { return folder_ / "audit.db"; }
   void note(AuditKind kind, int vm, std::uint32_t brick, std::uint64_t offset = 0, std::uint64_t length = kBrick,
-            const std::string& how = "zeros") {
+            const std::string& how = "scrubbed") {
     audit_->note({kind, VmId(static_cast<std::uint64_t>(vm)), uuid_of(vm), brick, offset, length, how});
   }
   void commit() {

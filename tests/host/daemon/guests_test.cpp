@@ -276,6 +276,44 @@ TEST_P(Guests, AVmThatOptsOutFindsNothingAfterItsReboot) {
   EXPECT_EQ(again.ask(kCount), kNoneFound);
 }
 
+TEST_P(Guests, AVmThatIsResetBeforeQemuKnowsItsPolicyEndsAfterAll) {
+  {
+    Qemu qemu;
+    EXPECT_EQ(start(qemu, kA), "boots 1");
+    EXPECT_EQ(qemu.ask(kMark), kAllMarked);
+    id_of_a_ = id_of(kA);
+    const auto reboot = [&] { return in_daemon([&] { return daemon_->host().reboot(id_of_a_); }); };
+    EXPECT_TRUE(comes_true([&] { return reboot().value() == Host::Reboot::Reset; }));
+    EXPECT_EQ(qemu.line(), "boots 2");
+    // QEMU reads the reset first, and what is to become of a reboot after it.
+    qemu.send_signal(SIGSTOP);
+    EXPECT_EQ(reboot().value(), Host::Reboot::Reset);
+    set_for(kA, R"({"recycle_on_reboot": false})");
+    qemu.send_signal(SIGCONT);
+    EXPECT_TRUE(qemu.ends()) << "in its process it has kept its memory";
+  }
+  ASSERT_TRUE(comes_to(kA, LeaseState::Reserved));
+  Qemu again;
+  EXPECT_EQ(start(again, kA), "boots 1");
+  EXPECT_EQ(again.ask(kCount), kNoneFound);
+}
+
+TEST_P(Guests, MemoryThatIsNoLeasesIsFound) {
+  Qemu leased;
+  EXPECT_EQ(start(leased, kA), "boots 1");
+  Qemu other;
+  EXPECT_EQ(
+      start(
+          other, kB,
+          "-m 32 -object memory-backend-ram,id=more,size=128M,share=on,prealloc=on -device ivshmem-plain,memdev=more"),
+      "boots 1");
+  const auto unleased = [&](const std::string& uuid) {
+    return in_daemon([&] { return daemon_->host().unleased(daemon_->host().status(*parse_uuid(uuid)).lease.vm); });
+  };
+  EXPECT_TRUE(comes_true([&] { return unleased(kB) == ByteCount(128ULL << 20); }));
+  EXPECT_EQ(unleased(kA), ByteCount(0));
+}
+
 TEST_P(Guests, AVmThatWantsNewMemoryGetsOtherBricks) {
   std::set<std::uint32_t> before;
   const auto bricks_of_a = [&] {

@@ -335,5 +335,36 @@ TEST(SluicedTest, EndsWhenItIsToldTo) {
   EXPECT_EQ(client.status(kA).size, kAll) << sluiced.log();
 }
 
+/// sd_notify(3), as systemd receives it.
+TEST(SluicedService, SaysWhenItIsReadyAndThatItLivesAndEnds) {
+  const TemporaryFolder folder;
+  const std::string path = folder / "notify";
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::ranges::copy(path, address.sun_path);
+  const int fd = ::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  ASSERT_EQ(::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+  const timeval limit{.tv_sec = kPatience.count(), .tv_usec = 0};
+  ASSERT_EQ(::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit), 0);
+  const auto next = [fd] {
+    std::array<char, 256> buffer;
+    const ssize_t got = ::recv(fd, buffer.data(), buffer.size(), 0);
+    return got < 0 ? std::string("nothing came") : std::string(buffer.data(), static_cast<std::size_t>(got));
+  };
+  ::setenv("NOTIFY_SOCKET", path.c_str(), 1);
+  ::setenv("WATCHDOG_USEC", "200000", 1);
+  Sluiced sluiced;
+  ::unsetenv("NOTIFY_SOCKET");
+  ::unsetenv("WATCHDOG_USEC");
+  EXPECT_EQ(next(), "WATCHDOG=1");
+  EXPECT_EQ(next(), "READY=1");
+  EXPECT_EQ(next(), "WATCHDOG=1");
+  EXPECT_EQ(sluiced.end(SIGTERM), 0);
+  std::string said = next();
+  while (said == "WATCHDOG=1") said = next();
+  EXPECT_EQ(said, "STOPPING=1");
+  ::close(fd);
+}
+
 }  // namespace
 }  // namespace sluice::test

@@ -112,7 +112,7 @@ class ReplayMisdeeds : public ::testing::TestWithParam<test::EngineMisdeed> {};
 
 /// Whatever an engine does wrong, the oracle finds no data of another VM in granted memory.
 TEST_P(ReplayMisdeeds, LeakNothingAndTheNextEngineTakesOver) {
-  for (const std::uint64_t nth : {5U, 60U, 300U}) {
+  for (const std::uint64_t nth : {5U, 60U, 150U}) {
     SCOPED_TRACE("at completion " + std::to_string(nth));
     const Trace trace = small_trace(nth);
     TraceChecker checker(kScale);

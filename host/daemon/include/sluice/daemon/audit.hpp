@@ -43,7 +43,7 @@ struct AuditEntry {
   std::uint32_t brick = 0;
   std::uint64_t offset = 0;  ///< In the brick. bytes
   std::uint64_t length = 0;  ///< bytes
-  /// HandOver: "zeros", or why it was handed over as it was. Return: "released", "reserved". Scrub: the engine, and
+  /// HandOver: "scrubbed", or why it was handed over as it was. Return: "released", "reserved". Scrub: the engine, and
   /// ", verified" if it was read back; "clean by the ledger" if its line was lost in a crash. Failure: the engine.
   std::string how;
   bool operator==(const AuditEntry&) const = default;

@@ -13,6 +13,7 @@
 #include "sluice/daemon/stores.hpp"
 #include "sluice/daemon/wire.hpp"
 #include "sluice/manager/policy_manager.hpp"
+#include "sluice/vmm/guest_memory.hpp"
 #include "sluice/vmm/leases.hpp"
 #include "sluice/vmm/qmp.hpp"
 
@@ -35,6 +36,8 @@ class HostEnvironment {
   virtual void follow_monitor(VmId vm) = 0;
   /// Has the VM's monitor reset it. False: it has none that answers.
   [[nodiscard]] virtual bool reset(VmId vm) = 0;
+  /// The VM's process must end: by its monitor where it has one that answers, else it is killed.
+  virtual void end_process(VmId vm) = 0;
   /// What policies allow VMs to keep through a reboot may have changed: Host::keeps_memory_through_reboot().
   virtual void policies_changed() = 0;
   /// The VM's process has ended, or the VM: nothing of it is watched any more, and its socket goes.
@@ -89,6 +92,10 @@ class Host {
   [[nodiscard]] bool keeps_memory_through_reboot(VmId vm) const;
   /// What the VM's monitor has said, and why the VM ends by all that it has said.
   void monitor_said(VmId vm, const QmpEvent& event, EndReason reason);
+  /// What its VMM has mapped. What is no lease's is said loudly, as nobody here cleans it.
+  void has_mapped(VmId vm, const GuestMemory& memory);
+  /// How much of a VM's memory is no lease's, as far as it was looked at.
+  [[nodiscard]] ByteCount unleased(VmId vm) const;
   /// The process that was watched for this VM has ended.
   void process_ended(VmId vm);
   /// For ScrubberConfig::on_scrubbed.
@@ -107,6 +114,7 @@ class Host {
   [[nodiscard]] Result<VmRecord> make_record(const AcquireRequest& request, const ProcessId& process);
   [[nodiscard]] Result<void> create(const VmRecord& record, const std::optional<std::uint32_t>& node);
   [[nodiscard]] Result<void> end_vm(VmId vm);
+  void rebooted_in_place(VmId vm);
   [[nodiscard]] Result<void> note_hand_over(const LeaseGrant& grant);
   void note_return(VmId vm, std::uint32_t brick, bool reserved);
   [[nodiscard]] Result<void> complete_audit();
@@ -123,8 +131,9 @@ class Host {
   bool stopping_ = false;
   std::map<VmId, VmRecord> vms_;
   std::map<Uuid, VmId> by_uuid_;
-  std::map<VmId, EndReason> reasons_;  ///< Why VMs end, by their monitors.
-  std::set<VmId> announced_;           ///< They come back with another process: somebody has said so.
+  std::map<VmId, EndReason> reasons_;   ///< Why VMs end, by their monitors.
+  std::map<VmId, ByteCount> unleased_;  ///< Of VMs that have memory which is not ours.
+  std::set<VmId> announced_;            ///< They come back with another process: somebody has said so.
   std::map<const std::byte*, std::uint32_t> by_address_;  ///< Bricks.
   std::vector<Audit::BrickFacts> last_;                   ///< Who got each brick last; of bricks in use nothing more.
   Leases leases_;

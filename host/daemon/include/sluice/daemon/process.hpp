@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <utility>
 
 #include "sluice/memory/error.hpp"
 
@@ -33,7 +34,8 @@ class Process {
   ~Process();
 
   [[nodiscard]] const ProcessId& id() const { return id_; }
-  [[nodiscard]] int pidfd() const { return pidfd_; }
+  /// The caller closes it.
+  [[nodiscard]] int take_pidfd() { return std::exchange(pidfd_, -1); }
 
  private:
   Process(ProcessId id, int pidfd) : id_(id), pidfd_(pidfd) {}

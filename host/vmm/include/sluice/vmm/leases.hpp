@@ -131,8 +131,8 @@ class Leases {
   void poll(std::chrono::nanoseconds now);
   /// When poll() has something to do, by its clock; nullopt: nothing until another call.
   [[nodiscard]] std::optional<std::chrono::nanoseconds> next_look() const;
-  /// Called for each brick that comes back, before the manager has it: a VM has it no more (`reserved`: for now), and
-  /// nobody else has. It calls nothing here.
+  /// Called for each brick that has come back to the manager: a VM has it no more (`reserved`: for now), and nobody
+  /// else has. It calls nothing here.
   void on_return(std::function<void(VmId, std::uint32_t brick, bool reserved)> told) { returned_ = std::move(told); }
   /// Called whenever next_look() may have become earlier, from inside other calls: it only takes note.
   void on_next_look(std::function<void()> changed) { next_look_changed_ = std::move(changed); }
