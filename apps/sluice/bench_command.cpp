@@ -29,11 +29,12 @@ struct Part {
   const char* name;
   void (*plan)(bench::Bench&, bench::Plan&);
 };
-constexpr std::array<Part, 5> kParts = {{{"micro", bench::plan_micro},
+constexpr std::array<Part, 6> kParts = {{{"micro", bench::plan_micro},
                                          {"cancel", bench::plan_cancel},
                                          {"grant", bench::plan_grant},
                                          {"trace", bench::plan_trace},
-                                         {"offload", bench::plan_offload}}};
+                                         {"offload", bench::plan_offload},
+                                         {"vm", bench::plan_vm}}};
 
 class BenchCommand final : public Command {
  public:

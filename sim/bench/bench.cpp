@@ -55,6 +55,8 @@ Effort smoke_effort() {
   effort.latencies = 5;
   effort.cancels = 3;
   effort.victim = std::chrono::milliseconds(5);
+  effort.guests = {ByteCount(64ULL << 20)};
+  effort.guests_at_once = 2;
   return effort;
 }
 
@@ -75,6 +77,8 @@ Effort usual_effort() {
   effort.latencies = 31;
   effort.cancels = 5;
   effort.victim = std::chrono::milliseconds(50);
+  effort.guests = {ByteCount(64ULL << 20), ByteCount(512ULL << 20), kGiB, ByteCount(2ULL << 30)};
+  effort.guests_at_once = 10;
   return effort;
 }
 
@@ -93,6 +97,8 @@ Effort full_effort() {
   effort.latencies = 101;
   effort.cancels = 11;
   effort.victim = std::chrono::milliseconds(200);
+  effort.guests.emplace_back(4ULL << 30);
+  effort.guests_at_once = 100;
   return effort;
 }
 

@@ -8,6 +8,7 @@ const SECTIONS = {
   grant: "Giving memory to a VM",
   trace: "What recycling saves",
   offload: "From what size an engine is worth it",
+  vm: "Real guests",
 };
 // For light and for dark ground.
 const COLORS = ["#3b7dd8", "#d9730d", "#2a9d6f", "#b3439c", "#8a6d00", "#d64545", "#5a5fcf", "#0f8ea3", "#7a8694", "#9c5a2c",
@@ -188,7 +189,7 @@ page.append(element("table", {class: "facts"}, ...Object.entries(results.facts).
   element("tr", {}, element("th", {}, name), element("td", {}, name === "command" ? element("code", {}, value) : value)))));
 for (const name of sections) {
   const parts = name === "offload" ? "micro offload" : name;
-  const again = (results.facts.command ?? "").replace(/^sluice bench( (micro|cancel|grant|trace|offload))*/, `sluice bench ${parts}`);
+  const again = (results.facts.command ?? "").replace(/^sluice bench( (micro|cancel|grant|trace|offload|vm))*/, `sluice bench ${parts}`);
   page.append(element("h2", {id: name}, SECTIONS[name]),
     element("p", {class: "notes"}, "This part again: ", element("code", {}, again)));
   for (const chart of results.charts.filter((each) => each.section === name)) page.append(draw(chart));

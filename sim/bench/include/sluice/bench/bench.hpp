@@ -24,6 +24,8 @@ struct Effort {
   std::size_t latencies = 0;      ///< Single jobs for one sample.
   std::size_t cancels = 0;        ///< For each phase, in each round.
   std::chrono::milliseconds victim{0};
+  std::vector<ByteCount> guests;   ///< Memory of real VMs, as far as there is room.
+  std::size_t guests_at_once = 0;  ///< VMs with as much as the first of these, started together.
 };
 
 /// Some seconds: to see that everything works.
@@ -69,6 +71,8 @@ struct TraceFit {
 [[nodiscard]] Result<TraceFit> fit_trace(const Trace& trace, const Arena& arena);
 /// Throws std::runtime_error with the error of fit_trace().
 void plan_trace(Bench& bench, Plan& plan);
+/// Nothing, and a fact that says why, where guests cannot be run here.
+void plan_vm(Bench& bench, Plan& plan);
 /// After micro: from what it has measured.
 void plan_offload(Bench& bench, Plan& plan);
 

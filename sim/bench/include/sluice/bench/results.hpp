@@ -39,7 +39,7 @@ struct Mark {
 /// n-th samples in the same round.
 struct Chart {
   std::string id;       ///< "throughput"; never changes, so that runs can be compared.
-  std::string section;  ///< "micro", "cancel", "grant", "trace", "offload"
+  std::string section;  ///< "micro", "cancel", "grant", "trace", "offload", "vm"
   std::string title;    ///< What it shows.
   std::string x_label;  ///< With its unit.
   std::string y_label;  ///< Without its unit.
