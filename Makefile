@@ -5,15 +5,15 @@ SOAK_SECONDS ?= 600
 FUZZ_SECONDS ?= 120
 SAMPLE := build/sample.csv
 
-.PHONY: run test generate reference install diagrams prove synth coverage sanitize sanitize-core bench goals soak format lint setup clean
+.PHONY: run test generate reference install packages diagrams prove synth coverage sanitize sanitize-core bench goals soak format lint setup clean
 .DEFAULT_GOAL := run
 
 setup:
 	@tools/setup
 
-# $(call build,preset[,targets])
+# $(call build,preset[,targets[,options of CMake]])
 define build
-	@cmake --preset $(1) > build-$(1).log 2>&1 || { cat build-$(1).log; rm -f build-$(1).log; exit 1; }
+	@cmake --preset $(1) $(3) > build-$(1).log 2>&1 || { cat build-$(1).log; rm -f build-$(1).log; exit 1; }
 	@rm -f build-$(1).log
 	@cmake --build --preset $(1) -j $(JOBS) $(if $(2),--target $(2))
 endef
@@ -37,11 +37,18 @@ generate: setup
 reference: setup
 	@mkdir -p build && doxygen docs/Doxyfile
 
-# The libraries, their headers, and how CMake and pkg-config find them, below PREFIX.
+# Libraries with their headers, programs and plugins, below PREFIX.
 PREFIX ?= /usr/local
 install: setup
-	$(call build,release,sluice_c sluice_client sluiced sluicectl sluice-qemu)
-	@cmake --install build/release --prefix $(PREFIX)
+	$(call build,release,sluice_product,-DCMAKE_INSTALL_PREFIX=$(PREFIX))
+	@cmake --install build/release
+
+# Debian packages, in build/release/packages, which are then installed and run in a bare Debian: as root.
+packages: setup
+	@tools/setup debootstrap
+	$(call build,release,sluice_product,-DCMAKE_INSTALL_PREFIX=/usr)
+	@rm -rf build/release/packages && cd build/release && cpack > packages.log || { cat packages.log; exit 1; }
+	@tests/install/packages_test.sh build/release/packages
 
 # The timing diagrams of docs/rtl, from their scenarios.
 diagrams: setup

@@ -1,15 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sluice/compose/engine_choice.hpp"
 
+#include "sluice/base/own_path.hpp"
 #include "sluice/cpu/cpu_engine.hpp"
 
 namespace sluice::inline compose {
+
+std::filesystem::path plugin_folder() {
+  return first_of(folder_of_code(reinterpret_cast<const void*>(&plugin_folder)),
+                  {"../plugins", "../../plugins", "sluice/.", "../" SLUICE_LIBDIR "/sluice"});
+}
 
 EngineRegistry make_plain_registry() {
   EngineRegistry registry;
   registry.add(make_cpu_factory());
   for (const std::string kind : {"rtl", "dmadev", "xrt"}) {
-    registry.add_plugin(kind, SLUICE_PLUGIN_DIR "/sluice_engine_" + kind + ".so");
+    registry.add_plugin(kind, plugin_folder() / ("sluice_engine_" + kind + ".so"));
   }
   return registry;
 }

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "sluice/base/own_path.hpp"
 #include "sluice/base/parse.hpp"
 #include "sluice/dmadev/dmadev_engine.hpp"
 #include "sluice/dmadev/rte_device.hpp"
@@ -14,10 +15,8 @@
 namespace sluice::inline dmadev {
 namespace {
 
-// The driver of our own engine, which DPDK does not know by itself.
-#ifndef SLUICE_PMD
-#define SLUICE_PMD "librte_dma_sluice.so"
-#endif
+/// The driver of our own engine, which DPDK does not know by itself: beside this plugin.
+std::string own_driver() { return folder_of_code(reinterpret_cast<const void*>(&own_driver)) / "librte_dma_sluice.so"; }
 
 struct Options {
   RteOptions rte;
@@ -55,7 +54,9 @@ EngineOptionSet option_set(Options& options) {
 
 std::string why_no_driver() {
   std::error_code error;
-  return std::filesystem::exists(SLUICE_PMD, error) ? "" : "its driver " SLUICE_PMD " is not there: build it";
+  return std::filesystem::exists(own_driver(), error)
+             ? ""
+             : fmt::format("its driver {} is not there: build or install it", own_driver());
 }
 
 class DmadevFactory final : public EngineFactory {
@@ -98,7 +99,7 @@ class DmadevFactory final : public EngineFactory {
     Options options;
     if (auto read = option_set(options).read(name); !read) return read.error();
     options.engine.stall_timeout = std::chrono::milliseconds(options.stall_timeout_ms);
-    if (options.rte.driver.empty() && name.device.starts_with("dma_sluice")) options.rte.driver = SLUICE_PMD;
+    if (options.rte.driver.empty() && name.device.starts_with("dma_sluice")) options.rte.driver = own_driver();
     auto device = open_rte_device(name.device, options.rte);
     if (!device) return device.error();
     auto engine = DmadevEngine::create(std::move(*device), options.engine, windows);

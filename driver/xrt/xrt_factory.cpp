@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <sstream>
 
+#include "sluice/base/own_path.hpp"
 #include "sluice/base/parse.hpp"
 #include "sluice/base/printable.hpp"
 #include "sluice/engine/engine_plugin.hpp"
@@ -17,9 +18,15 @@
 namespace sluice::inline xrt {
 namespace {
 
+/// Installed beside this plugin; in a build with the other programs.
+std::string device_program() {
+  return first_of(folder_of_code(reinterpret_cast<const void*>(&device_program)),
+                  {"sluice-xrt-device", "../bin/sluice-xrt-device"});
+}
+
 struct Options {
   XrtOptions card;
-  XrtEmulationOptions emulation{SLUICE_XRT_DEVICE, {}};
+  XrtEmulationOptions emulation{device_program(), {}};
   RingOptions ring;
   bool emulate = false;
   std::uint32_t stall_timeout_ms = 5000;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The four questions of who opens the page, answered from its figures.
+// The questions of who opens the page, answered from its figures.
 #include <fmt/format.h>
 
 #include "sluice/bench/bench.hpp"
@@ -78,12 +78,29 @@ std::string worth_it(const Results& results) {
   return answer.empty() ? "not measured in this run." : answer + ".";
 }
 
+std::string vm_waits(const Results& results) {
+  const Chart* const starts = results.find("vm_start");
+  if (starts == nullptr || starts->places().empty()) return "not measured in this run.";
+  const std::string largest = starts->places().back();
+  const auto fresh = median(results, "vm_start", "fresh memory, at once", largest);
+  const auto leased = median(results, "vm_start", "sluiced", largest);
+  const auto used = median(results, "vm_used", "fresh memory, when touched", largest);
+  const auto used_leased = median(results, "vm_used", "sluiced", largest);
+  if (!fresh || !leased || !used || !used_leased) return "not measured in this run.";
+  return fmt::format(
+      "a guest with {} says its first word after {} ms with memory from sluiced, and after {} ms with fresh memory "
+      "that is "
+      "populated at once; it has written to all of it after {} ms, and after {} ms where the kernel populates what it "
+      "touches.",
+      largest, digits(*leased), digits(*fresh), digits(*used_leased), digits(*used));
+}
+
 }  // namespace
 
 std::vector<std::string> answers(const Results& results) {
   return {"What does scrubbing cost today? " + cost_today(results),
           "What does an engine save? " + engine_saves(results), "What does recycling save? " + recycling_saves(results),
-          "From what size is offload worth it? " + worth_it(results)};
+          "From what size is offload worth it? " + worth_it(results), "How long does a VM wait? " + vm_waits(results)};
 }
 
 }  // namespace sluice::bench

@@ -15,13 +15,10 @@
 
 #include "sluice/bench/arena.hpp"
 #include "sluice/bench/own_cpu.hpp"
+#include "sluice/compose/engine_choice.hpp"
 #include "sluice/cpu/cpu_stores.hpp"
 #include "sluice/memory/error.hpp"
 #include "sluice/ring/ring_engine.hpp"
-
-#ifndef SLUICE_RAW_DMADEV
-#define SLUICE_RAW_DMADEV ""
-#endif
 
 namespace sluice::bench {
 namespace {
@@ -292,8 +289,9 @@ std::vector<Entry> kernel_peers() {
 }
 
 std::vector<Entry> raw_dmadev() {
-  const std::string path = SLUICE_RAW_DMADEV;
-  if (path.empty()) return {};
+  const std::string path = plugin_folder() / "sluice_raw_dmadev.so";
+  std::error_code error;
+  if (!std::filesystem::exists(path, error)) return {};
   Entry raw{"raw rte_dma_copy", [path](MemorySpan memory) -> Result<std::unique_ptr<Contender>> {
               void* const library = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
               auto* const make = library == nullptr

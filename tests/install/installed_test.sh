@@ -12,8 +12,7 @@ library=$(find "$folder/tree" -name libsluice.so)
 libdir=$(dirname "$library")
 
 echo "C, by pkg-config"
-# The prefix of a .pc file is where the tree was configured for: this one is elsewhere.
-flags=$(PKG_CONFIG_PATH="$libdir/pkgconfig" pkg-config --define-variable=prefix="$folder/tree" --cflags --libs sluice)
+flags=$(PKG_CONFIG_PATH="$libdir/pkgconfig" pkg-config --cflags --libs sluice)
 # shellcheck disable=SC2086  # a list of flags
 cc -std=c11 -Wall -Wextra -Wpedantic -Werror "$source/docs/examples/c/main.c" $flags -o "$folder/c_example"
 LD_LIBRARY_PATH="$libdir" "$folder/c_example" > "$folder/c.out"
@@ -22,7 +21,7 @@ grep -q "after the reboot: the same memory, byte 0 is 0x5A" "$folder/c.out"
 grep -q "another customer: 0 bytes that are not zero" "$folder/c.out"
 
 echo "a VMM in C, by pkg-config"
-flags=$(PKG_CONFIG_PATH="$libdir/pkgconfig" pkg-config --define-variable=prefix="$folder/tree" --cflags --libs sluice-client)
+flags=$(PKG_CONFIG_PATH="$libdir/pkgconfig" pkg-config --cflags --libs sluice-client)
 # shellcheck disable=SC2086  # a list of flags
 cc -std=c11 -Wall -Wextra -Wpedantic -Werror "$source/docs/examples/client/main.c" $flags -o "$folder/client_example"
 # Nobody listens there, and it says so.
@@ -54,3 +53,8 @@ if echo "$symbols" | grep " [TBD] " | grep -v "sluice" | grep -q .; then
   echo "$symbols" | grep " [TBD] " | grep -v "sluice"
   exit 1
 fi
+
+echo "programs find their plugins, also where the tree was moved"
+mv "$folder/tree" "$folder/else where"
+"$folder/else where/bin/sluice" engines > "$folder/engines.out"
+grep -q "^rtl  *the scrub engine in RTL" "$folder/engines.out" || { cat "$folder/engines.out"; exit 1; }

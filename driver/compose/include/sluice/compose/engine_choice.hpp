@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <filesystem>
 #include <memory>
 #include <span>
 #include <vector>
@@ -10,8 +11,12 @@
 
 namespace sluice::inline compose {
 
-/// "cpu", and the kinds that come as plugins: "rtl", "dmadev" and "xrt", each in
-/// SLUICE_PLUGIN_DIR/sluice_engine_KIND.so. One that is not installed is there and says so.
+/// Where engines that come as plugins are: in lib/sluice, seen from a program in bin/ or from libsluice, wherever that
+/// tree was installed or moved to; in a build, plugins/, seen from programs one or two folders below it.
+[[nodiscard]] std::filesystem::path plugin_folder();
+
+/// "cpu", and the kinds that come as plugins: "rtl", "dmadev" and "xrt", each in sluice_engine_KIND.so of
+/// plugin_folder(). One that is not installed is there and says so.
 [[nodiscard]] EngineRegistry make_plain_registry();
 
 /// The first of these engines that works, with these windows. The registry outlives it. Errors: of FailoverEngine.
