@@ -56,7 +56,12 @@ Result<HttpAnswer> call_service(const std::string& socket, const std::string& me
   });
   context.run();
   if (outcome) return failed(outcome);
-  return HttpAnswer{parser.get().result_int(), std::move(parser.get().body())};
+  HttpAnswer answer{parser.get().result_int(), {}, {}};
+  for (const char* const name : {"Allow", "Content-Security-Policy", "Content-Type", "X-Content-Type-Options"}) {
+    if (const auto value = parser.get().find(name); value != parser.get().end()) answer.headers[name] = value->value();
+  }
+  answer.body = std::move(parser.get().body());
+  return answer;
 }
 
 std::string path_part(const std::string& text) {

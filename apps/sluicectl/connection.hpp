@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <map>
 #include <string>
 
 #include "sluice/base/result.hpp"
@@ -9,6 +10,7 @@ namespace sluice {
 
 struct HttpAnswer {
   unsigned status = 0;
+  std::map<std::string, std::string> headers;  ///< Those that say what the body is, and what may be done with it.
   std::string body;
 };
 

@@ -18,6 +18,7 @@
 #include "sluice/base/json.hpp"
 #include "sluice/base/output.hpp"
 #include "sluicectl/connection.hpp"
+#include "sluicectl/page.hpp"
 #include "sluicectl/tables.hpp"
 
 namespace sluice {
@@ -29,7 +30,7 @@ enum ExitCode : int {
   kExitGood = 0,
   kExitRefused = 1,       ///< The service has said no.
   kExitUsage = 2,         ///< Options that make no sense.
-  kExitNoConnection = 3,  ///< Nobody answers.
+  kExitNoConnection = 3,  ///< Nobody answers, or the page cannot be served.
 };
 
 /// One call, by the words and options of the command line.
@@ -271,10 +272,17 @@ int run(int argc, char** argv) {
   add_policies(add, app);
   add_registrations(add);
   add_audit(add);
+  std::uint16_t port = 0;
+  CLI::App* const page = app.add_subcommand("page", "serves the page of sluiced to a browser of this user");
+  page->add_option("--port", port, "of 127.0.0.1; left out, or 0: one that is free")->type_name("NUMBER");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? kExitGood : kExitUsage;
+  }
+  if (page->parsed()) {
+    const auto served = serve_page(socket, port);
+    return served ? kExitGood : say(served.error().message, kExitNoConnection);
   }
   return perform(*add.chosen(), socket, as_json);
 }

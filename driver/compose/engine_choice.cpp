@@ -8,7 +8,8 @@ namespace sluice::inline compose {
 
 std::filesystem::path plugin_folder() {
   return first_of(folder_of_code(reinterpret_cast<const void*>(&plugin_folder)),
-                  {"../plugins", "../../plugins", "sluice/.", "../" SLUICE_LIBDIR "/sluice"});
+                  {"../plugins", "../../plugins", "sluice/.", "../lib/" SLUICE_ARCHITECTURE "/sluice",
+                   "../lib64/sluice", "../lib/sluice"});
 }
 
 EngineRegistry make_plain_registry() {

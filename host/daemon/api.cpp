@@ -104,8 +104,14 @@ ApiResponse problem_of(const Error& error) {
 std::span<const Api::Handlers::Entry> Api::Handlers::table() {
   using H = Handlers;
   static constexpr std::array kTable = std::to_array<Entry>({
+      {{"GET", "/"}, &H::get_page},
+      {{"GET", "/page.js"}, &H::get_page_script},
+      {{"GET", "/page.css"}, &H::get_page_style},
       {{"GET", "/v1/host"}, &H::get_host},
       {{"GET", "/metrics"}, &H::get_metrics},
+      {{"GET", "/v1/memory"}, &H::get_memory},
+      {{"GET", "/v1/quarantine"}, &H::get_quarantine},
+      {{"GET", "/v1/series/{step}"}, &H::get_series},
       {{"GET", "/v1/vms"}, &H::get_vms},
       {{"GET", "/v1/vms/{uuid}"}, &H::get_vm},
       {{"POST", "/v1/vms/{uuid}:reboot"}, &H::reboot_vm},
@@ -154,8 +160,9 @@ std::span<const Api::Handlers::Entry> Api::Handlers::table() {
   return kTable;
 }
 
-Api::Api(Host& host, PolicyManager& policies, StateStore& state, const BackingMemory& memory, const Engine& engine)
-    : handlers_(std::make_unique<Handlers>(host, policies, state, memory, engine)) {}
+Api::Api(Host& host, PolicyManager& policies, StateStore& state, const BackingMemory& memory, const Engine& engine,
+         const Series& series)
+    : handlers_(std::make_unique<Handlers>(host, policies, state, memory, engine, series)) {}
 Api::~Api() = default;
 
 void Api::restore_pools() { handlers_->restore_pools(); }

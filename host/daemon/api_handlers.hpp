@@ -25,8 +25,8 @@ struct ApiCall {
 
 using ApiAnswer = Result<ApiResponse>;
 
-/// What each route does. Files: api_vms.cpp, api_pools.cpp, api_groups.cpp, api_policies.cpp, api_registrations.cpp,
-/// api_metrics.cpp, api_audit.cpp.
+/// What each route does. Files: api_page.cpp, api_memory.cpp, api_vms.cpp, api_pools.cpp, api_groups.cpp,
+/// api_policies.cpp, api_registrations.cpp, api_metrics.cpp, api_audit.cpp.
 class Api::Handlers {
  public:
   using Handler = ApiAnswer (Handlers::*)(const ApiCall&);
@@ -35,8 +35,9 @@ class Api::Handlers {
     Handler handler;
   };
 
-  Handlers(Host& host, PolicyManager& policies, StateStore& state, const BackingMemory& memory, const Engine& engine)
-      : host_(&host), policies_(&policies), state_(&state), memory_(&memory), engine_(&engine) {}
+  Handlers(Host& host, PolicyManager& policies, StateStore& state, const BackingMemory& memory, const Engine& engine,
+           const Series& series)
+      : host_(&host), policies_(&policies), state_(&state), memory_(&memory), engine_(&engine), series_(&series) {}
 
   [[nodiscard]] static std::span<const Entry> table();
   void restore_pools();
@@ -45,6 +46,14 @@ class Api::Handlers {
   // api_metrics.cpp
   ApiAnswer get_host(const ApiCall& call);
   ApiAnswer get_metrics(const ApiCall& call);
+  // api_page.cpp
+  ApiAnswer get_page(const ApiCall& call);
+  ApiAnswer get_page_script(const ApiCall& call);
+  ApiAnswer get_page_style(const ApiCall& call);
+  // api_memory.cpp
+  ApiAnswer get_memory(const ApiCall& call);
+  ApiAnswer get_quarantine(const ApiCall& call);
+  ApiAnswer get_series(const ApiCall& call);
   // api_audit.cpp
   ApiAnswer get_audit(const ApiCall& call);
   ApiAnswer get_audit_lines(const ApiCall& call);
@@ -114,6 +123,8 @@ class Api::Handlers {
   [[nodiscard]] bool sees_template(const Caller& caller, const PolicyTemplate& known);
   [[nodiscard]] boost::json::object target_json(PolicyTarget target) const;
   [[nodiscard]] boost::json::object vm_summary(const Caller& caller, const VmRecord& record) const;
+  [[nodiscard]] boost::json::value uuid_json(VmId vm) const;
+  [[nodiscard]] static boost::json::array holders_json(const LeaseFacts& lease);
   template <class Id>
   ApiAnswer put_subject(const ApiCall& call, Id PolicySubject::*field);
   [[nodiscard]] boost::json::object group_json(TrustGroupId group, CustomerId customer) const;
@@ -146,6 +157,7 @@ class Api::Handlers {
   StateStore* state_;
   const BackingMemory* memory_;
   const Engine* engine_;
+  const Series* series_;
   /// What handlers of the manager, which outlives this, have of it.
   std::shared_ptr<Fillings> fillings_ = std::make_shared<Fillings>();
 };
@@ -170,6 +182,8 @@ template <class Id>
   return Error{HostErrc::InvalidArgument, fmt::format("{} is no id: give a number from 1", in_quotes(text))};
 }
 [[nodiscard]] Result<PolicyField> parse_field(std::string_view text);
+/// As names are written in JSON and in labels: "same_vm_after_reboot".
+[[nodiscard]] std::string label(std::string_view words);
 [[nodiscard]] boost::json::value policy_json(const Policy& policy);
 /// A call whose body is to be empty, or an empty object.
 void expect_no_body(const ApiCall& call);

@@ -14,16 +14,6 @@ namespace {
 constexpr std::array kLeaseStates = {LeaseState::Waiting, LeaseState::Running, LeaseState::Ending,
                                      LeaseState::Quarantined, LeaseState::Reserved};
 
-/// As names are written in JSON and in labels: "same_vm_after_reboot".
-std::string label(std::string_view words) {
-  std::string text;
-  for (const char letter : words) {
-    const bool is_large = letter >= 'A' && letter <= 'Z';
-    text += letter == ' ' ? '_' : static_cast<char>(is_large ? letter - 'A' + 'a' : letter);
-  }
-  return text;
-}
-
 std::map<LeaseState, std::size_t> count_leases(const Leases& leases) {
   std::map<LeaseState, std::size_t> counts;
   for (const LeaseState state : kLeaseStates) counts[state] = 0;
@@ -69,6 +59,15 @@ class Metrics {
 };
 
 }  // namespace
+
+std::string label(std::string_view words) {
+  std::string text;
+  for (const char letter : words) {
+    const bool is_large = letter >= 'A' && letter <= 'Z';
+    text += letter == ' ' ? '_' : static_cast<char>(is_large ? letter - 'A' + 'a' : letter);
+  }
+  return text;
+}
 
 ApiAnswer Api::Handlers::get_host(const ApiCall& call) {
   if (auto checked = check_provider(call.caller, "see the host as a whole"); !checked) return checked.error();

@@ -135,6 +135,13 @@ class ApiServer::Connection : public std::enable_shared_from_this<Connection> {
     if (!answered.type.empty()) response_->set(http::field::content_type, answered.type);
     if (!answered.allow.empty()) response_->set(http::field::allow, answered.allow);
     response_->set(http::field::cache_control, "no-store");
+    response_->set("X-Content-Type-Options", "nosniff");
+    if (answered.type.starts_with("text/html")) {
+      // The page is what this server has, and nothing else: whatever is named in its data is no script.
+      response_->set("Content-Security-Policy",
+                     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
+                     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'");
+    }
     response_->keep_alive(keep_alive);
     response_->body() = std::move(answered.body);
     if (answered.status != 204) response_->content_length(response_->body().size());

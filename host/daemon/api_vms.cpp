@@ -18,15 +18,6 @@ json::array bricks_json(const LeaseFacts& lease) {
   return bricks;
 }
 
-json::array holders_json(const LeaseFacts& lease) {
-  json::array holders;
-  for (const Holder& holder : lease.holders) {
-    holders.push_back(json::object{
-        {"process", holder.process}, {"command", printable(holder.command, 64)}, {"mapped", holder.mapped}});
-  }
-  return holders;
-}
-
 json::object effective_json(const EffectivePolicy& effective) {
   json::object policy;
   for (const PolicyExplanation& each : effective.explanation) {

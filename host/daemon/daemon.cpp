@@ -26,7 +26,7 @@ namespace asio = boost::asio;
 
 /// In the order in which they are made.
 struct Daemon::Parts {
-  explicit Parts(asio::io_context& of) : context(&of), look(of), commit(of), drained(of) {}
+  explicit Parts(asio::io_context& of) : context(&of), look(of), commit(of), sample(of), drained(of) {}
 
   /// `act`, for as long as this lives: what the context was given may be run later.
   template <class Act>
@@ -38,6 +38,7 @@ struct Daemon::Parts {
   void settle();
   void look_later();
   void commit_later();
+  void sample_always();
   [[nodiscard]] Result<void> start_memory(const DaemonConfig& config);
   [[nodiscard]] Result<void> start_vms(const DaemonConfig& config);
 
@@ -57,12 +58,14 @@ struct Daemon::Parts {
   std::optional<Monitors> monitors;
   std::optional<Host> host;
   std::unique_ptr<VmmServer> server;
+  Series series;
   std::optional<Api> api;
   std::unique_ptr<ApiServer> api_server;
   asio::steady_timer look;
   asio::steady_timer commit;
   bool commits = false;  ///< The timer runs.
   bool commit_failed = false;
+  asio::steady_timer sample;
   asio::steady_timer drained;
 };
 
@@ -103,6 +106,16 @@ void Daemon::Parts::commit_later() {
       spdlog::error("the audit cannot be written, and no VM gets memory until it can: {}", committed.error().message);
     }
     commit_later();
+  }));
+}
+
+void Daemon::Parts::sample_always() {
+  using std::chrono::system_clock;
+  series.add(sample_of(*manager,
+                       std::chrono::duration_cast<std::chrono::milliseconds>(system_clock::now().time_since_epoch())));
+  sample.expires_after(std::chrono::seconds(1));
+  sample.async_wait(guarded([this](boost::system::error_code error) {
+    if (!error) sample_always();
   }));
 }
 
@@ -186,7 +199,7 @@ Result<void> Daemon::Parts::start_vms(const DaemonConfig& config) {
   monitors->tell(&*host);
   host->leases().on_next_look([this] { asio::post(*context, guarded([this] { look_later(); })); });
   if (auto recovered = host->recover(); !recovered) return recovered;
-  api.emplace(*host, *policies, *state, *memory, *engine);
+  api.emplace(*host, *policies, *state, *memory, *engine, series);
   api->restore_pools();
   auto serving = ApiServer::listen(context->get_executor(), *api, config.api, guarded([this] {
                                      monitors->policies_changed();
@@ -197,6 +210,7 @@ Result<void> Daemon::Parts::start_vms(const DaemonConfig& config) {
   auto listening = VmmServer::listen(context->get_executor(), *host, config.socket, config.users, after);
   if (!listening) return listening.error();
   server = std::move(*listening);
+  sample_always();
   settle();
   return {};
 }

@@ -58,7 +58,7 @@ class ApiHost {
     state_.emplace(*StateStore::open(folder_ / "state.db"));
     audit_.emplace(*Audit::open(folder_ / "audit.db"));
     host_.emplace(*policies_, *memory_, access_, *leases_, *state_, *audit_, environment_, kDefault);
-    api_.emplace(*host_, *policies_, *state_, *memory_, engine_);
+    api_.emplace(*host_, *policies_, *state_, *memory_, engine_, series_);
     settle();
   }
   ApiHost(const ApiHost&) = delete;
@@ -73,10 +73,14 @@ class ApiHost {
   void settle() {
     for (int round = 0; round < 1000 && manager_->has_work(); ++round) {
       manager_->poll();
+      if (!engine_.running().empty() && std::exchange(fails_next_scrub_, false)) {
+        engine_.end(0, Outcome::Failed, 0, FailureCause::SlaveError);
+      }
       engine_.end_all();
     }
     manager_->poll();
   }
+  void fail_next_scrub() { fails_next_scrub_ = true; }
   ApiResponse ask(std::string_view method, std::string_view target, std::string_view body = "",
                   Caller caller = Caller::provider()) {
     return api_->answer({std::string(method), std::string(target), std::string(body)}, caller);
@@ -130,6 +134,8 @@ class ApiHost {
   AloneAccess access_;
   NoEnvironment environment_;
   std::optional<Host> host_;
+  Series series_;
+  bool fails_next_scrub_ = false;
   std::optional<Api> api_;
   std::chrono::nanoseconds now_{std::chrono::seconds(1)};
 };

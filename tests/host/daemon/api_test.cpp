@@ -64,6 +64,7 @@ TEST_F(ApiTest, EveryPathIsThereAndSaysWhichMethodsItHas) {
                                       {"{id}", "9"},
                                       {"{name}", "web"},
                                       {"{scope}", "customer"},
+                                      {"{step}", "second"},
                                       {"{field}", "enable"}}) {
       if (const std::size_t at = path.find(name); at != std::string::npos) path.replace(at, name.size(), value);
     }
@@ -119,7 +120,7 @@ TEST_F(ApiTest, WhatCouldNotBeStoredHoldsAndIsStoredWithTheNext) {
 
 TEST_F(ApiTest, WhatIsNoPathIsRefused) {
   EXPECT_THAT(refused(404, "no-such-path", ask("GET", "/v2/vms")), HasSubstr("'/v2/vms'"));
-  refused(404, "no-such-path", ask("GET", "/"));
+  refused(404, "no-such-path", ask("GET", "/page"));
   refused(404, "no-such-path", ask("GET", "/v1/vms/"));
   refused(404, "no-such-path", ask("GET", "/v1//vms"));
   refused(404, "no-such-path", ask("POST", vm(1, ":explode")));

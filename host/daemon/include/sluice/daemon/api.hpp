@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "sluice/daemon/host.hpp"
+#include "sluice/daemon/series.hpp"
 #include "sluice/engine/engine.hpp"
 
 namespace sluice::inline daemon {
@@ -46,7 +47,8 @@ inline constexpr std::size_t kLongestApiBody = 1 << 20;
 class Api {
  public:
   /// All of these outlive it. `memory` and `engine` are the manager's.
-  Api(Host& host, PolicyManager& policies, StateStore& state, const BackingMemory& memory, const Engine& engine);
+  Api(Host& host, PolicyManager& policies, StateStore& state, const BackingMemory& memory, const Engine& engine,
+      const Series& series);
   ~Api();
   Api(const Api&) = delete;
   Api& operator=(const Api&) = delete;

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+// node page_test.mjs MODULES CHROMIUM SLUICED SLUICECTL SLUICE_QEMU QEMU GUEST: the page of a running sluiced, with real guests, in a
+// browser without a screen. With PAGE_SHOTS=FOLDER pictures stay there.
+import assert from "node:assert/strict";
+import {spawn, execFileSync} from "node:child_process";
+import {createRequire} from "node:module";
+import {existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync} from "node:fs";
+import {request} from "node:http";
+import {after, before, test} from "node:test";
+import {join} from "node:path";
+
+const [modules, chromium, sluiced, sluicectl, wrapper, qemu, guest] = process.argv.slice(2);
+const from = createRequire(join(modules, "package.json"));
+const {chromium: browserType} = from("playwright-core");
+const axe = readFileSync(from.resolve("axe-core/axe.min.js"), "utf8");
+const shots = process.env.PAGE_SHOTS;
+const PATIENCE_MS = 20_000;
+const UUIDS = ["0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9", "1b2c3d4e-5f60-7182-93a4-b5c6d7e8f90a"];
+
+const folder = mkdtempSync("/dev/shm/sluice-test-page-");
+const socket = join(folder, "run/api.sock");
+const processes = [];
+let browser, page, address;
+const complaints = [];
+
+function start(program, words, environment = {}) {
+  const child = spawn(program, words, {stdio: ["pipe", "pipe", "pipe"], env: {...process.env, ...environment}});
+  processes.push(child);
+  child.text = "";
+  for (const stream of [child.stdout, child.stderr]) stream.on("data", (data) => { child.text += data; });
+  return child;
+}
+async function until(condition, what) {
+  const limit = Date.now() + PATIENCE_MS;
+  for (;;) {
+    if (await condition()) return;
+    assert.ok(Date.now() < limit, `${what}; the processes say:\n${processes.map((child) => child.text).join("\n")}`);
+    await new Promise((wake) => setTimeout(wake, 50));
+  }
+}
+async function startGuest(uuid, name) {
+  const child = start(wrapper, ["-nodefaults", "-display", "none", "-accel", "tcg", "-bios", guest, "-name", name, "-uuid", uuid, "-m", "32",
+    "-chardev", "stdio,id=guest,signal=off", "-serial", "chardev:guest"], {SLUICE_SOCKET: join(folder, "run/vmm.sock"), SLUICE_QEMU: qemu});
+  await until(() => child.text.includes("boots"), `guest ${name} says nothing`);
+  return child;
+}
+/// Of the relay, as a program that is no browser: [status, body].
+function ask(path, {headers = {}, method = "GET"} = {}) {
+  const url = new URL(address);
+  return new Promise((resolve, reject) => {
+    const sent = request({host: "127.0.0.1", port: url.port, path, method, headers}, (answer) => {
+      let body = "";
+      answer.on("data", (data) => { body += data; });
+      answer.on("end", () => resolve([answer.statusCode, body, answer.headers]));
+    });
+    sent.on("error", reject);
+    sent.end();
+  });
+}
+const refreshed = async () => {
+  const rounds = Number(await page.locator("body").getAttribute("data-rounds") ?? 0);
+  await page.waitForFunction((before) => Number(document.body.dataset.rounds ?? 0) > before, rounds, {timeout: PATIENCE_MS});
+};
+const inState = (state) => page.locator(`#map button[data-state="${state}"]`).count();
+async function violations() {
+  await page.evaluate(axe);
+  const found = await page.evaluate(() => window.axe.run(document, {runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]}));
+  return found.violations.map((each) => `${each.id}: ${each.nodes.map((node) => node.target.join(" ")).join(", ")}`);
+}
+const shoot = async (name) => { if (shots) await page.screenshot({path: join(shots, `${name}.png`), fullPage: true}); };
+
+before(async () => {
+  writeFileSync(join(folder, "sluiced.toml"), `[memory]\nfolder = "${folder}/memory"\nbricks = [{ size = "32MiB", count = 12 }]\n` +
+    `[folders]\nrun = "${folder}/run"\nstate = "${folder}/state"\n[vmm]\nsocket = "${folder}/run/vmm.sock"\nusers = [${process.getuid()}]\n` +
+    `[api]\nsocket = "${socket}"\nusers = [${process.getuid()}]\n`);
+  start(sluiced, ["--config", join(folder, "sluiced.toml")]);
+  await until(() => existsSync(socket), "sluiced does not start");
+  const relay = start(sluicectl, ["--socket", socket, "page"]);
+  await until(() => relay.text.includes("\n"), "sluicectl prints no address");
+  address = relay.text.trim();
+  browser = await browserType.launch({executablePath: chromium, args: ["--no-sandbox"]});
+  page = await (await browser.newContext({colorScheme: "light", viewport: {width: 1200, height: 900}})).newPage();
+  page.on("console", (message) => { if (message.type() === "error") complaints.push(message.text()); });
+  page.on("pageerror", (error) => complaints.push(String(error)));
+});
+
+after(async () => {
+  await browser?.close();
+  for (const child of processes) child.kill("SIGKILL");
+  await Promise.all(processes.map((child) => child.exitCode !== null || child.signalCode !== null ? null : new Promise((ended) => child.on("exit", ended))));
+  rmSync(folder, {recursive: true, force: true});
+});
+
+test("who does not know the address is refused", async () => {
+  const host = new URL(address).host;
+  const cookie = `sluice-${new URL(address).port}=${new URL(address).searchParams.get("token")}`;
+  for (const [what, answer] of [
+    ["no token", await ask("/", {headers: {host}})],
+    ["a wrong token", await ask("/?token=" + "0".repeat(64), {headers: {host}})],
+    ["a wrong cookie", await ask("/v1/host", {headers: {host, cookie: cookie.slice(0, -1) + "x"}})],
+    ["a foreign name", await ask("/v1/host", {headers: {host: "evil.example", cookie}})],
+    ["a change by a form of another site", await ask("/v1/audit:verify", {method: "POST", headers: {host, cookie}})],
+  ]) {
+    assert.equal(answer[0], 403, what);
+    assert.equal(JSON.parse(answer[1]).status, 403, what);
+  }
+  assert.equal((await ask("/v1/host", {headers: {host, cookie}}))[0], 200);
+  assert.equal((await ask("/v1/audit:verify", {method: "POST", headers: {host, cookie, "x-sluice-page": "1"}}))[0], 200);
+  const [, , headers] = await ask("/", {headers: {host, cookie}});
+  assert.match(headers["content-security-policy"], /default-src 'none'; script-src 'self'/);
+});
+
+test("the map follows VMs as they come and go", async () => {
+  await page.goto(address);
+  await until(async () => await inState("clean") === 12, "the bricks do not become clean");
+  assert.ok(!page.url().includes("token"), "the token does not stay in the address");
+  const first = await startGuest(UUIDS[0], "web <b>1</b>");
+  await startGuest(UUIDS[1], "db-1");
+  await until(async () => await inState("owned") === 2, "the map does not show the VMs' bricks");
+  await until(async () => await page.locator("#vm-table tbody tr").count() === 2, "the VMs are not listed");
+  assert.match(await page.locator("#vm-table").innerText(), /web <b>1<\/b>/, "a name is text and no markup");
+  first.kill("SIGKILL");
+  await until(async () => await inState("owned") === 1, "a VM that has ended still has its brick");
+  await until(async () => await inState("clean") === 11, "what it had does not become clean");
+});
+
+test("why a VM has what it has opens by the keyboard", async () => {
+  await startGuest(UUIDS[0], "web-1");
+  const explain = page.getByRole("button", {name: "Explain VM web-1"});
+  await explain.waitFor({timeout: PATIENCE_MS});
+  await explain.focus();
+  await page.keyboard.press("Enter");
+  const panel = page.locator("#explanation");
+  await panel.waitFor({state: "visible", timeout: PATIENCE_MS});
+  await until(async () => (await panel.innerText()).includes("recycle_on_reboot"), "the policy is not shown");
+  assert.equal(await page.evaluate(() => document.activeElement.id), "explanation");
+  assert.match(await panel.innerText(), /clean/);
+  await refreshed();
+  assert.equal(await page.evaluate(() => document.activeElement.id), "explanation", "a refresh leaves the focus where it is");
+  await page.locator("#map button").first().focus();
+  await page.keyboard.press("ArrowRight");
+  await page.keyboard.press("Enter");
+  assert.match(await page.locator("#brick").innerText(), /^Brick 1: 32 MiB/);
+});
+
+test("charts, engine and audit show what the service says", async () => {
+  await until(async () => await page.locator("#charts polyline").count() === 6, "the charts have no lines");
+  assert.match(await page.locator("#engine-facts").innerText(), /cpu/);
+  assert.match(await page.locator("#audit-table").innerText(), /hand.?over/i);
+  await page.getByRole("button", {name: "Verify the chain"}).click();
+  await until(async () => /All \d+ lines are intact/.test(await page.locator("#verified").innerText()), "the audit is not verified");
+  await page.locator("#charts summary").first().click();
+  await refreshed();
+  assert.ok(await page.locator("#charts details").first().evaluate((details) => details.open), "a table that was opened stays open");
+  assert.ok(await page.locator("#charts details table tbody tr").first().isVisible());
+});
+
+test("it can be used by everybody, in light and dark, on a phone and on paper", async () => {
+  assert.deepEqual(await violations(), []);
+  await shoot("light");
+  await page.locator("#theme").selectOption("dark");
+  assert.deepEqual(await violations(), []);
+  await shoot("dark");
+  await page.locator("#theme").selectOption("");
+  await page.setViewportSize({width: 360, height: 800});
+  assert.deepEqual(await violations(), []);
+  const [content, view] = await page.evaluate(() => [document.documentElement.scrollWidth, document.documentElement.clientWidth]);
+  assert.ok(content <= view, `${content} pixels wide on a screen of ${view}`);
+  await shoot("phone");
+  if (shots) await page.pdf({path: join(shots, "page.pdf")});
+});
+
+test("a sluiced that is gone is missed", async () => {
+  processes[0].kill("SIGKILL");
+  await page.locator("#alert").filter({hasText: "does not answer"}).waitFor({timeout: PATIENCE_MS});
+  assert.deepEqual(complaints.filter((text) => !text.includes("502")), []);
+});
