@@ -234,11 +234,16 @@ int say(const std::string& message, int code) {
   return code;
 }
 
-int perform(Command& command, const std::string& socket, bool as_json) {
+int say_no_answer(const Error& error) {
+  const bool options = error.code == boost::system::errc::invalid_argument;
+  return say(error.message, options ? kExitUsage : kExitNoConnection);
+}
+
+int perform(Command& command, const Service& service, bool as_json) {
   if (auto completed = complete(command); !completed) return say(completed.error().message, kExitUsage);
   const std::string body = command.body.empty() ? "" : json::serialize(command.body);
-  const auto answer = call_service(socket, command.method, command.path, body);
-  if (!answer) return say(answer.error().message, kExitNoConnection);
+  const auto answer = call_service(service, command.method, command.path, body);
+  if (!answer) return say_no_answer(answer.error());
   boost::system::error_code ignored;
   const json::value read = answer->body.empty() ? json::value() : json::parse(answer->body, ignored);
   const bool refused = answer->status >= 400;
@@ -260,9 +265,16 @@ int run(int argc, char** argv) {
   CLI::App app("Shows and changes what sluiced does with the memory of this host's VMs.", "sluicectl");
   app.require_subcommand(1);
   app.fallthrough();
-  std::string socket = "/run/sluice/api.sock";
+  Service service;
   bool as_json = false;
-  app.add_option("--socket", socket, "of sluiced's web service")->capture_default_str()->type_name("PATH");
+  CLI::Option* const socket =
+      app.add_option("--socket", service.socket, "of sluiced's web service")->capture_default_str()->type_name("PATH");
+  app.add_option("--url", service.url, "of a sluiced elsewhere, such as https://host:8443, by TLS")
+      ->type_name("URL")
+      ->excludes(socket);
+  app.add_option("--cert", service.certificate, "for --url: your certificate")->type_name("FILE");
+  app.add_option("--key", service.key, "for --url: its key")->type_name("FILE");
+  app.add_option("--ca", service.authority, "for --url: the authority of the server")->type_name("FILE");
   app.add_flag("--json", as_json, "prints the answer as it is");
   Commands add(app);
   add.add(&app, "host", "the host as a whole", "GET", "/v1/host");
@@ -281,10 +293,10 @@ int run(int argc, char** argv) {
     return app.exit(error) == 0 ? kExitGood : kExitUsage;
   }
   if (page->parsed()) {
-    const auto served = serve_page(socket, port);
-    return served ? kExitGood : say(served.error().message, kExitNoConnection);
+    const auto served = serve_page(service, port);
+    return served ? kExitGood : say_no_answer(served.error());
   }
-  return perform(*add.chosen(), socket, as_json);
+  return perform(*add.chosen(), service, as_json);
 }
 
 }  // namespace

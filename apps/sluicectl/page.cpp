@@ -26,7 +26,6 @@
 
 #include "sluice/base/output.hpp"
 #include "sluice/base/parse.hpp"
-#include "sluicectl/connection.hpp"
 
 namespace sluice {
 namespace {
@@ -78,8 +77,8 @@ Response refuse(http::status status, std::string_view detail) {
 /// Who may use the relay, and what it passes on.
 class Relay {
  public:
-  Relay(std::string socket, std::uint16_t port, std::string secret)
-      : socket_(std::move(socket)), port_(port), secret_(std::move(secret)), name_(fmt::format("sluice-{}", port)) {}
+  Relay(Service service, std::uint16_t port, std::string secret)
+      : service_(std::move(service)), port_(port), secret_(std::move(secret)), name_(fmt::format("sluice-{}", port)) {}
 
   [[nodiscard]] Response answer(const Request& request) const {
     const std::string_view host = request[http::field::host];
@@ -112,7 +111,7 @@ class Relay {
   }
   [[nodiscard]] Response pass_on(const Request& request) const {
     auto answered =
-        call_service(socket_, std::string(request.method_string()), std::string(request.target()), request.body());
+        call_service(service_, std::string(request.method_string()), std::string(request.target()), request.body());
     if (!answered) return refuse(http::status::bad_gateway, answered.error().message);
     Response response(static_cast<http::status>(answered->status), 11);
     for (const auto& [name, value] : answered->headers) response.set(name, value);
@@ -120,7 +119,7 @@ class Relay {
     return response;
   }
 
-  std::string socket_;
+  Service service_;
   std::uint16_t port_;
   std::string secret_;
   std::string name_;
@@ -172,8 +171,8 @@ Result<std::string> draw_secret() {
 
 }  // namespace
 
-Result<void> serve_page(const std::string& socket, std::uint16_t port) {
-  if (const auto there = call_service(socket, "GET", "/", ""); !there) return there.error();
+Result<void> serve_page(const Service& service, std::uint16_t port) {
+  if (const auto there = call_service(service, "GET", "/", ""); !there) return there.error();
   const auto secret = draw_secret();
   if (!secret) return secret.error();
   asio::io_context context(1);
@@ -191,7 +190,7 @@ Result<void> serve_page(const std::string& socket, std::uint16_t port) {
   const std::uint16_t given = acceptor.local_endpoint().port();
   const auto written = write_standard_output(fmt::format("http://127.0.0.1:{}{}{}\n", given, kToken, *secret));
   if (!written) return written;
-  const Relay relay(socket, given, *secret);
+  const Relay relay(service, given, *secret);
   asio::signal_set signals(context, SIGINT, SIGTERM);
   signals.async_wait([&](boost::system::error_code ended, int /*signal*/) {
     if (!ended) context.stop();

@@ -4,13 +4,13 @@
 #include <cstdint>
 #include <string>
 
-#include "sluice/base/result.hpp"
+#include "sluicectl/connection.hpp"
 
 namespace sluice {
 
-/// Serves the page of the sluiced at `socket` to a browser on this host, with what this user may do, until a signal
+/// Serves the page of this service to a browser on this host, with what its caller may do, until a signal
 /// ends it: at 127.0.0.1, port `port` (0: one that is free). Prints the address to open, which has a secret in it; who
 /// does not know that is refused. Errors: sluiced does not answer; the port is taken; standard output.
-[[nodiscard]] Result<void> serve_page(const std::string& socket, std::uint16_t port);
+[[nodiscard]] Result<void> serve_page(const Service& service, std::uint16_t port);
 
 }  // namespace sluice

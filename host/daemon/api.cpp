@@ -168,10 +168,7 @@ Api::~Api() = default;
 void Api::restore_pools() { handlers_->restore_pools(); }
 
 ApiResponse Api::answer(const ApiRequest& request, const Caller& caller) {
-  const bool is_customer = caller.role == Caller::Role::Customer && caller.id != 0;
-  if (caller.role != Caller::Role::Provider && !is_customer) {
-    return problem_of({HostErrc::NotPermitted, "only the provider and customers may call this service"});
-  }
+  if (auto known = handlers_->check_caller(caller); !known) return problem_of(known.error());
   if (request.body.size() > kLongestApiBody) {
     return problem(413, "body-too-long", "The body is too long",
                    fmt::format("the body has {} bytes: give at most {}", request.body.size(), kLongestApiBody));
@@ -227,6 +224,24 @@ std::vector<ApiRoute> Api::routes() {
   std::vector<ApiRoute> routes;
   for (const Handlers::Entry& entry : Handlers::table()) routes.push_back(entry.route);
   return routes;
+}
+
+Result<void> Api::Handlers::check_caller(const Caller& caller) const {
+  switch (caller.role) {
+    case Caller::Role::Provider:
+      return {};
+    case Caller::Role::Customer:
+      if (caller.id != 0) return {};
+      break;
+    case Caller::Role::User:
+      if (policies_->book().users().contains(UserId(caller.id))) return {};
+      return Error{
+          HostErrc::NotPermitted,
+          fmt::format("user {} is no user of a customer: have its customer or the provider add it", caller.id)};
+    case Caller::Role::Instance:
+      break;
+  }
+  return Error{HostErrc::NotPermitted, "only the provider, customers and their users may call this service"};
 }
 
 ApiResponse Api::Handlers::stored(ApiResponse answer) {

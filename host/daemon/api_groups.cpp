@@ -73,10 +73,15 @@ ApiAnswer Api::Handlers::delete_group(const ApiCall& call) {
   return stored(policies_->destroy_trust_group(call.caller, *group), nothing());
 }
 
+bool Api::Handlers::sees_user(const Caller& caller, UserId user) const {
+  const auto known = policies_->book().users().find(user);
+  return known != policies_->book().users().end() && (sees(caller, known->second) || caller == Caller::user(user));
+}
+
 ApiAnswer Api::Handlers::get_users(const ApiCall& call) {
   json::array users;
   for (const auto& [user, customer] : policies_->book().users()) {
-    if (sees(call.caller, customer)) {
+    if (sees_user(call.caller, user)) {
       users.push_back(json::object{{"id", user.value()}, {"customer", customer.value()}});
     }
   }
@@ -96,9 +101,7 @@ ApiAnswer Api::Handlers::delete_user(const ApiCall& call) {
   expect_no_body(call);
   const auto user = parse_id<UserId>(call.parts.front());
   if (!user) return user.error();
-  const auto& users = policies_->book().users();
-  const auto known = users.find(*user);
-  if (known == users.end() || !sees(call.caller, known->second)) return unknown("user", call.parts.front());
+  if (!sees_user(call.caller, *user)) return unknown("user", call.parts.front());
   const auto named = registration_naming([&](const VmRegistration& each) { return each.user == *user; });
   if (!named) return named.error();
   if (!named->empty()) {

@@ -41,6 +41,8 @@ class Api::Handlers {
 
   [[nodiscard]] static std::span<const Entry> table();
   void restore_pools();
+  /// Errors: NotPermitted.
+  [[nodiscard]] Result<void> check_caller(const Caller& caller) const;
 
  private:
   // api_metrics.cpp
@@ -115,6 +117,9 @@ class Api::Handlers {
   /// Of a VM that the caller sees. Errors: InvalidArgument (no UUID), UnknownId.
   [[nodiscard]] Result<const VmRecord*> find_vm(const ApiCall& call) const;
   [[nodiscard]] Result<const VmRecord*> find_vm(const Caller& caller, std::string_view uuid) const;
+  /// A user sees those that policies say are its.
+  [[nodiscard]] bool sees_vm(const Caller& caller, VmId vm) const;
+  [[nodiscard]] bool sees_user(const Caller& caller, UserId user) const;
   /// Errors: InvalidArgument (no number), UnknownId (also: it is another customer's).
   [[nodiscard]] Result<TrustGroupId> find_group(const ApiCall& call);
   [[nodiscard]] Result<DedicatedPoolId> find_pool(const ApiCall& call);

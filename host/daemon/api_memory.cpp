@@ -79,7 +79,8 @@ ApiAnswer Api::Handlers::get_memory(const ApiCall& call) {
   for (std::size_t number = 0; number < bricks.size(); ++number) {
     const BrickFacts& fact = facts[number];
     json::object brick = {{"number", number}, {"length", bricks[number].memory.size()}};
-    if (provider || (fact.owner.customer.is_set() && sees(call.caller, fact.owner.customer))) {
+    const bool is_customers = fact.owner.customer.is_set() && sees(call.caller, fact.owner.customer);
+    if (provider || is_customers || (fact.holder.is_set() && sees_vm(call.caller, fact.holder))) {
       brick["states"] = states_json(fact.bytes);
       brick["vm"] = uuid_json(fact.holder);
       brick["last_vm"] = uuid_json(fact.owner.vm);

@@ -25,8 +25,7 @@ json::object template_json(const std::string& name, const PolicyTemplate& known)
 bool Api::Handlers::sees_template(const Caller& caller, const PolicyTemplate& known) {
   if (known.owner.role == Caller::Role::Provider || caller.role == Caller::Role::Provider) return true;
   if (known.owner.role != Caller::Role::User) return known.owner == caller;
-  const auto user = policies_->book().users().find(UserId(known.owner.id));
-  return user != policies_->book().users().end() && sees(caller, user->second);
+  return sees_user(caller, UserId(known.owner.id));
 }
 
 ApiAnswer Api::Handlers::get_templates(const ApiCall& call) {
@@ -127,12 +126,12 @@ bool Api::Handlers::sees_target(const Caller& caller, PolicyTarget target) {
   switch (target.scope) {
     case PolicyScope::Instance: {
       const auto vm = book.vms().find(VmId(target.id));
-      return vm != book.vms().end() && sees(caller, vm->second.customer);
+      return vm != book.vms().end() && (sees(caller, vm->second.customer) || caller == Caller::user(vm->second.user));
     }
     case PolicyScope::TrustGroup:
       return of(book.groups(), TrustGroupId(target.id));
     case PolicyScope::User:
-      return of(book.users(), UserId(target.id));
+      return sees_user(caller, UserId(target.id));
     case PolicyScope::Customer:
       return sees(caller, CustomerId(target.id));
     case PolicyScope::Default:

@@ -8,15 +8,19 @@
 
 #include <algorithm>
 #include <array>
+#include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
+#include <boost/asio/ssl/error.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
+#include <boost/beast/ssl.hpp>
 #include <optional>
 #include <set>
 #include <utility>
 
-#include "sluice/base/printable.hpp"
+#include "sluice/base/parse.hpp"
+#include "tls.hpp"
 #include "unix_listener.hpp"
 
 namespace sluice::inline daemon {
@@ -26,27 +30,70 @@ namespace asio = boost::asio;
 namespace beast = boost::beast;
 namespace http = boost::beast::http;
 
-using Socket = asio::local::stream_protocol::socket;
+using Local = asio::local::stream_protocol;
+using Tcp = asio::ip::tcp;
+using LocalStream = beast::basic_stream<Local>;
+using TlsStream = beast::ssl_stream<beast::basic_stream<Tcp>>;
 
 constexpr std::uint32_t kLongestHeader = 8 << 10;
 
-/// On whose behalf a unix user calls; nullopt: nobody's.
-std::optional<Caller> caller_of(const ApiConfig& config, uid_t user) {
+/// On whose behalf a unix user calls. Errors: NotPermitted.
+Result<Caller> caller_of(const ApiConfig& config, uid_t user) {
   if (user == 0 || std::ranges::find(config.users, user) != config.users.end()) return Caller::provider();
   const auto customer = std::ranges::find(config.customers, user, &ApiCustomer::user);
-  if (customer == config.customers.end()) return std::nullopt;
-  return Caller::customer(customer->customer);
+  if (customer != config.customers.end()) return Caller::customer(customer->customer);
+  return Error{HostErrc::NotPermitted,
+               fmt::format("user {} may not call this service: put it into api.users or api.customers", user)};
+}
+
+/// Errors: NoResources.
+Result<void> listen_on(Tcp::acceptor& acceptor, const ApiTls& config) {
+  boost::system::error_code error;
+  const auto address = asio::ip::make_address(config.address, error);
+  const Tcp::endpoint endpoint(address, config.port);
+  if (!error) acceptor.open(endpoint.protocol(), error);
+  if (!error) acceptor.set_option(Tcp::acceptor::reuse_address(true), error);
+  if (!error) acceptor.bind(endpoint, error);
+  if (!error) acceptor.listen(asio::socket_base::max_listen_connections, error);
+  if (!error) return {};
+  return Error{HostErrc::NoResources, fmt::format("api.tls.listen: {}:{} cannot be listened on: {}; give another one",
+                                                  config.address, config.port, error.message())};
 }
 
 }  // namespace
 
+/// Whoever is connected, over whatever it is.
+class ApiServer::Connection {
+ public:
+  Connection() = default;
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+  virtual ~Connection() = default;
+  virtual void start() = 0;
+  /// It is one too many, and is told so, if that needs no more than a few bytes.
+  virtual void send_away() = 0;
+  virtual void close() = 0;
+};
+
 /// What connections have of their server, which may be gone.
 struct ApiServer::Shared {
+  template <class Protocol>
+  struct Listener {
+    explicit Listener(const asio::any_io_executor& executor) : acceptor(executor), pause(executor) {}
+    asio::basic_socket_acceptor<Protocol> acceptor;
+    asio::steady_timer pause;
+    void close() {
+      boost::system::error_code ignored;
+      acceptor.close(ignored);
+      pause.cancel();
+    }
+  };
   Shared(const asio::any_io_executor& executor, Api& for_api, ApiConfig of, std::function<void()> then)
-      : listener(executor), pause(executor), api(&for_api), config(std::move(of)), after(std::move(then)) {}
+      : local(executor), tcp(executor), api(&for_api), config(std::move(of)), after(std::move(then)) {}
 
-  asio::local::stream_protocol::acceptor listener;
-  asio::steady_timer pause;
+  Listener<Local> local;
+  Listener<Tcp> tcp;
+  std::unique_ptr<asio::ssl::context> tls;
   Api* api;  ///< nullptr: the server has gone.
   ApiConfig config;
   std::function<void()> after;
@@ -54,40 +101,65 @@ struct ApiServer::Shared {
 };
 
 /// One client: a request after the other. It lives as long as something is under way.
-class ApiServer::Connection : public std::enable_shared_from_this<Connection> {
+template <class Stream>
+class ApiServer::ConnectionOver final : public Connection, public std::enable_shared_from_this<ConnectionOver<Stream>> {
  public:
-  Connection(const std::shared_ptr<Shared>& shared, Socket socket) : server_(shared), stream_(std::move(socket)) {}
+  template <class... Arguments>
+  explicit ConnectionOver(const std::shared_ptr<Shared>& shared, Arguments&&... stream)
+      : server_(shared), stream_(std::forward<Arguments>(stream)...) {}
 
-  void start() {
-    ucred peer{};
-    socklen_t length = sizeof peer;
-    if (::getsockopt(stream_.socket().native_handle(), SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0) {
-      user_ = peer.uid;
-      caller_ = caller_of(server_->config, peer.uid);
+  void start() override {
+    if constexpr (std::is_same_v<Stream, TlsStream>) {
+      lowest().expires_after(server_->config.timeout);
+      stream_.async_handshake(asio::ssl::stream_base::server,
+                              [self = this->shared_from_this()](boost::system::error_code error) {
+                                if (self->server_->api == nullptr) return;
+                                if (error) {
+                                  spdlog::info("api: a client is refused by TLS: {}", error.message());
+                                  self->close();
+                                } else {
+                                  self->caller_ = sluice::caller_of(self->stream_.native_handle(), self->who_);
+                                  self->who_ = printable(self->who_, 100);
+                                  self->read();
+                                }
+                              });
+    } else {
+      ucred peer{};
+      socklen_t length = sizeof peer;
+      if (::getsockopt(lowest().socket().native_handle(), SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0) {
+        who_ = fmt::format("user {}", peer.uid);
+        caller_ = caller_of(server_->config, peer.uid);
+      }
+      read();
     }
-    read();
   }
-  /// It is one too many, and is told so.
-  void send_away() {
-    send(problem(503, "too-many-connections", "There are too many connections",
-                 fmt::format("there are {} connections already: end one, or try again", kMostConnections)),
-         false);
+  void send_away() override {
+    if constexpr (std::is_same_v<Stream, TlsStream>) {
+      close();  // it would have to be spoken to for long before it could be told
+    } else {
+      send(problem(503, "too-many-connections", "There are too many connections",
+                   fmt::format("there are {} connections already: end one, or try again", kMostConnections)),
+           false);
+    }
   }
-  void close() {
-    stream_.close();
-    server_->connections.erase(shared_from_this());
+  void close() override {
+    lowest().close();
+    server_->connections.erase(this->shared_from_this());
   }
 
  private:
+  auto& lowest() { return beast::get_lowest_layer(stream_); }
+
   /// The whole request must be there within the time: a client that is slow has no more of it.
   void read() {
     parser_.emplace();
     parser_->header_limit(kLongestHeader);
     parser_->body_limit(kLongestApiBody);
-    stream_.expires_after(server_->config.timeout);
-    http::async_read(
-        stream_, buffer_, *parser_,
-        [self = shared_from_this()](boost::system::error_code error, std::size_t /*bytes*/) { self->take(error); });
+    lowest().expires_after(server_->config.timeout);
+    http::async_read(stream_, buffer_, *parser_,
+                     [self = this->shared_from_this()](boost::system::error_code error, std::size_t /*bytes*/) {
+                       self->take(error);
+                     });
   }
 
   void take(boost::system::error_code error) {
@@ -112,17 +184,13 @@ class ApiServer::Connection : public std::enable_shared_from_this<Connection> {
 
   void answer(const http::request<http::string_body>& request) {
     if (!caller_) {
-      send(problem_of(
-               {HostErrc::NotPermitted,
-                user_ ? fmt::format("user {} may not call this service: put it into api.users or api.customers", *user_)
-                      : "the kernel does not say whose process this is"}),
-           false);
+      send(problem_of(caller_.error()), false);
       return;
     }
     const ApiRequest asked{std::string(request.method_string()), std::string(request.target()), request.body()};
     auto answered = server_->api->answer(asked, *caller_);
     if (request.method() != http::verb::get || answered.status >= 400) {
-      spdlog::log(answered.status >= 500 ? spdlog::level::warn : spdlog::level::info, "api: user {}: {} {}: {}", *user_,
+      spdlog::log(answered.status >= 500 ? spdlog::level::warn : spdlog::level::info, "api: {}: {} {}: {}", who_,
                   printable(asked.method, 16), printable(asked.target, 200), answered.status);
     }
     // An answer to HEAD has no body, and no route takes it: what is said ends with the connection.
@@ -145,10 +213,11 @@ class ApiServer::Connection : public std::enable_shared_from_this<Connection> {
     response_->keep_alive(keep_alive);
     response_->body() = std::move(answered.body);
     if (answered.status != 204) response_->content_length(response_->body().size());
-    stream_.expires_after(server_->config.timeout);
-    http::async_write(
-        stream_, *response_,
-        [self = shared_from_this()](boost::system::error_code error, std::size_t /*bytes*/) { self->sent(error); });
+    lowest().expires_after(server_->config.timeout);
+    http::async_write(stream_, *response_,
+                      [self = this->shared_from_this()](boost::system::error_code error, std::size_t /*bytes*/) {
+                        self->sent(error);
+                      });
   }
 
   void sent(boost::system::error_code error) {
@@ -157,19 +226,24 @@ class ApiServer::Connection : public std::enable_shared_from_this<Connection> {
       read();
       return;
     }
-    // What it still sends would otherwise have the kernel throw the answer away before it is read.
-    boost::system::error_code ignored;
-    stream_.socket().shutdown(Socket::shutdown_send, ignored);
     if (error) {
       close();
+    } else if constexpr (std::is_same_v<Stream, TlsStream>) {
+      lowest().expires_after(server_->config.timeout);
+      stream_.async_shutdown([self = this->shared_from_this()](boost::system::error_code /*ignored*/) {
+        if (self->server_->api != nullptr) self->close();
+      });
     } else {
+      // What it still sends would otherwise have the kernel throw the answer away before it is read.
+      boost::system::error_code ignored;
+      lowest().socket().shutdown(Local::socket::shutdown_send, ignored);
       drain();
     }
   }
 
   void drain() {
     stream_.async_read_some(asio::buffer(rest_),
-                            [self = shared_from_this()](boost::system::error_code error, std::size_t bytes) {
+                            [self = this->shared_from_this()](boost::system::error_code error, std::size_t bytes) {
                               if (self->server_->api == nullptr) return;
                               self->drained_ += bytes;
                               if (error || self->drained_ > 4 * kLongestApiBody) {
@@ -181,12 +255,12 @@ class ApiServer::Connection : public std::enable_shared_from_this<Connection> {
   }
 
   std::shared_ptr<Shared> server_;
-  beast::basic_stream<asio::local::stream_protocol> stream_;
+  Stream stream_;
   beast::flat_buffer buffer_{kLongestApiBody + kLongestHeader};
   std::optional<http::request_parser<http::string_body>> parser_;
   std::optional<http::response<http::string_body>> response_;
-  std::optional<uid_t> user_;
-  std::optional<Caller> caller_;  ///< nullopt: whoever it is may call nothing.
+  std::string who_;  ///< For people.
+  Result<Caller> caller_ = Error{HostErrc::NotPermitted, "the kernel does not say whose process this is"};
   std::array<char, 4096> rest_{};
   std::size_t drained_ = 0;
 };
@@ -195,31 +269,43 @@ ApiServer::ApiServer(std::shared_ptr<Shared> shared) : shared_(std::move(shared)
 
 ApiServer::~ApiServer() {
   shared_->api = nullptr;
-  boost::system::error_code ignored;
-  shared_->listener.close(ignored);
-  shared_->pause.cancel();
+  shared_->local.close();
+  shared_->tcp.close();
   for (const auto& connection : std::exchange(shared_->connections, {})) connection->close();
 }
 
 Result<std::unique_ptr<ApiServer>> ApiServer::listen(const asio::any_io_executor& executor, Api& api,
                                                      const ApiConfig& config, std::function<void()> after) {
+  auto shared = std::make_shared<Shared>(executor, api, config, std::move(after));
+  if (config.tls) {
+    auto tls = make_tls(*config.tls);
+    if (!tls) return tls.error();
+    shared->tls = std::move(*tls);
+    if (auto listening = listen_on(shared->tcp.acceptor, *config.tls); !listening) return listening.error();
+  }
   const auto listening = listen_at(config.socket, SOCK_STREAM);
   if (!listening) return listening.error();
-  auto shared = std::make_shared<Shared>(executor, api, config, std::move(after));
-  shared->listener.assign(asio::local::stream_protocol(), *listening);
+  shared->local.acceptor.assign(Local(), *listening);
   std::unique_ptr<ApiServer> server(new ApiServer(shared));
-  accept(shared);
+  accept(shared, shared->local);
+  if (shared->tls) accept(shared, shared->tcp);
   return server;
 }
 
-void ApiServer::accept(const std::shared_ptr<Shared>& shared) {
-  shared->listener.async_accept([shared](boost::system::error_code error, Socket socket) {
+template <class Listener>
+void ApiServer::accept(const std::shared_ptr<Shared>& shared, Listener& listener) {
+  listener.acceptor.async_accept([shared, &listener](boost::system::error_code error, auto socket) {
     if (shared->api == nullptr || error == asio::error::operation_aborted) return;
     if (!error) {
       // Those beyond are answered, as far as that needs no memory without end.
       const std::size_t count = shared->connections.size();
       if (count < 2 * kMostConnections) {
-        const auto connection = std::make_shared<Connection>(shared, std::move(socket));
+        std::shared_ptr<Connection> connection;
+        if constexpr (std::is_same_v<decltype(socket), Tcp::socket>) {
+          connection = std::make_shared<ConnectionOver<TlsStream>>(shared, std::move(socket), *shared->tls);
+        } else {
+          connection = std::make_shared<ConnectionOver<LocalStream>>(shared, std::move(socket));
+        }
         shared->connections.insert(connection);
         if (count < kMostConnections) {
           connection->start();
@@ -229,13 +315,13 @@ void ApiServer::accept(const std::shared_ptr<Shared>& shared) {
       }
     }
     if (!error || error == asio::error::connection_aborted) {
-      accept(shared);
+      accept(shared, listener);
       return;
     }
     // No descriptor is left: the one that waits would be announced again at once, for ever.
-    shared->pause.expires_after(std::chrono::milliseconds(100));
-    shared->pause.async_wait([shared](boost::system::error_code ended) {
-      if (!ended && shared->api != nullptr) accept(shared);
+    listener.pause.expires_after(std::chrono::milliseconds(100));
+    listener.pause.async_wait([shared, &listener](boost::system::error_code ended) {
+      if (!ended && shared->api != nullptr) accept(shared, listener);
     });
   });
 }

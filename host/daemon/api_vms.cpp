@@ -37,10 +37,19 @@ Result<const VmRecord*> Api::Handlers::find_vm(const Caller& caller, std::string
   }
   const LeaseStatus status = host_->status(*uuid);
   const auto record = host_->vms().find(status.lease.vm);
-  if (!status.state || record == host_->vms().end() || !sees(caller, record->second.customer)) {
+  if (!status.state || record == host_->vms().end() || !sees_vm(caller, record->first)) {
     return unknown("VM", to_string(*uuid));
   }
   return &record->second;
+}
+
+bool Api::Handlers::sees_vm(const Caller& caller, VmId vm) const {
+  if (caller.role == Caller::Role::User) {
+    const auto subject = policies_->book().vms().find(vm);
+    return subject != policies_->book().vms().end() && caller == Caller::user(subject->second.user);
+  }
+  const auto record = host_->vms().find(vm);
+  return record != host_->vms().end() && sees(caller, record->second.customer);
 }
 
 Result<const VmRecord*> Api::Handlers::find_vm(const ApiCall& call) const {
@@ -69,7 +78,7 @@ json::object Api::Handlers::vm_summary(const Caller& caller, const VmRecord& rec
 ApiAnswer Api::Handlers::get_vms(const ApiCall& call) {
   json::array vms;
   for (const auto& [vm, record] : host_->vms()) {
-    if (sees(call.caller, record.customer)) vms.push_back(vm_summary(call.caller, record));
+    if (sees_vm(call.caller, vm)) vms.push_back(vm_summary(call.caller, record));
   }
   return reply(json::object{{"vms", std::move(vms)}});
 }

@@ -30,6 +30,11 @@ class Section {
   [[noreturn]] void fail(const toml::node& node, std::string_view key, const std::string& message) const {
     throw TomlError(node.source().begin.line, fmt::format("{}.{}: {}", name_, printable(key, 60), message));
   }
+  /// Of a key that may not be there.
+  [[noreturn]] void fail(std::string_view key, const std::string& message) const {
+    const toml::node* const node = table_.get(key);
+    fail(node == nullptr ? table_ : *node, key, message);
+  }
   const toml::node* find(std::string_view key) {
     asked_.emplace(key);
     return table_.get(key);
@@ -178,6 +183,34 @@ void read_vmm(Section section, DaemonConfig& config) {
   section.end();
 }
 
+/// "192.0.2.1:8443", "[2001:db8::1]:8443"
+void read_listen(Section& section, ApiTls& tls) {
+  std::string listen;
+  section.text("listen", listen);
+  const std::size_t colon = listen.rfind(':');
+  if (colon != std::string::npos) {
+    tls.port = parse_integer<std::uint16_t>(std::string_view(listen).substr(colon + 1)).value_or(0);
+  }
+  tls.address = listen.substr(0, colon);
+  if (tls.address.starts_with('[') && tls.address.ends_with(']'))
+    tls.address = tls.address.substr(1, tls.address.size() - 2);
+  if (tls.port == 0 || tls.address.empty()) {
+    section.fail("listen", "give an address and a port, such as \"0.0.0.0:8443\"");
+  }
+}
+
+ApiTls read_tls(Section section) {
+  ApiTls tls;
+  read_listen(section, tls);
+  for (const auto& [key, text] : {std::pair{"certificate", &tls.certificate}, std::pair{"key", &tls.key},
+                                  std::pair{"client_ca", &tls.client_ca}}) {
+    section.text(key, *text);
+    if (text->empty()) section.fail(key, "give a file in PEM");
+  }
+  section.end();
+  return tls;
+}
+
 void read_api(Section section, DaemonConfig& config) {
   section.text("socket", config.api.socket, kLongestSocket);
   if (const toml::array* const users = section.array("users", kMostUsers, "[0, 64055]")) {
@@ -203,6 +236,10 @@ void read_api(Section section, DaemonConfig& config) {
       }
       config.api.customers.push_back(named);
     }
+  }
+  if (const toml::node* const tls = section.find("tls")) {
+    if (tls->as_table() == nullptr) section.fail(*tls, "tls", "give a table: [api.tls]");
+    config.api.tls = read_tls(Section(*tls->as_table(), "api.tls"));
   }
   if (const auto timeout = section.number("timeout_s", 3600)) {
     if (*timeout == 0) section.fail(*section.find("timeout_s"), "timeout_s", "give a number of seconds from 1");

@@ -5,7 +5,7 @@
 #include <set>
 
 #include "sluice/daemon/series.hpp"
-#include "support/api_fixture.hpp"
+#include "support/api_test.hpp"
 
 namespace sluice::test {
 namespace {
@@ -14,8 +14,6 @@ using namespace std::chrono_literals;
 using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::SizeIs;
-
-const Caller kSeven = Caller::customer(CustomerId(7));
 
 class ApiMemoryTest : public ::testing::Test {
  protected:

@@ -9,7 +9,7 @@
 #include <regex>
 
 #include "sluice/base/input.hpp"
-#include "support/api_fixture.hpp"
+#include "support/api_test.hpp"
 #include "support/full_disk.hpp"
 
 namespace sluice::test {
@@ -18,44 +18,6 @@ namespace {
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
-
-const Caller kSeven = Caller::customer(CustomerId(7));
-const Caller kEight = Caller::customer(CustomerId(8));
-
-class ApiTest : public ::testing::Test {
- protected:
-  ApiResponse ask(std::string_view method, std::string_view target, std::string_view body = "",
-                  Caller caller = Caller::provider()) {
-    return host_.ask(method, target, body, caller);
-  }
-  /// It is refused as a problem of this kind; returns what is said.
-  std::string refused(unsigned status, std::string_view type, const ApiResponse& answer) {
-    EXPECT_EQ(answer.status, status) << answer.body;
-    EXPECT_EQ(answer.type, "application/problem+json");
-    if (answer.type != "application/problem+json") return "";
-    const boost::json::object document = json_of(answer).as_object();
-    EXPECT_EQ(document.at("type").as_string(), "/problems/" + std::string(type)) << answer.body;
-    EXPECT_EQ(document.at("status").to_number<unsigned>(), status);
-    EXPECT_FALSE(document.at("title").as_string().empty());
-    return std::string(document.at("detail").as_string());
-  }
-  void good(unsigned status, const ApiResponse& answer) { EXPECT_EQ(answer.status, status) << answer.body; }
-  std::string vm(std::uint8_t number, std::string_view rest = "") const {
-    return fmt::format("/v1/vms/{}{}", to_string(ApiHost::uuid_of(number)), rest);
-  }
-  std::string registration(std::uint8_t number) const {
-    return fmt::format("/v1/registrations/{}", to_string(ApiHost::uuid_of(number)));
-  }
-  /// VM 1 is customer 7's, VM 2 customer 8's, and groups 70 and 80 are theirs.
-  void two_customers() {
-    ASSERT_FALSE(host_.come(ApiHost::uuid_of(1), 2, CustomerId(7)));
-    ASSERT_FALSE(host_.come(ApiHost::uuid_of(2), 1, CustomerId(8)));
-    good(201, ask("POST", "/v1/trust-groups", R"({"id": 70, "customer": 7})"));
-    good(201, ask("POST", "/v1/trust-groups", R"({"id": 80, "customer": 8})"));
-  }
-
-  ApiHost host_;
-};
 
 TEST_F(ApiTest, EveryPathIsThereAndSaysWhichMethodsItHas) {
   for (const ApiRoute& route : Api::routes()) {
@@ -282,66 +244,6 @@ TEST_F(ApiTest, PoliciesAreAttachedLockedAndSaid) {
   refused(404, "unknown-id", ask("PUT", "/v1/attachments/customer/7", R"({"template": "x"})"));
   refused(404, "unknown-id", ask("PUT", "/v1/attachments/user/3", R"({"policy": {}})"));
   good(200, ask("PUT", "/v1/attachments/default/0", R"({"policy": {"fill": "erase"}})"));
-}
-
-TEST_F(ApiTest, ACustomerSeesAndTouchesOnlyItsOwn) {
-  two_customers();
-  good(201, ask("POST", "/v1/users", R"({"id": 3, "customer": 8})"));
-  good(202, ask("POST", "/v1/pools", R"({"id": 5, "customer": 8, "length": "16KiB"})"));
-  host_.settle();
-  good(201, ask("POST", "/v1/templates", R"({"name": "eight's", "policy": {}})", kEight));
-  good(200, ask("PUT", "/v1/attachments/trust-group/80", R"({"policy": {}})", kEight));
-  good(200, ask("PUT", "/v1/locks/customer/8/enable"));
-  good(201, ask("PUT", registration(5), R"({"customer": 8})"));
-  const std::string foreign = to_string(ApiHost::uuid_of(2));
-  for (const char* const list : {"/v1/vms", "/v1/trust-groups", "/v1/pools", "/v1/templates", "/v1/attachments",
-                                 "/v1/locks", "/v1/users", "/v1/registrations"}) {
-    const auto own = ask("GET", list, "", kSeven);
-    good(200, own);
-    EXPECT_THAT(own.body, AllOf(Not(HasSubstr(foreign)), Not(HasSubstr(R"("customer":8)")), Not(HasSubstr("eight")),
-                                Not(HasSubstr(R"("id":8)"))))
-        << list;
-  }
-  EXPECT_THAT(ask("GET", "/v1/vms", "", kSeven).body, HasSubstr(to_string(ApiHost::uuid_of(1))));
-  for (const std::string& path : {std::string("/v1/vms"), vm(1)}) {
-    EXPECT_THAT(ask("GET", path).body, HasSubstr("\"process\""));
-    EXPECT_THAT(ask("GET", path, "", kSeven).body, Not(HasSubstr("\"process\""))) << "processes are the provider's";
-  }
-  EXPECT_THAT(ask("GET", vm(1)).body, AllOf(HasSubstr("\"holders\""), HasSubstr("\"obstacle\"")));
-  EXPECT_THAT(ask("GET", vm(1), "", kSeven).body, AllOf(Not(HasSubstr("\"holders\"")), Not(HasSubstr("obstacle"))));
-  // As what is not there.
-  const std::string_view policy = R"({"policy": {}})";
-  refused(404, "unknown-id", ask("GET", vm(2), "", kSeven));
-  refused(404, "unknown-id", ask("POST", vm(2, ":reboot"), "", kSeven));
-  refused(404, "unknown-id", ask("POST", vm(2, ":give-up"), "", kSeven));
-  refused(404, "unknown-id", ask("PUT", vm(2, "/say/enable"), R"({"value": null})", kSeven));
-  refused(404, "unknown-id", ask("PUT", "/v1/attachments/instance/" + foreign, policy, kSeven));
-  refused(404, "unknown-id", ask("PATCH", "/v1/trust-groups/80", R"({"enabled": false})", kSeven));
-  refused(404, "unknown-id", ask("GET", "/v1/pools/5", "", kSeven));
-  refused(404, "unknown-id", ask("PUT", "/v1/templates/eight's", policy, kSeven));
-  refused(404, "unknown-id", ask("DELETE", "/v1/users/3", "", kSeven));
-  refused(404, "unknown-id", ask("GET", registration(5), "", kSeven));
-  refused(404, "unknown-id", ask("PUT", registration(5), R"({"customer": 7})", kSeven));
-  refused(403, "not-permitted", ask("PUT", "/v1/attachments/customer/8", policy, kSeven));
-  refused(403, "not-permitted", ask("PUT", "/v1/attachments/trust-group/80", policy, kSeven));
-  refused(403, "not-permitted", ask("DELETE", "/v1/attachments/trust-group/80", "", kSeven));
-  // What is the provider's alone.
-  refused(403, "not-permitted", ask("GET", "/v1/host", "", kSeven));
-  refused(403, "not-permitted", ask("GET", "/metrics", "", kSeven));
-  refused(403, "not-permitted", ask("PUT", "/v1/attachments/default/0", policy, kSeven));
-  refused(403, "not-permitted", ask("PUT", "/v1/locks/customer/7/enable", "", kSeven));
-  refused(403, "not-permitted", ask("DELETE", "/v1/locks/customer/7/enable", "", kSeven));
-  refused(403, "not-permitted", ask("POST", "/v1/trust-groups", R"({"id": 73, "customer": 7})", kSeven));
-  refused(403, "not-permitted", ask("DELETE", "/v1/trust-groups/70", "", kSeven));
-  refused(403, "not-permitted", ask("POST", "/v1/pools", R"({"id": 6, "customer": 7, "length": 16384})", kSeven));
-  refused(403, "not-permitted", ask("POST", "/v1/users", R"({"id": 4, "customer": 8})", kSeven));
-  refused(403, "not-permitted", ask("PUT", vm(1, "/trust-group"), R"({"id": 70})", kSeven));
-  // And what is its own.
-  good(200, ask("PATCH", "/v1/trust-groups/70", R"({"enabled": false})", kSeven));
-  good(200, ask("PUT", "/v1/attachments/customer/7", policy, kSeven));
-  good(201, ask("POST", "/v1/users", R"({"id": 4, "customer": 7})", kSeven));
-  good(204, ask("DELETE", "/v1/users/4", "", kSeven));
-  good(202, ask("POST", vm(1, ":reboot"), "", kSeven));
 }
 
 TEST_F(ApiTest, NobodyElseMayCall) {

@@ -48,6 +48,7 @@ socket = "/run/a/api"
 users = [64056]
 customers = [{ user = 1001, customer = 8 }, { user = 1002, customer = 8 }]
 timeout_s = 5
+tls = { listen = "[::1]:8443", certificate = "/c", key = "/k", client_ca = "/a" }
 [log]
 level = "debug"
 json = true
@@ -68,6 +69,7 @@ json = true
   expected.api.socket = "/run/a/api";
   expected.api.users = {64056};
   expected.api.customers = {{1001, CustomerId(8)}, {1002, CustomerId(8)}};
+  expected.api.tls = ApiTls{"::1", 8443, "/c", "/k", "/a"};
   expected.api.timeout = std::chrono::seconds(5);
   expected.customer = CustomerId(7);
   expected.log_level = "debug";

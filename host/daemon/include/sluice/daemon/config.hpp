@@ -29,12 +29,23 @@ struct ApiCustomer {
   bool operator==(const ApiCustomer&) const = default;
 };
 
+/// The web service over TCP: TLS 1.3, for clients who have a certificate. The files are in PEM.
+struct ApiTls {
+  std::string address;  ///< Of the host; "0.0.0.0" or "::": all of them.
+  std::uint16_t port = 0;
+  std::string certificate;  ///< With those between it and its authority.
+  std::string key;
+  std::string client_ca;  ///< Whose certificates clients have.
+  bool operator==(const ApiTls&) const = default;
+};
+
 /// The web service.
 struct ApiConfig {
   std::string socket = "/run/sluice/api.sock";
   std::vector<uid_t> users;            ///< Who calls as the provider, beside root.
   std::vector<ApiCustomer> customers;  ///< None of `users`, each once.
-  std::chrono::seconds timeout{30};    ///< For a request to be there, and for an answer to be read.
+  std::optional<ApiTls> tls;
+  std::chrono::seconds timeout{30};  ///< For a request to be there, and for an answer to be read.
   bool operator==(const ApiConfig&) const = default;
 };
 
