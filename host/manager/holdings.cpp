@@ -160,7 +160,7 @@ std::vector<Extent*> Holdings::given_back(VmId vm) const {
   std::vector<Extent*> found;
   for (Extent* extent = table_.first_place(); extent != nullptr; extent = table_.next_place(*extent)) {
     const Owner& owner = table_.owner(*extent);
-    if (owner.vm == vm && !owner.left && is_unclean(extent->state())) found.push_back(extent);
+    if (owner.vm == vm && is_unclean(extent->state())) found.push_back(extent);
   }
   return found;
 }

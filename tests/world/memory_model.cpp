@@ -116,11 +116,6 @@ void MemoryModel::fill(std::size_t page, std::uint64_t pattern, bool whole) {
   here.pattern = pattern;
 }
 
-bool MemoryModel::is_left(std::size_t page) const {
-  const Page& here = pages_[page];
-  return here.count > 0 && here.marks[here.count - 1].left;
-}
-
 Id MemoryModel::last_writer(std::size_t page) const {
   const Page& here = pages_[page];
   return here.count == 0 ? 0 : traces_[here.marks[here.count - 1].trace].writer.vm;

@@ -81,8 +81,6 @@ class MemoryModel {
   [[nodiscard]] Id pool_of(std::size_t page) const { return pages_[page].pool; }
   [[nodiscard]] bool is_written(std::size_t page) const { return pages_[page].count > 0; }
   [[nodiscard]] Id last_writer(std::size_t page) const;
-  /// That writer has left it, or it has left that writer's pool.
-  [[nodiscard]] bool is_left(std::size_t page) const;
   /// Whether all that is in it was written by VMs that are gone from its pool.
   template <class IsGone>
   [[nodiscard]] bool is_left_for_good(std::size_t page, IsGone is_gone) const {

@@ -61,7 +61,7 @@ void World::settings_changed(Vm& vm, bool force_new_before) {
   for (const Extent* extent = table.first_place(); extent != nullptr; extent = table.next_place(*extent)) {
     const bool waits = extent->state() == ExtentState::Dirty || extent->state() == ExtentState::Reserved;
     for (std::size_t page = first_page(*extent); waits && page < end_page(*extent); ++page) {
-      if (memory_.last_writer(page) == vm.who.vm && !memory_.is_left(page)) vm.suspect.set(page);
+      if (memory_.last_writer(page) == vm.who.vm) vm.suspect.set(page);
     }
   }
 }

@@ -104,6 +104,21 @@ TEST_F(Denials, NewMemoryConcernsWhatWasGivenBackBeforeItWasAskedFor) {
   EXPECT_EQ(refused(kA, 1), HostErrc::OutOfMemory) << "it stays suspect until it is absolved";
 }
 
+/// Nobody owns it any more, and the VM's own data may be in it all the same.
+TEST_F(Denials, NewMemoryConcernsWhatTheVmHadLeftInItsPool) {
+  fill_pool(kPool, 16);
+  create(kA, kCustomer, {}, kPool);
+  const Grant grant = take(kA, 16);
+  const Pages had = write(grant);
+  give_back(kA, grant);
+  ASSERT_TRUE(manager_.change_dedicated_pool(kA, {}));
+  ASSERT_TRUE(manager_.change_settings(kA, {.force_new_memory = true}));
+  ASSERT_TRUE(manager_.change_dedicated_pool(kA, kPool));
+  settle();
+  EXPECT_EQ(look(more(kA, 48), had).old, 0U);
+  EXPECT_EQ(refused(kA, 1), HostErrc::OutOfMemory);
+}
+
 TEST_F(Denials, NewMemoryReachesTheClaimThatIsPending) {
   create(kA);
   const Grant grant = take(kA, 32);
