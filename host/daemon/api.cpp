@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sluice/daemon/api.hpp"
 
+#include <spdlog/spdlog.h>
+
 #include <algorithm>
 #include <array>
 #include <optional>
 
 #include "api_handlers.hpp"
+#include "http_conditions.hpp"
 
 namespace sluice::inline daemon {
 namespace {
@@ -144,6 +147,7 @@ std::span<const Api::Handlers::Entry> Api::Handlers::table() {
       {{"DELETE", "/v1/templates/{name}"}, &H::delete_template},
       {{"POST", "/v1/templates/{name}:copy"}, &H::copy_template},
       {{"GET", "/v1/attachments"}, &H::get_attachments},
+      {{"GET", "/v1/attachments/{scope}/{id}"}, &H::get_attachment},
       {{"PUT", "/v1/attachments/{scope}/{id}"}, &H::put_attachment},
       {{"DELETE", "/v1/attachments/{scope}/{id}"}, &H::delete_attachment},
       {{"GET", "/v1/locks"}, &H::get_locks},
@@ -162,7 +166,7 @@ std::span<const Api::Handlers::Entry> Api::Handlers::table() {
 
 Api::Api(Host& host, PolicyManager& policies, StateStore& state, const BackingMemory& memory, const Engine& engine,
          const Series& series)
-    : handlers_(std::make_unique<Handlers>(host, policies, state, memory, engine, series)) {}
+    : handlers_(std::make_unique<Handlers>(host, policies, state, memory, engine, series)), state_(&state) {}
 Api::~Api() = default;
 
 void Api::restore_pools() { handlers_->restore_pools(); }
@@ -183,6 +187,75 @@ ApiResponse Api::answer(const ApiRequest& request, const Caller& caller) {
     return problem_of(
         {HostErrc::InvalidArgument, fmt::format("{} has a query: no call takes one, leave it out", in_quotes(target))});
   }
+  if (request.method == "GET") return read(request, caller);
+  if (auto failed = fails_condition(request, caller)) return std::move(*failed);
+  if (request.method == "POST" && !request.idempotency_key.empty()) return answer_once(request, caller);
+  return run(request, caller);
+}
+
+/// With its tag, or that it is still what the caller has.
+ApiResponse Api::read(const ApiRequest& request, const Caller& caller) {
+  ApiResponse answered = run(request, caller);
+  if (answered.status != 200) return answered;
+  answered.etag = etag_of(answered.body);
+  if (request.if_none_match.empty() || !names_etag(request.if_none_match, answered.etag)) return answered;
+  return {.status = 304, .type = {}, .body = {}, .allow = {}, .etag = answered.etag};
+}
+
+/// nullopt: what is to be changed is what the caller takes it to be.
+std::optional<ApiResponse> Api::fails_condition(const ApiRequest& request, const Caller& caller) {
+  if (request.if_match.empty() && request.if_none_match.empty()) return std::nullopt;
+  // What a call such as ":grow" changes is what is in front of the colon.
+  const std::size_t verb = request.target.find(':', request.target.rfind('/'));
+  const ApiResponse now = run({.method = "GET", .target = request.target.substr(0, verb), .body = {}}, caller);
+  if (now.status == 405) {
+    return problem_of({HostErrc::InvalidArgument,
+                       fmt::format("{} cannot be read, and has no tag: leave If-Match and If-None-Match out",
+                                   in_quotes(request.target))});
+  }
+  const std::string etag = now.status == 200 ? etag_of(now.body) : "";
+  const bool is_as_wanted = request.if_match.empty() || (!etag.empty() && names_etag(request.if_match, etag));
+  const bool is_new = request.if_none_match.empty() || etag.empty() || !names_etag(request.if_none_match, etag);
+  if (is_as_wanted && is_new) return std::nullopt;
+  return problem(412, "precondition-failed", "It is not what the caller takes it to be",
+                 fmt::format("{} {}: read it again, and decide anew", in_quotes(request.target),
+                             etag.empty() ? "is not there" : "is now " + etag));
+}
+
+/// A POST that is repeated with its key is answered as it was, and does nothing again.
+ApiResponse Api::answer_once(const ApiRequest& request, const Caller& caller) {
+  constexpr std::size_t kLongestKey = 255;
+  const std::string& key = request.idempotency_key;
+  const bool printable_key =
+      std::ranges::all_of(key, [](char letter) { return letter > ' ' && letter <= '~'; }) && key.size() <= kLongestKey;
+  if (!printable_key) {
+    return problem_of(
+        {HostErrc::InvalidArgument,
+         fmt::format("Idempotency-Key {} is none: give 1 to {} letters without blanks", in_quotes(key), kLongestKey)});
+  }
+  const std::string who = fmt::format("{}:{}", static_cast<int>(caller.role), caller.id);
+  const auto fingerprint = digest_of(fmt::format("{}\n{}", request.target, request.body));
+  const auto known = state_->answer_to(who, key);
+  if (!known) return problem_of(known.error());
+  if (*known) {
+    if ((*known)->fingerprint == fingerprint) {
+      return {
+          .status = (*known)->status, .type = (*known)->type, .body = (*known)->body, .allow = {}, .replayed = true};
+    }
+    return problem(409, "idempotency-key-reused", "The key was used for another request",
+                   fmt::format("Idempotency-Key {} was that of another request in the last {} hours: give a new one",
+                               in_quotes(key), StateStore::kAnswersHours));
+  }
+  ApiResponse answered = run(request, caller);
+  if (answered.status >= 300) return answered;  // it has changed nothing, and may be tried again
+  const auto put = state_->put_answer(who, key, {fingerprint, answered.status, answered.type, answered.body});
+  if (!put)
+    spdlog::warn("an answer could not be stored, and is not known when it is asked for again: {}", put.error().message);
+  return answered;
+}
+
+ApiResponse Api::run(const ApiRequest& request, const Caller& caller) {
+  const std::string_view target = request.target;
   const std::vector<std::string_view> path = split(target);
   std::string allow;
   for (const Handlers::Entry& entry : Handlers::table()) {

@@ -96,6 +96,7 @@ class Api::Handlers {
   ApiAnswer delete_template(const ApiCall& call);
   ApiAnswer copy_template(const ApiCall& call);
   ApiAnswer get_attachments(const ApiCall& call);
+  ApiAnswer get_attachment(const ApiCall& call);
   ApiAnswer put_attachment(const ApiCall& call);
   ApiAnswer delete_attachment(const ApiCall& call);
   ApiAnswer get_locks(const ApiCall& call);
@@ -127,6 +128,7 @@ class Api::Handlers {
   [[nodiscard]] bool sees_target(const Caller& caller, PolicyTarget target);
   [[nodiscard]] bool sees_template(const Caller& caller, const PolicyTemplate& known);
   [[nodiscard]] boost::json::object target_json(PolicyTarget target) const;
+  [[nodiscard]] boost::json::object attachment_json(PolicyTarget target, const PolicyAttachment& attached) const;
   [[nodiscard]] boost::json::object vm_summary(const Caller& caller, const VmRecord& record) const;
   [[nodiscard]] boost::json::value uuid_json(VmId vm) const;
   [[nodiscard]] static boost::json::array holders_json(const LeaseFacts& lease);

@@ -157,19 +157,32 @@ json::object Api::Handlers::changed_json(const ChangedVms& changed) const {
   return {{"changed_vms", std::move(vms)}};
 }
 
+json::object Api::Handlers::attachment_json(PolicyTarget target, const PolicyAttachment& attached) const {
+  json::object entry = target_json(target);
+  if (attached.template_name.empty()) {
+    entry["policy"] = policy_json(attached.policy);
+  } else {
+    entry["template"] = attached.template_name;
+  }
+  return entry;
+}
+
 ApiAnswer Api::Handlers::get_attachments(const ApiCall& call) {
   json::array attachments;
   for (const auto& [target, attached] : policies_->book().attachments()) {
-    if (!sees_target(call.caller, target)) continue;
-    json::object entry = target_json(target);
-    if (attached.template_name.empty()) {
-      entry["policy"] = policy_json(attached.policy);
-    } else {
-      entry["template"] = attached.template_name;
-    }
-    attachments.push_back(std::move(entry));
+    if (sees_target(call.caller, target)) attachments.push_back(attachment_json(target, attached));
   }
   return reply(json::object{{"attachments", std::move(attachments)}});
+}
+
+ApiAnswer Api::Handlers::get_attachment(const ApiCall& call) {
+  const auto target = find_target(call);
+  if (!target) return target.error();
+  const auto attached = policies_->book().attachments().find(*target);
+  if (attached == policies_->book().attachments().end() || !sees_target(call.caller, *target)) {
+    return unknown("attachment to", fmt::format("{}/{}", call.parts.at(0), call.parts.at(1)));
+  }
+  return reply(attachment_json(*target, attached->second));
 }
 
 ApiAnswer Api::Handlers::put_attachment(const ApiCall& call) {

@@ -187,7 +187,12 @@ class ApiServer::ConnectionOver final : public Connection, public std::enable_sh
       send(problem_of(caller_.error()), false);
       return;
     }
-    const ApiRequest asked{std::string(request.method_string()), std::string(request.target()), request.body()};
+    const ApiRequest asked{std::string(request.method_string()),
+                           std::string(request.target()),
+                           request.body(),
+                           std::string(request[http::field::if_match]),
+                           std::string(request[http::field::if_none_match]),
+                           std::string(request["Idempotency-Key"])};
     auto answered = server_->api->answer(asked, *caller_);
     if (request.method() != http::verb::get || answered.status >= 400) {
       spdlog::log(answered.status >= 500 ? spdlog::level::warn : spdlog::level::info, "api: {}: {} {}: {}", who_,
@@ -202,6 +207,8 @@ class ApiServer::ConnectionOver final : public Connection, public std::enable_sh
     response_.emplace(static_cast<http::status>(answered.status), 11);
     if (!answered.type.empty()) response_->set(http::field::content_type, answered.type);
     if (!answered.allow.empty()) response_->set(http::field::allow, answered.allow);
+    if (!answered.etag.empty()) response_->set(http::field::etag, answered.etag);
+    if (answered.replayed) response_->set("Idempotent-Replayed", "true");
     response_->set(http::field::cache_control, "no-store");
     response_->set("X-Content-Type-Options", "nosniff");
     if (answered.type.starts_with("text/html")) {
@@ -212,7 +219,7 @@ class ApiServer::ConnectionOver final : public Connection, public std::enable_sh
     }
     response_->keep_alive(keep_alive);
     response_->body() = std::move(answered.body);
-    if (answered.status != 204) response_->content_length(response_->body().size());
+    if (answered.status != 204 && answered.status != 304) response_->content_length(response_->body().size());
     lowest().expires_after(server_->config.timeout);
     http::async_write(stream_, *response_,
                       [self = this->shared_from_this()](boost::system::error_code error, std::size_t /*bytes*/) {
@@ -231,27 +238,32 @@ class ApiServer::ConnectionOver final : public Connection, public std::enable_sh
     } else if constexpr (std::is_same_v<Stream, TlsStream>) {
       lowest().expires_after(server_->config.timeout);
       stream_.async_shutdown([self = this->shared_from_this()](boost::system::error_code /*ignored*/) {
-        if (self->server_->api != nullptr) self->close();
+        if (self->server_->api != nullptr) self->finish();
       });
     } else {
-      // What it still sends would otherwise have the kernel throw the answer away before it is read.
-      boost::system::error_code ignored;
-      lowest().socket().shutdown(Local::socket::shutdown_send, ignored);
-      drain();
+      finish();
     }
   }
 
+  /// What it still sends would otherwise have the kernel throw the answer away before it is read.
+  void finish() {
+    boost::system::error_code ignored;
+    lowest().socket().shutdown(asio::socket_base::shutdown_send, ignored);
+    lowest().expires_after(server_->config.timeout);
+    drain();
+  }
+
   void drain() {
-    stream_.async_read_some(asio::buffer(rest_),
-                            [self = this->shared_from_this()](boost::system::error_code error, std::size_t bytes) {
-                              if (self->server_->api == nullptr) return;
-                              self->drained_ += bytes;
-                              if (error || self->drained_ > 4 * kLongestApiBody) {
-                                self->close();
-                              } else {
-                                self->drain();
-                              }
-                            });
+    lowest().async_read_some(asio::buffer(rest_),
+                             [self = this->shared_from_this()](boost::system::error_code error, std::size_t bytes) {
+                               if (self->server_->api == nullptr) return;
+                               self->drained_ += bytes;
+                               if (error || self->drained_ > 4 * kLongestApiBody) {
+                                 self->close();
+                               } else {
+                                 self->drain();
+                               }
+                             });
   }
 
   std::shared_ptr<Shared> server_;

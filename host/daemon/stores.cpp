@@ -20,7 +20,10 @@ constexpr const char* kStateSchema =
     "CREATE TABLE IF NOT EXISTS counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;"
     "CREATE TABLE IF NOT EXISTS document (name TEXT PRIMARY KEY, text TEXT NOT NULL) STRICT;"
     "CREATE TABLE IF NOT EXISTS registration (uuid BLOB PRIMARY KEY, customer INTEGER NOT NULL, trust_group INTEGER "
-    "NOT NULL, pool INTEGER NOT NULL, user INTEGER NOT NULL, template TEXT NOT NULL, policy TEXT NOT NULL) STRICT;";
+    "NOT NULL, pool INTEGER NOT NULL, user INTEGER NOT NULL, template TEXT NOT NULL, policy TEXT NOT NULL) STRICT;"
+    "CREATE TABLE IF NOT EXISTS answer (who TEXT NOT NULL, key TEXT NOT NULL, fingerprint BLOB NOT NULL, status "
+    "INTEGER "
+    "NOT NULL, type TEXT NOT NULL, body TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (who, key)) STRICT;";
 constexpr std::uint64_t kIdsAtOnce = 1024;
 
 Uuid uuid_of(std::span<const std::byte> blob) {
@@ -145,6 +148,37 @@ Result<std::string> StateStore::policies() {
 
 Result<void> StateStore::put_policies(std::string_view document) {
   return database_->prepare("INSERT OR REPLACE INTO document VALUES ('policies', ?)").bind(document).run();
+}
+
+Result<std::optional<StateStore::Answer>> StateStore::answer_to(std::string_view who, std::string_view key) {
+  Sqlite::Statement rows = database_->prepare(
+      "SELECT fingerprint, status, type, body FROM answer WHERE who = ? AND key = ? AND at > unixepoch() - ? * 3600");
+  const auto row = rows.bind(who).bind(key).bind(kAnswersHours).step();
+  if (!row) return row.error();
+  if (!*row) return std::optional<Answer>();
+  Answer answer;
+  std::ranges::copy(rows.blob(0).first(std::min(rows.blob(0).size(), answer.fingerprint.size())),
+                    answer.fingerprint.begin());
+  answer.status = static_cast<unsigned>(rows.number(1));
+  answer.type = rows.text(2);
+  answer.body = rows.text(3);
+  return std::optional(std::move(answer));
+}
+
+Result<void> StateStore::put_answer(std::string_view who, std::string_view key, const Answer& answer) {
+  if (auto erased =
+          database_->prepare("DELETE FROM answer WHERE at <= unixepoch() - ? * 3600").bind(kAnswersHours).run();
+      !erased) {
+    return erased;
+  }
+  return database_->prepare("INSERT OR REPLACE INTO answer VALUES (?, ?, ?, ?, ?, ?, unixepoch())")
+      .bind(who)
+      .bind(key)
+      .bind(std::span(answer.fingerprint))
+      .bind(answer.status)
+      .bind(answer.type)
+      .bind(answer.body)
+      .run();
 }
 
 Result<void> StateStore::put_registration(const VmRegistration& registration) {

@@ -17,6 +17,9 @@ class ApiTest : public ::testing::Test {
                   Caller caller = Caller::provider()) {
     return host_.ask(method, target, body, caller);
   }
+  ApiResponse send(const ApiRequest& request, Caller caller = Caller::provider()) {
+    return host_.api_->answer(request, caller);
+  }
   /// It is refused as a problem of this kind; returns what is said.
   std::string refused(unsigned status, std::string_view type, const ApiResponse& answer) {
     EXPECT_EQ(answer.status, status) << answer.body;

@@ -233,5 +233,27 @@ TEST(ApiServerTest, PoolsAndGroupsOutliveACrash) {
   EXPECT_TRUE(comes_true(is_ready)) << sluiced.log();
 }
 
+TEST(ApiServerTest, TagsAndKeysComeAndGoAsHeaders) {
+  Sluiced sluiced;
+  const auto send = [&](const std::string& method, const std::string& target, const std::string& field,
+                        const std::string& body = "") {
+    const RawClient client(sluiced.api_socket());
+    client.send(fmt::format("{} {} HTTP/1.1\r\nHost: sluice\r\n{}\r\nContent-Length: {}\r\n\r\n{}", method, target,
+                            field, body.size(), body));
+    return client.answer();
+  };
+  const std::string made = send("POST", "/v1/templates", "Idempotency-Key: once", R"({"name": "web", "policy": {}})");
+  EXPECT_THAT(made, StartsWith("HTTP/1.1 201"));
+  const std::string read = send("GET", "/v1/templates/web", "Accept: */*");
+  const std::size_t at = read.find("ETag: ") + 6;
+  const std::string tag = read.substr(at, read.find('\r', at) - at);
+  EXPECT_THAT(send("GET", "/v1/templates/web", "If-None-Match: " + tag), StartsWith("HTTP/1.1 304"));
+  EXPECT_THAT(send("PUT", "/v1/templates/web", "If-Match: \"x\"", R"({"policy": {}})"), StartsWith("HTTP/1.1 412"));
+  sluiced.end(SIGKILL);
+  sluiced.start();
+  const std::string again = send("POST", "/v1/templates", "Idempotency-Key: once", R"({"name": "web", "policy": {}})");
+  EXPECT_THAT(again, AllOf(StartsWith("HTTP/1.1 201"), HasSubstr("Idempotent-Replayed: true")));
+}
+
 }  // namespace
 }  // namespace sluice::test

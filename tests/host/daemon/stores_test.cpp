@@ -188,5 +188,21 @@ TEST(ProcessTest, IsNoOtherDescriptor) {
   EXPECT_EQ(Process::of_pidfd(pidfd).error().code, HostErrc::UnknownId);
 }
 
+TEST(StateStoreTest, AnswersAreKnownAgainAfterARestart) {
+  const TemporaryFolder folder;
+  StateStore::Answer answer{{}, 201, "application/json", "{}"};
+  answer.fingerprint[31] = std::byte{7};
+  {
+    auto store = StateStore::open(folder / "state.db");
+    ASSERT_TRUE(store);
+    ASSERT_TRUE(store->put_answer("0:0", "key", answer));
+  }
+  auto store = StateStore::open(folder / "state.db");
+  ASSERT_TRUE(store);
+  EXPECT_EQ(store->answer_to("0:0", "key").value(), answer);
+  EXPECT_FALSE(store->answer_to("1:7", "key").value());
+  EXPECT_FALSE(store->answer_to("0:0", "other").value());
+}
+
 }  // namespace
 }  // namespace sluice::test

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,13 +18,18 @@ struct ApiRequest {
   std::string method;  ///< "GET"
   std::string target;  ///< "/v1/vms", with what is not a letter of paths in percent.
   std::string body;
+  std::string if_match;  ///< These fields, as they came; empty: they are not there.
+  std::string if_none_match;
+  std::string idempotency_key;
 };
 
 struct ApiResponse {
   unsigned status = 200;
   std::string type = "application/json";
-  std::string body;   ///< Empty: none (204).
-  std::string allow;  ///< Of 405: the methods that there are.
+  std::string body;       ///< Empty: none (204).
+  std::string allow;      ///< Of 405: the methods that there are.
+  std::string etag = {};  ///< Of what was read; empty: none.
+  bool replayed = false;  ///< What an earlier request with this idempotency key was answered.
 };
 
 /// One that the web service answers.
@@ -65,8 +71,14 @@ class Api {
   [[nodiscard]] static std::vector<ApiRoute> routes();
 
  private:
+  [[nodiscard]] ApiResponse run(const ApiRequest& request, const Caller& caller);
+  [[nodiscard]] ApiResponse read(const ApiRequest& request, const Caller& caller);
+  [[nodiscard]] std::optional<ApiResponse> fails_condition(const ApiRequest& request, const Caller& caller);
+  [[nodiscard]] ApiResponse answer_once(const ApiRequest& request, const Caller& caller);
+
   class Handlers;
   std::unique_ptr<Handlers> handlers_;
+  StateStore* state_;
 };
 
 }  // namespace sluice::inline daemon

@@ -81,6 +81,20 @@ class StateStore {
   [[nodiscard]] Result<std::string> policies();
   [[nodiscard]] Result<void> put_policies(std::string_view document);
 
+  /// What a request was answered, for when it is repeated.
+  struct Answer {
+    std::array<std::byte, 32> fingerprint{};  ///< Of the request.
+    unsigned status = 0;
+    std::string type;
+    std::string body;
+    bool operator==(const Answer&) const = default;
+  };
+  static constexpr int kAnswersHours = 24;
+  /// nullopt: `who` has not used this key in the last kAnswersHours.
+  [[nodiscard]] Result<std::optional<Answer>> answer_to(std::string_view who, std::string_view key);
+  /// Forgets those that are older.
+  [[nodiscard]] Result<void> put_answer(std::string_view who, std::string_view key, const Answer& answer);
+
   /// In place of one that is there.
   [[nodiscard]] Result<void> put_registration(const VmRegistration& registration);
   /// Nothing, if it is not there.
