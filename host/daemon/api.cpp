@@ -115,6 +115,8 @@ std::span<const Api::Handlers::Entry> Api::Handlers::table() {
       {{"GET", "/v1/memory"}, &H::get_memory},
       {{"GET", "/v1/quarantine"}, &H::get_quarantine},
       {{"GET", "/v1/series/{step}"}, &H::get_series},
+      {{"GET", "/v1/events"}, &H::get_events},
+      {{"GET", "/v1/events/{from}"}, &H::get_events_after},
       {{"GET", "/v1/vms"}, &H::get_vms},
       {{"GET", "/v1/vms/{uuid}"}, &H::get_vm},
       {{"POST", "/v1/vms/{uuid}:reboot"}, &H::reboot_vm},
@@ -165,9 +167,13 @@ std::span<const Api::Handlers::Entry> Api::Handlers::table() {
 }
 
 Api::Api(Host& host, PolicyManager& policies, StateStore& state, const BackingMemory& memory, const Engine& engine,
-         const Series& series)
-    : handlers_(std::make_unique<Handlers>(host, policies, state, memory, engine, series)), state_(&state) {}
+         const Series& series, const Events& events)
+    : handlers_(std::make_unique<Handlers>(host, policies, state, memory, engine, series, events)),
+      state_(&state),
+      events_(&events) {}
 Api::~Api() = default;
+
+Result<void> Api::check_caller(const Caller& caller) const { return handlers_->check_caller(caller); }
 
 void Api::restore_pools() { handlers_->restore_pools(); }
 

@@ -25,8 +25,8 @@ struct ApiCall {
 
 using ApiAnswer = Result<ApiResponse>;
 
-/// What each route does. Files: api_page.cpp, api_memory.cpp, api_vms.cpp, api_pools.cpp, api_groups.cpp,
-/// api_policies.cpp, api_registrations.cpp, api_metrics.cpp, api_audit.cpp.
+/// What each route does. Files: api_page.cpp, api_memory.cpp, api_events.cpp, api_vms.cpp, api_pools.cpp,
+/// api_groups.cpp, api_policies.cpp, api_registrations.cpp, api_metrics.cpp, api_audit.cpp.
 class Api::Handlers {
  public:
   using Handler = ApiAnswer (Handlers::*)(const ApiCall&);
@@ -36,8 +36,14 @@ class Api::Handlers {
   };
 
   Handlers(Host& host, PolicyManager& policies, StateStore& state, const BackingMemory& memory, const Engine& engine,
-           const Series& series)
-      : host_(&host), policies_(&policies), state_(&state), memory_(&memory), engine_(&engine), series_(&series) {}
+           const Series& series, const Events& events)
+      : host_(&host),
+        policies_(&policies),
+        state_(&state),
+        memory_(&memory),
+        engine_(&engine),
+        series_(&series),
+        events_(&events) {}
 
   [[nodiscard]] static std::span<const Entry> table();
   void restore_pools();
@@ -56,6 +62,9 @@ class Api::Handlers {
   ApiAnswer get_memory(const ApiCall& call);
   ApiAnswer get_quarantine(const ApiCall& call);
   ApiAnswer get_series(const ApiCall& call);
+  // api_events.cpp
+  ApiAnswer get_events(const ApiCall& call);
+  ApiAnswer get_events_after(const ApiCall& call);
   // api_audit.cpp
   ApiAnswer get_audit(const ApiCall& call);
   ApiAnswer get_audit_lines(const ApiCall& call);
@@ -165,6 +174,7 @@ class Api::Handlers {
   const BackingMemory* memory_;
   const Engine* engine_;
   const Series* series_;
+  const Events* events_;
   /// What handlers of the manager, which outlives this, have of it.
   std::shared_ptr<Fillings> fillings_ = std::make_shared<Fillings>();
 };

@@ -10,11 +10,14 @@
 #include <array>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/ssl/error.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <boost/asio/write.hpp>
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
 #include <boost/beast/ssl.hpp>
+#include <boost/json.hpp>
 #include <optional>
 #include <set>
 #include <utility>
@@ -36,6 +39,7 @@ using LocalStream = beast::basic_stream<Local>;
 using TlsStream = beast::ssl_stream<beast::basic_stream<Tcp>>;
 
 constexpr std::uint32_t kLongestHeader = 8 << 10;
+constexpr std::chrono::seconds kHeartbeat{15};
 
 /// On whose behalf a unix user calls. Errors: NotPermitted.
 Result<Caller> caller_of(const ApiConfig& config, uid_t user) {
@@ -44,20 +48,6 @@ Result<Caller> caller_of(const ApiConfig& config, uid_t user) {
   if (customer != config.customers.end()) return Caller::customer(customer->customer);
   return Error{HostErrc::NotPermitted,
                fmt::format("user {} may not call this service: put it into api.users or api.customers", user)};
-}
-
-/// Errors: NoResources.
-Result<void> listen_on(Tcp::acceptor& acceptor, const ApiTls& config) {
-  boost::system::error_code error;
-  const auto address = asio::ip::make_address(config.address, error);
-  const Tcp::endpoint endpoint(address, config.port);
-  if (!error) acceptor.open(endpoint.protocol(), error);
-  if (!error) acceptor.set_option(Tcp::acceptor::reuse_address(true), error);
-  if (!error) acceptor.bind(endpoint, error);
-  if (!error) acceptor.listen(asio::socket_base::max_listen_connections, error);
-  if (!error) return {};
-  return Error{HostErrc::NoResources, fmt::format("api.tls.listen: {}:{} cannot be listened on: {}; give another one",
-                                                  config.address, config.port, error.message())};
 }
 
 }  // namespace
@@ -73,6 +63,8 @@ class ApiServer::Connection {
   /// It is one too many, and is told so, if that needs no more than a few bytes.
   virtual void send_away() = 0;
   virtual void close() = 0;
+  /// Something has happened.
+  virtual void stream_on() = 0;
 };
 
 /// What connections have of their server, which may be gone.
@@ -88,13 +80,20 @@ struct ApiServer::Shared {
       pause.cancel();
     }
   };
-  Shared(const asio::any_io_executor& executor, Api& for_api, ApiConfig of, std::function<void()> then)
-      : local(executor), tcp(executor), api(&for_api), config(std::move(of)), after(std::move(then)) {}
+  Shared(const asio::any_io_executor& executor, Api& for_api, Events& of_host, ApiConfig of, std::function<void()> then)
+      : local(executor),
+        tcp(executor),
+        api(&for_api),
+        events(&of_host),
+        config(std::move(of)),
+        after(std::move(then)) {}
 
   Listener<Local> local;
   Listener<Tcp> tcp;
   std::unique_ptr<asio::ssl::context> tls;
   Api* api;  ///< nullptr: the server has gone.
+  Events* events;
+  bool tells = false;  ///< Those who stream will hear of what has happened.
   ApiConfig config;
   std::function<void()> after;
   std::set<std::shared_ptr<Connection>> connections;
@@ -106,7 +105,7 @@ class ApiServer::ConnectionOver final : public Connection, public std::enable_sh
  public:
   template <class... Arguments>
   explicit ConnectionOver(const std::shared_ptr<Shared>& shared, Arguments&&... stream)
-      : server_(shared), stream_(std::forward<Arguments>(stream)...) {}
+      : server_(shared), stream_(std::forward<Arguments>(stream)...), heartbeat_(stream_.get_executor()) {}
 
   void start() override {
     if constexpr (std::is_same_v<Stream, TlsStream>) {
@@ -143,6 +142,8 @@ class ApiServer::ConnectionOver final : public Connection, public std::enable_sh
     }
   }
   void close() override {
+    streams_ = false;
+    heartbeat_.cancel();
     lowest().close();
     server_->connections.erase(this->shared_from_this());
   }
@@ -193,14 +194,101 @@ class ApiServer::ConnectionOver final : public Connection, public std::enable_sh
                            std::string(request[http::field::if_match]),
                            std::string(request[http::field::if_none_match]),
                            std::string(request["Idempotency-Key"])};
+    if (asked.method == "GET" && asked.target == "/v1/events" && wants_stream(request)) {
+      begin_stream(request);
+      return;
+    }
     auto answered = server_->api->answer(asked, *caller_);
     if (request.method() != http::verb::get || answered.status >= 400) {
       spdlog::log(answered.status >= 500 ? spdlog::level::warn : spdlog::level::info, "api: {}: {} {}: {}", who_,
                   printable(asked.method, 16), printable(asked.target, 200), answered.status);
     }
+    const bool changed = answered.status < 300 && !answered.replayed;
     // An answer to HEAD has no body, and no route takes it: what is said ends with the connection.
     send(std::move(answered), request.keep_alive() && request.method() != http::verb::head);
-    if (request.method() != http::verb::get) server_->after();
+    if (request.method() == http::verb::get) return;
+    if (changed) note_change(asked);
+    server_->after();
+  }
+
+  void note_change(const ApiRequest& asked) {
+    Event event{.kind = "change", .data = {{"method", asked.method}, {"path", printable(asked.target, 2048)}}};
+    if (caller_->role == Caller::Role::Customer) event.customer = CustomerId(caller_->id);
+    if (caller_->role == Caller::Role::User) event.user = UserId(caller_->id);
+    server_->events->add(std::move(event));
+  }
+
+  static bool wants_stream(const http::request<http::string_body>& request) {
+    return std::string_view(request[http::field::accept]).find("text/event-stream") != std::string_view::npos;
+  }
+
+  /// From the event after Last-Event-ID on, or from now.
+  void begin_stream(const http::request<http::string_body>& request) {
+    const std::string_view last = request["Last-Event-ID"];
+    const std::uint64_t from =
+        last.empty() ? server_->events->revision() : parse_integer<std::uint64_t>(last).value_or(0);
+    const auto known = server_->api->check_caller(*caller_);
+    if (!known || !server_->events->has_all_after(from)) {
+      send(known ? server_->api->answer({.method = "GET", .target = fmt::format("/v1/events/{}", from), .body = {}},
+                                        *caller_)
+                 : problem_of(known.error()),
+           false);
+      return;
+    }
+    streams_ = true;
+    seen_ = from;
+    text_ =
+        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\n"
+        "X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n";
+    write_stream();
+    // It says nothing any more: what comes is its end.
+    lowest().async_read_some(asio::buffer(rest_), [self = this->shared_from_this()](boost::system::error_code /*error*/,
+                                                                                    std::size_t /*bytes*/) {
+      if (self->server_->api != nullptr && self->streams_) self->close();
+    });
+  }
+
+  void stream_on() override {
+    if (!streams_ || writes_) return;
+    // Whoever reads so slowly that events have gone meanwhile learns of that when it asks again.
+    if (!server_->events->has_all_after(seen_)) {
+      close();
+      return;
+    }
+    for (const Event* const event : server_->events->after(seen_, *caller_)) {
+      text_ += fmt::format("id: {}\nevent: {}\ndata: {}\n\n", event->revision, event->kind,
+                           boost::json::serialize(event_json(*event)));
+    }
+    seen_ = server_->events->revision();
+    if (!text_.empty()) write_stream();
+  }
+
+  void write_stream() {
+    writes_ = true;
+    lowest().expires_after(server_->config.timeout);
+    asio::async_write(stream_, asio::buffer(text_),
+                      [self = this->shared_from_this()](boost::system::error_code error, std::size_t /*bytes*/) {
+                        if (self->server_->api == nullptr || !self->streams_) return;
+                        self->writes_ = false;
+                        self->text_.clear();
+                        if (error) {
+                          self->close();
+                          return;
+                        }
+                        self->lowest().expires_never();
+                        self->wait_for_heartbeat();
+                        self->stream_on();
+                      });
+  }
+
+  /// So that those between do not take it for dead.
+  void wait_for_heartbeat() {
+    heartbeat_.expires_after(kHeartbeat);
+    heartbeat_.async_wait([self = this->shared_from_this()](boost::system::error_code error) {
+      if (error || self->server_->api == nullptr || !self->streams_ || self->writes_) return;
+      self->text_ = ": alive\n\n";
+      self->write_stream();
+    });
   }
 
   void send(ApiResponse answered, bool keep_alive) {
@@ -273,6 +361,11 @@ class ApiServer::ConnectionOver final : public Connection, public std::enable_sh
   std::optional<http::response<http::string_body>> response_;
   std::string who_;  ///< For people.
   Result<Caller> caller_ = Error{HostErrc::NotPermitted, "the kernel does not say whose process this is"};
+  bool streams_ = false;
+  bool writes_ = false;     ///< Some of the stream is under way.
+  std::uint64_t seen_ = 0;  ///< The last event that the stream has.
+  std::string text_;        ///< Of the stream, to be written.
+  asio::steady_timer heartbeat_;
   std::array<char, 4096> rest_{};
   std::size_t drained_ = 0;
 };
@@ -286,9 +379,19 @@ ApiServer::~ApiServer() {
   for (const auto& connection : std::exchange(shared_->connections, {})) connection->close();
 }
 
-Result<std::unique_ptr<ApiServer>> ApiServer::listen(const asio::any_io_executor& executor, Api& api,
+Result<std::unique_ptr<ApiServer>> ApiServer::listen(const asio::any_io_executor& executor, Api& api, Events& events,
                                                      const ApiConfig& config, std::function<void()> after) {
-  auto shared = std::make_shared<Shared>(executor, api, config, std::move(after));
+  auto shared = std::make_shared<Shared>(executor, api, events, config, std::move(after));
+  // Not from inside what has happened.
+  events.on_event([executor, weak = std::weak_ptr(shared)] {
+    const auto to = weak.lock();
+    if (!to || to->api == nullptr || std::exchange(to->tells, true)) return;
+    asio::post(executor, [to] {
+      to->tells = false;
+      if (to->api == nullptr) return;
+      for (const auto& connection : std::set(to->connections)) connection->stream_on();
+    });
+  });
   if (config.tls) {
     auto tls = make_tls(*config.tls);
     if (!tls) return tls.error();

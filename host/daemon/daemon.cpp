@@ -8,12 +8,14 @@
 #include <algorithm>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <boost/json.hpp>
 #include <utility>
 
 #include "api_server.hpp"
 #include "brick_folders.hpp"
 #include "monitors.hpp"
 #include "sluice/base/parse.hpp"
+#include "sluice/base/printable.hpp"
 #include "sluice/compose/engine_choice.hpp"
 #include "sluice/manager/async_memory_manager.hpp"
 #include "sluice/memory/extent_table.hpp"
@@ -23,6 +25,14 @@
 namespace sluice::inline daemon {
 
 namespace asio = boost::asio;
+
+namespace {
+
+std::chrono::milliseconds since_1970() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch());
+}
+
+}  // namespace
 
 /// In the order in which they are made.
 struct Daemon::Parts {
@@ -39,6 +49,7 @@ struct Daemon::Parts {
   void look_later();
   void commit_later();
   void sample_always();
+  void note(const VmRecord& record, std::string_view now);
   [[nodiscard]] Result<void> start_memory(const DaemonConfig& config);
   [[nodiscard]] Result<void> start_vms(const DaemonConfig& config);
 
@@ -59,6 +70,7 @@ struct Daemon::Parts {
   std::optional<Host> host;
   std::unique_ptr<VmmServer> server;
   Series series;
+  Events events{since_1970()};
   std::optional<Api> api;
   std::unique_ptr<ApiServer> api_server;
   asio::steady_timer look;
@@ -109,10 +121,21 @@ void Daemon::Parts::commit_later() {
   }));
 }
 
+/// A VM has come into a state.
+void Daemon::Parts::note(const VmRecord& record, std::string_view now) {
+  const auto subject = policies->book().vms().find(record.vm);
+  const UserId user = subject == policies->book().vms().end() ? UserId() : subject->second.user;
+  events.add({.kind = "vm",
+              .customer = record.customer,
+              .user = user,
+              .data = {{"uuid", to_string(record.uuid)},
+                       {"name", printable(record.name, record.name.size())},
+                       {"customer", record.customer.value()},
+                       {"state", now}}});
+}
+
 void Daemon::Parts::sample_always() {
-  using std::chrono::system_clock;
-  series.add(sample_of(*manager,
-                       std::chrono::duration_cast<std::chrono::milliseconds>(system_clock::now().time_since_epoch())));
+  series.add(sample_of(*manager, since_1970()));
   sample.expires_after(std::chrono::seconds(1));
   sample.async_wait(guarded([this](boost::system::error_code error) {
     if (!error) sample_always();
@@ -146,7 +169,8 @@ Result<void> Daemon::Parts::start_memory(const DaemonConfig& config) {
   std::vector<MemorySpan> windows;
   for (const Brick& brick : memory->bricks()) windows.push_back(brick.memory);
   FailoverOptions failover;
-  failover.on_failover = [](const Failover& event) {
+  failover.on_failover = [this](const Failover& event) {
+    events.add({.kind = "engine", .data = {{"from", event.from}, {"to", event.to}, {"reason", event.reason}}});
     spdlog::warn("engine {} is given up: {}; {}", event.from, event.reason,
                  event.to.empty() ? "none is left" : event.to + " takes over");
   };
@@ -163,6 +187,8 @@ Result<void> Daemon::Parts::start_memory(const DaemonConfig& config) {
   scrubber.background_rate = static_cast<double>(config.background_rate.value());
   scrubber.on_scrubbed = [this](const ScrubRecord& record) {
     host->scrubbed(record);
+    if (record.failed)
+      events.add({.kind = "failure", .data = {{"bytes", record.memory.size()}, {"engine", record.engine}}});
     commit_later();
   };
   auto recovered = MemoryManager::recover(*memory, *engine, *ledger, scrubber);
@@ -197,11 +223,12 @@ Result<void> Daemon::Parts::start_vms(const DaemonConfig& config) {
   monitors.emplace(context->get_executor(), folder, config.memory_folder, after);
   host.emplace(*policies, *memory, access, *leases, *state, *audit, *monitors, config.customer);
   monitors->tell(&*host);
+  host->on_state([this](const VmRecord& record, std::string_view now) { note(record, now); });
   host->leases().on_next_look([this] { asio::post(*context, guarded([this] { look_later(); })); });
   if (auto recovered = host->recover(); !recovered) return recovered;
-  api.emplace(*host, *policies, *state, *memory, *engine, series);
+  api.emplace(*host, *policies, *state, *memory, *engine, series, events);
   api->restore_pools();
-  auto serving = ApiServer::listen(context->get_executor(), *api, config.api, guarded([this] {
+  auto serving = ApiServer::listen(context->get_executor(), *api, events, config.api, guarded([this] {
                                      monitors->policies_changed();
                                      settle();
                                    }));

@@ -47,6 +47,9 @@ Host::Host(PolicyManager& policies, const BackingMemory& memory, BrickAccess& ac
     by_address_.emplace(bricks_[number].memory.data(), number);
   }
   last_.resize(bricks_.size());
+  leases_.on_change([this](VmId vm, LeaseState now) {
+    if (const auto record = vms_.find(vm); record != vms_.end()) told_(record->second, to_string(now));
+  });
   leases_.on_return([this](VmId vm, std::uint32_t brick, bool reserved) { note_return(vm, brick, reserved); });
 }
 
@@ -414,6 +417,7 @@ Result<void> Host::end_vm(VmId vm) {
   unleased_.erase(vm);
   const auto record = vms_.find(vm);
   if (record != vms_.end()) {
+    told_(record->second, "ended");
     by_uuid_.erase(record->second.uuid);
     vms_.erase(record);
   }

@@ -33,6 +33,19 @@ Result<std::unique_ptr<asio::ssl::context>> make_tls(const ApiTls& config) {
   return tls;
 }
 
+Result<void> listen_on(asio::ip::tcp::acceptor& acceptor, const ApiTls& config) {
+  boost::system::error_code error;
+  const auto address = asio::ip::make_address(config.address, error);
+  const asio::ip::tcp::endpoint endpoint(address, config.port);
+  if (!error) acceptor.open(endpoint.protocol(), error);
+  if (!error) acceptor.set_option(asio::ip::tcp::acceptor::reuse_address(true), error);
+  if (!error) acceptor.bind(endpoint, error);
+  if (!error) acceptor.listen(asio::socket_base::max_listen_connections, error);
+  if (!error) return {};
+  return Error{HostErrc::NoResources, fmt::format("api.tls.listen: {}:{} cannot be listened on: {}; give another one",
+                                                  config.address, config.port, error.message())};
+}
+
 Result<Caller> caller_of(SSL* session, std::string& uri) {
   const std::unique_ptr<X509, decltype(&::X509_free)> certificate(::SSL_get1_peer_certificate(session), &::X509_free);
   if (!certificate) return Error{HostErrc::NotPermitted, "the client has shown no certificate"};

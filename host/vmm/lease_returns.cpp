@@ -131,7 +131,7 @@ Result<void> Leases::finish(Lease& lease) {
   }
   if (auto begun = manager_->begin_reboot(vm); !begun) return begun;
   return_all(true);
-  lease.facts.state = LeaseState::Reserved;
+  come_to(lease, LeaseState::Reserved);
   lease.facts.bricks.clear();
   lease.facts.holders.clear();
   lease.facts.obstacle.clear();
@@ -148,7 +148,7 @@ void Leases::look_again(Lease& lease, Error obstacle) {
       handler(std::move(obstacle));
       return;
     }
-    lease.facts.state = LeaseState::Quarantined;
+    come_to(lease, LeaseState::Quarantined);
     lease.facts.obstacle = std::move(obstacle.message);
     // What nobody else has need not wait for the rest; unless the VM comes back for all of it.
     const std::set<std::uint32_t> taken = lease.facts.filtered ? lease.taken : lease.renewed;

@@ -85,6 +85,10 @@ void Leases::abandon(VmId vm) {
   manager_->abandon(*found->second.claim);
 }
 
+void Leases::come_to(Lease& lease, LeaseState state) {
+  if (std::exchange(lease.facts.state, state) != state) changed_(lease.facts.id.vm, state);
+}
+
 Result<Leases::Lease*> Leases::running(LeaseId id) {
   const auto found = leases_.find(id.vm);
   if (found == leases_.end() || found->second.facts.id != id) {
@@ -147,7 +151,7 @@ Result<void> Leases::process_ended(VmId vm, bool reboots) {
       return {};
     case LeaseState::Running:
       abandon(vm);
-      lease.facts.state = LeaseState::Ending;
+      come_to(lease, LeaseState::Ending);
       lease.reboots = reboots;
       look_at_once(lease);
       return {};
@@ -243,12 +247,12 @@ void Leases::granted(VmId vm, Result<Grant> grant, const LeaseHandler& handler) 
     descriptors = std::move(*opened);
   }
   if (!error) {
-    if (starts) lease.facts.state = LeaseState::Running;
+    if (starts) come_to(lease, LeaseState::Running);
     handler(LeaseGrant{lease.facts.id, std::move(bricks), std::move(descriptors)});
     return;
   }
   if (starts) {
-    lease.facts.state = LeaseState::Ending;
+    come_to(lease, LeaseState::Ending);
     look_at_once(lease);
     look(vm);
   } else if (grant && !lease.ends()) {

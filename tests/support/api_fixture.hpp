@@ -60,7 +60,7 @@ class ApiHost {
     state_.emplace(*StateStore::open(folder_ / "state.db"));
     audit_.emplace(*Audit::open(folder_ / "audit.db"));
     host_.emplace(*policies_, *memory_, access_, *leases_, *state_, *audit_, environment_, kDefault);
-    api_.emplace(*host_, *policies_, *state_, *memory_, engine_, series_);
+    api_.emplace(*host_, *policies_, *state_, *memory_, engine_, series_, events_);
     settle();
   }
   ApiHost(const ApiHost&) = delete;
@@ -137,6 +137,7 @@ class ApiHost {
   NoEnvironment environment_;
   std::optional<Host> host_;
   Series series_;
+  Events events_{std::chrono::milliseconds(1000)};
   bool fails_next_scrub_ = false;
   std::optional<Api> api_;
   std::chrono::nanoseconds now_{std::chrono::seconds(1)};

@@ -53,6 +53,12 @@ class RawClient {
     EXPECT_TRUE(got == 0 || errno == ECONNRESET) << "the other side has not ended";
     return text;
   }
+  /// What comes next; empty: nothing, for as long as it waits.
+  [[nodiscard]] std::string some() const {
+    std::array<char, 4096> buffer;
+    const ssize_t got = ::recv(socket_, buffer.data(), buffer.size(), 0);
+    return {buffer.data(), got > 0 ? static_cast<std::size_t>(got) : 0};
+  }
   /// One answer of a connection that goes on.
   [[nodiscard]] std::string answer() const {
     std::string text;

@@ -255,5 +255,55 @@ TEST(ApiServerTest, TagsAndKeysComeAndGoAsHeaders) {
   EXPECT_THAT(again, AllOf(StartsWith("HTTP/1.1 201"), HasSubstr("Idempotent-Replayed: true")));
 }
 
+/// A client that follows the events.
+class Follower {
+ public:
+  explicit Follower(const Sluiced& sluiced, const std::string& field = "") : client_(sluiced.api_socket()) {
+    client_.send(fmt::format("GET /v1/events HTTP/1.1\r\nHost: sluice\r\nAccept: text/event-stream\r\n{}\r\n", field));
+  }
+  /// All that has come, once this is in it; or after a while.
+  const std::string& until(const std::string& text) {
+    while (all_.find(text) == std::string::npos) {
+      const std::string more = client_.some();
+      if (more.empty()) break;
+      all_ += more;
+    }
+    return all_;
+  }
+
+ private:
+  RawClient client_;
+  std::string all_;
+};
+
+TEST(ApiServerTest, EventsAreStreamedAsTheyHappenAndFromTheLastThatWasSeen) {
+  Sluiced sluiced;
+  Follower first(sluiced);
+  EXPECT_THAT(first.until("\r\n\r\n"), AllOf(StartsWith("HTTP/1.1 200"), HasSubstr("Content-Type: text/event-stream")));
+  {
+    Vmm vmm(sluiced);
+    ASSERT_EQ(vmm.acquire(1, 1 << 20).refused, 0);
+    EXPECT_THAT(first.until("running"), HasSubstr("event: vm\ndata: {"));
+  }
+  const std::string seen = first.until("ended");
+  EXPECT_THAT(seen, HasSubstr(uuid_text(1)));
+  EXPECT_THAT(call(sluiced.api_socket(), "POST", "/v1/templates", R"({"name": "web", "policy": {}})"),
+              StartsWith("HTTP/1.1 201"));
+  EXPECT_THAT(first.until("/v1/templates"), HasSubstr("event: change"));
+  // Another one goes on after the event that says that the VM runs.
+  const std::size_t running = seen.find("running");
+  const std::size_t id = seen.rfind("id: ", running) + 4;
+  Follower second(sluiced, fmt::format("Last-Event-ID: {}\r\n", seen.substr(id, seen.find('\n', id) - id)));
+  EXPECT_THAT(second.until("/v1/templates"), AllOf(HasSubstr("ended"), Not(HasSubstr("running"))));
+  Follower late(sluiced, "Last-Event-ID: 1\r\n");
+  EXPECT_THAT(late.until("events-gone"), StartsWith("HTTP/1.1 410"));
+  const std::size_t descriptors = sluiced.open_descriptors();
+  {
+    Follower gone(sluiced);
+    static_cast<void>(gone.until("\r\n\r\n"));
+  }
+  EXPECT_TRUE(comes_true([&] { return sluiced.open_descriptors() == descriptors; })) << "one that has gone is left";
+}
+
 }  // namespace
 }  // namespace sluice::test

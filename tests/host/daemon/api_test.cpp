@@ -27,6 +27,7 @@ TEST_F(ApiTest, EveryPathIsThereAndSaysWhichMethodsItHas) {
                                       {"{name}", "web"},
                                       {"{scope}", "customer"},
                                       {"{step}", "second"},
+                                      {"{from}", "1"},
                                       {"{field}", "enable"}}) {
       if (const std::size_t at = path.find(name); at != std::string::npos) path.replace(at, name.size(), value);
     }

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "sluice/daemon/events.hpp"
 #include "sluice/daemon/host.hpp"
 #include "sluice/daemon/series.hpp"
 #include "sluice/engine/engine.hpp"
@@ -32,6 +33,9 @@ struct ApiResponse {
   bool replayed = false;  ///< What an earlier request with this idempotency key was answered.
 };
 
+/// As the web service and its stream show it.
+[[nodiscard]] boost::json::object event_json(const Event& event);
+
 /// One that the web service answers.
 struct ApiRoute {
   std::string_view method;
@@ -54,7 +58,7 @@ class Api {
  public:
   /// All of these outlive it. `memory` and `engine` are the manager's.
   Api(Host& host, PolicyManager& policies, StateStore& state, const BackingMemory& memory, const Engine& engine,
-      const Series& series);
+      const Series& series, const Events& events);
   ~Api();
   Api(const Api&) = delete;
   Api& operator=(const Api&) = delete;
@@ -66,6 +70,11 @@ class Api {
   /// Believes nothing of the request. The caller is the provider or a customer, who sees and touches its own alone.
   /// Errors are answers.
   [[nodiscard]] ApiResponse answer(const ApiRequest& request, const Caller& caller);
+
+  /// For whoever streams them.
+  [[nodiscard]] const Events& events() const { return *events_; }
+  /// Whether this caller may call anything. Errors: NotPermitted.
+  [[nodiscard]] Result<void> check_caller(const Caller& caller) const;
 
   /// Every path, in the order of docs/API.md.
   [[nodiscard]] static std::vector<ApiRoute> routes();
@@ -79,6 +88,7 @@ class Api {
   class Handlers;
   std::unique_ptr<Handlers> handlers_;
   StateStore* state_;
+  const Events* events_;
 };
 
 }  // namespace sluice::inline daemon

@@ -100,6 +100,8 @@ class Host {
   void process_ended(VmId vm);
   /// For ScrubberConfig::on_scrubbed.
   void scrubbed(const ScrubRecord& record);
+  /// Called when a VM has come into a state: that of its lease, or "ended". It calls nothing here.
+  void on_state(std::function<void(const VmRecord&, std::string_view state)> told) { told_ = std::move(told); }
   /// No more VMs: requests for memory are refused from now on.
   void stop() { stopping_ = true; }
 
@@ -129,6 +131,7 @@ class Host {
   HostEnvironment* environment_;
   CustomerId customer_;
   bool stopping_ = false;
+  std::function<void(const VmRecord&, std::string_view)> told_ = [](const VmRecord&, std::string_view) {};
   std::map<VmId, VmRecord> vms_;
   std::map<Uuid, VmId> by_uuid_;
   std::map<VmId, EndReason> reasons_;   ///< Why VMs end, by their monitors.

@@ -134,6 +134,8 @@ class Leases {
   /// Called for each brick that has come back to the manager: a VM has it no more (`reserved`: for now), and nobody
   /// else has. It calls nothing here.
   void on_return(std::function<void(VmId, std::uint32_t brick, bool reserved)> told) { returned_ = std::move(told); }
+  /// Called when a lease has come into this state. It calls nothing here.
+  void on_change(std::function<void(VmId, LeaseState)> told) { changed_ = std::move(told); }
   /// Called whenever next_look() may have become earlier, from inside other calls: it only takes note.
   void on_next_look(std::function<void()> changed) { next_look_changed_ = std::move(changed); }
 
@@ -147,6 +149,7 @@ class Leases {
   void take_unseen(Lease& lease, const std::vector<LeasedBrick>& bricks);
   void look(VmId vm);
   void look_at_once(Lease& lease);
+  void come_to(Lease& lease, LeaseState state);
   [[nodiscard]] std::optional<Error> take(Lease& lease, const std::vector<std::uint32_t>& bricks);
   [[nodiscard]] Result<void> release(Lease& lease, std::uint32_t number);
   [[nodiscard]] Result<void> finish(Lease& lease);
@@ -160,6 +163,7 @@ class Leases {
   EndVm end_vm_;
   LeaseOptions options_;
   std::function<void(VmId, std::uint32_t, bool)> returned_ = [](VmId, std::uint32_t, bool) {};
+  std::function<void(VmId, LeaseState)> changed_ = [](VmId, LeaseState) {};
   std::function<void()> next_look_changed_ = [] {};
   std::chrono::nanoseconds now_{0};  ///< Of the last poll.
   std::map<VmId, Lease> leases_;
