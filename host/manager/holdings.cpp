@@ -230,6 +230,10 @@ void Holdings::release_reserved(VmId id, Keep keep) {
   }
 }
 
+bool Holdings::lends(const Tenants::Vm& vm) const {
+  return vm.profile.allowed.lend_reserved_memory && keeps_memory(tenants_.claim_for(vm, ClaimKind::Reboot, {}));
+}
+
 void Holdings::settings_changed(const Tenants::Vm& vm, bool comes_back) {
   const VmId id = vm.profile.vm;
   if (vm.profile.allowed.force_new_memory) {

@@ -48,6 +48,8 @@ class Holdings {
   void returned(Extent& extent);
   /// Releases what was reserved for too long.
   void expire();
+  /// What is reserved for the VM may go to its trust group: it is kept for it, and its settings lend it.
+  [[nodiscard]] bool lends(const Tenants::Vm& vm) const;
   /// When the next reservation ends; nullopt: none does.
   [[nodiscard]] std::optional<std::chrono::nanoseconds> next_expiry() const;
 

@@ -111,7 +111,7 @@ void MemoryManager::Parts::settings_changed(std::span<const VmId> vms) {
   }
   for (const VmId vm : vms) {
     const Tenants::Vm& changed = *tenants.look_up(vm);
-    if (!changed.profile.allowed.lend_reserved_memory) claims.return_loans(vm);
+    if (!holdings.lends(changed)) claims.return_loans(vm);
     holdings.settings_changed(changed, claims.comes_back(vm) || changed.phase == Tenants::VmPhase::Rebooting);
   }
   claims.choose_anew(vms);

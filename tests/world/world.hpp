@@ -186,6 +186,7 @@ class World {
   void check_everything();
   void check_extent(const Extent& extent);
   void check_jobs();
+  void check_suspects();
   void check_pools();
   void check_available(const Vm& vm);
   void check_nobody_waits_beside_free_memory();

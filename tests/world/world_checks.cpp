@@ -36,6 +36,7 @@ void World::check_everything() {
   check(at == kPages, "extents do not cover the pool");
   check_jobs();
   check_pools();
+  check_suspects();
   for (const auto& [id, vm] : vms_) check_available(vm);
 }
 
@@ -54,6 +55,19 @@ void World::check_extent(const Extent& extent) {
     } else if (claims_.empty()) {
       check(state != ExtentState::Owned, "page {} is nobody's, and the table says VM {}'s", page,
             table.holder(extent).value());
+    }
+  }
+}
+
+/// It knows for whom memory is suspect, wherever that has gone meanwhile.
+void World::check_suspects() {
+  const ExtentTable& table = manager_->extents();
+  for (std::size_t page = 0; page < kPages; ++page) {
+    const Extent* const extent = table.find(base_ + layout_.offset(page));
+    check(!suspect_to_all_[page] || table.is_suspect(*extent, {}), "page {} is not suspect any more", page);
+    for (const auto& [id, vm] : vms_) {
+      check(!vm.suspect[page] || table.is_suspect(*extent, VmId(id)), "page {} is not suspect for VM {} any more", page,
+            id);
     }
   }
 }

@@ -157,6 +157,31 @@ TEST_F(Reservations, ThatAreNotLentAnyMoreGoBack) {
   EXPECT_EQ(reserved(), length(16));
 }
 
+/// B may go on with what it was lent. A gets none of that again, though it never gave it back itself.
+TEST_F(Reservations, ThatAreLentAreSuspectOnceTheLenderWantsNewMemory) {
+  wait_with_lent_memory();
+  const RecycleSettings fresh{.force_new_memory = true, .lend_reserved_memory = true};
+  ASSERT_TRUE(manager_.change_settings(kA, fresh));
+  EXPECT_EQ(manager_.suspect_bytes(kA), length(16));
+  settle();
+  ASSERT_TRUE(waiting_ && *waiting_);
+  give_back(kB, **waiting_);
+  settle();
+  EXPECT_EQ(manager_.available_to(kA), length(48));
+}
+
+/// The same when the claim is given up and the setting with it.
+TEST_F(Reservations, ThatAreLentStaySuspectAfterTheSettingIsTakenBack) {
+  const ClaimId claim = wait_with_lent_memory();
+  ASSERT_TRUE(manager_.change_settings(kA, {.force_new_memory = true, .lend_reserved_memory = true}));
+  ASSERT_TRUE(manager_.change_settings(kA, {.lend_reserved_memory = true}));
+  ASSERT_TRUE(manager_.abandon(claim));
+  settle();
+  EXPECT_EQ(manager_.suspect_bytes(kA), length(16));
+  EXPECT_EQ(reserved(), length(0)) << "nothing is kept for a VM that must not get it";
+  EXPECT_EQ(manager_.available_to(kA), length(48));
+}
+
 /// The same when the lender ends.
 TEST_F(Reservations, ThatAreLentOutliveTheirLender) {
   wait_with_lent_memory();
