@@ -79,12 +79,14 @@ ApiAnswer Api::Handlers::get_memory(const ApiCall& call) {
   for (std::size_t number = 0; number < bricks.size(); ++number) {
     const BrickFacts& fact = facts[number];
     json::object brick = {{"number", number}, {"length", bricks[number].memory.size()}};
-    const bool is_customers = fact.owner.customer.is_set() && sees(call.caller, fact.owner.customer);
+    const auto pool = policies_->book().pools().find(fact.pool);
+    const CustomerId customer = pool != policies_->book().pools().end() ? pool->second : fact.owner.customer;
+    const bool is_customers = customer.is_set() && sees(call.caller, customer);
     if (provider || is_customers || (fact.holder.is_set() && sees_vm(call.caller, fact.holder))) {
       brick["states"] = states_json(fact.bytes);
       brick["vm"] = uuid_json(fact.holder);
       brick["last_vm"] = uuid_json(fact.owner.vm);
-      brick["customer"] = id_or_null(fact.owner.customer);
+      brick["customer"] = id_or_null(customer);
       brick["pool"] = id_or_null(fact.pool);
     }
     all.push_back(std::move(brick));

@@ -92,6 +92,7 @@ ApiAnswer Api::Handlers::get_host(const ApiCall& call) {
       {"bytes_by_state", std::move(memory)},
       {"leases", std::move(leases)},
       {"engine", engine_->capabilities().name},
+      {"jobs_in_flight", manager.jobs_in_flight()},
       {"fault", fault ? json::value(printable(fault->message, fault->message.size())) : json::value(nullptr)},
       {"statistics", statistics_json(manager.statistics())}});
 }

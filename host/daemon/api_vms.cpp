@@ -8,11 +8,38 @@ namespace json = boost::json;
 
 namespace {
 
-json::array bricks_json(const LeaseFacts& lease) {
+/// The setting without which memory is not recycled for this reason.
+PolicyField setting_for(Reason reason) {
+  switch (reason) {
+    case Reason::SameVmAfterReboot:
+      return PolicyField::RecycleOnReboot;
+    case Reason::SameVm:
+      return PolicyField::RecycleWithinVm;
+    case Reason::DedicatedPool:
+      return PolicyField::RecycleWithinDedicatedPool;
+    case Reason::TrustGroup:
+    case Reason::LargerGroup:
+      return PolicyField::RecycleWithinTrustGroup;
+    case Reason::UnknownOwner:
+    case Reason::Forbidden:
+    case Reason::GroupChanged:
+    case Reason::OtherDomain:
+    case Reason::BeforeGrant:
+      break;
+  }
+  return PolicyField::Enable;
+}
+
+json::array bricks_json(const Host& host, const LeaseFacts& lease) {
   json::array bricks;
   for (const LeasedBrick& brick : lease.bricks) {
-    json::object entry = {{"number", brick.number}, {"length", brick.length.value()}, {"recycled", brick.recycled}};
-    if (brick.recycled) entry["reason"] = to_string(brick.reason);
+    const auto& recycled = host.last_of(brick.number).recycled;
+    json::object entry = {
+        {"number", brick.number}, {"length", brick.length.value()}, {"recycled", recycled.has_value()}};
+    if (recycled) {
+      entry["reason"] = to_string(*recycled);
+      entry["allowed_by"] = to_string(setting_for(*recycled));
+    }
     bricks.push_back(std::move(entry));
   }
   return bricks;
@@ -90,7 +117,7 @@ ApiAnswer Api::Handlers::get_vm(const ApiCall& call) {
   vm["unit"] = (*record)->unit.value();
   vm["filtered"] = (*record)->filtered;
   if (const auto lease = host_->leases().find((*record)->vm)) {
-    vm["bricks"] = bricks_json(*lease);
+    vm["bricks"] = bricks_json(*host_, *lease);
     if (call.caller.role == Caller::Role::Provider) {  // processes are the host's
       vm["holders"] = holders_json(*lease);
       vm["obstacle"] = lease->obstacle;

@@ -260,7 +260,7 @@ Result<std::vector<Audit::BrickFacts>> Audit::bricks(std::uint32_t count) {
   std::vector<BrickFacts> facts(count);
   // For each brick its last line of each kind.
   Sqlite::Statement rows = database_->prepare(
-      "SELECT brick, kind, vm, uuid FROM line WHERE number IN (SELECT MAX(number) FROM line GROUP BY brick, kind) "
+      "SELECT brick, kind, vm, uuid, how FROM line WHERE number IN (SELECT MAX(number) FROM line GROUP BY brick, kind) "
       "ORDER BY number");
   for (;;) {
     const auto row = rows.step();
@@ -271,8 +271,11 @@ Result<std::vector<Audit::BrickFacts>> Audit::bricks(std::uint32_t count) {
     BrickFacts& fact = facts[brick];
     switch (static_cast<AuditKind>(rows.number(1))) {
       case AuditKind::HandOver:
-        fact = {VmId(rows.number(2)), {}, false, false};
+        fact = {VmId(rows.number(2)), {}, false, false, {}};
         fact.uuid.bytes = bytes_of<16>(rows.blob(3));
+        for (const Reason reason : kRecycleReasons) {
+          if (rows.text(4) == to_string(reason)) fact.recycled = reason;
+        }
         break;
       case AuditKind::Return:
         fact.returned = true;

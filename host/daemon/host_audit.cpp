@@ -25,7 +25,8 @@ Result<void> Host::note_hand_over(const LeaseGrant& grant) {
                   .offset = 0,
                   .length = brick.length.value(),
                   .how = brick.recycled ? std::string(to_string(brick.reason)) : "scrubbed"});
-    last_[brick.number] = {grant.id.vm, uuid, false, false};
+    last_[brick.number] = {grant.id.vm, uuid, false, false,
+                           brick.recycled ? std::optional(brick.reason) : std::nullopt};
   }
   auto committed = audit_->commit();
   if (committed) return {};

@@ -68,6 +68,37 @@ TEST_F(ApiMemoryTest, ACustomerSeesNothingOfOthersBricks) {
   }
 }
 
+TEST_F(ApiMemoryTest, BricksOfAPoolAreItsCustomersAlsoWhileTheyAreClean) {
+  ASSERT_EQ(host_.ask("POST", "/v1/pools", R"({"id": 5, "customer": 7, "length": "32KiB"})").status, 202U);
+  host_.settle();
+  const auto seen_by = [&](Caller caller) {
+    std::size_t seen = 0;
+    const boost::json::object memory = get("/v1/memory", caller);
+    for (const boost::json::value& brick : memory.at("bricks").as_array()) {
+      if (!brick.as_object().contains("states") || brick.at("pool").is_null()) continue;
+      EXPECT_EQ(number(brick.at("pool")), 5U);
+      EXPECT_EQ(number(brick.at("customer")), 7U);
+      EXPECT_TRUE(brick.at("states").as_object().contains("clean"));
+      ++seen;
+    }
+    return seen;
+  };
+  EXPECT_EQ(seen_by(Caller::provider()), 2U);
+  EXPECT_EQ(seen_by(kSeven), 2U);
+  EXPECT_EQ(seen_by(Caller::customer(CustomerId(8))), 0U);
+}
+
+TEST_F(ApiMemoryTest, TheHostSaysHowManyScrubsAreUnderWay) {
+  ASSERT_FALSE(host_.come(ApiHost::uuid_of(1), 1, CustomerId(7)));
+  EXPECT_EQ(number(get("/v1/host").at("jobs_in_flight")), 0U);
+  host_.host_->process_ended(host_.host_->status(ApiHost::uuid_of(1)).lease.vm);
+  host_.host_->leases().poll(2s);
+  host_.manager_->poll();
+  EXPECT_EQ(number(get("/v1/host").at("jobs_in_flight")), 1U);
+  host_.settle();
+  EXPECT_EQ(number(get("/v1/host").at("jobs_in_flight")), 0U);
+}
+
 TEST_F(ApiMemoryTest, WhatAScrubFailedOnIsInQuarantine) {
   EXPECT_THAT(get("/v1/quarantine").at("failed").as_array(), SizeIs(0));
   ASSERT_FALSE(host_.come(ApiHost::uuid_of(1), 1, CustomerId(7)));

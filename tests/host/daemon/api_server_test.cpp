@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include <memory>
+#include <set>
 
 #include "support/http.hpp"
 #include "support/sluiced.hpp"
@@ -12,8 +13,10 @@ namespace sluice::test {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::Contains;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::SizeIs;
 using ::testing::StartsWith;
 
 constexpr std::uint64_t kMiB = 1 << 20;
@@ -209,6 +212,47 @@ TEST(ApiServerTest, VmsOfATrustGroupHaveEachOthersMemory) {
       EXPECT_EQ(given.found, in_group ? kSecret : 0U);
     }
   }
+}
+
+TEST(ApiServerTest, HowAVmGotItsMemoryIsSaidAlsoAfterACrash) {
+  Sluiced sluiced;
+  const std::string socket = sluiced.api_socket();
+  ASSERT_THAT(call(socket, "POST", "/v1/trust-groups", R"({"id": 7, "customer": 3})"), StartsWith("HTTP/1.1 201"));
+  ASSERT_THAT(call(socket, "PUT", "/v1/attachments/customer/3",
+                   R"({"policy": {"scrub_timing": "scheduled", "scrub_delay_s": 3600}})"),
+              StartsWith("HTTP/1.1 200"));
+  for (const std::uint8_t vm : {kA, kB}) {
+    ASSERT_THAT(call(socket, "PUT", "/v1/registrations/" + uuid_text(vm), R"({"customer": 3, "trust_group": 7})"),
+                StartsWith("HTTP/1.1 201"));
+  }
+  const auto bricks = [&] {
+    const std::string said = call(socket, "GET", "/v1/vms/" + uuid_text(kB));
+    const std::size_t from = said.find("\"bricks\":[");
+    std::set<std::string> each;  // they come in any order
+    for (std::size_t at = said.find('{', from); at < said.find(']', from); at = said.find('{', at + 1)) {
+      each.insert(said.substr(at, said.find('}', at) + 1 - at));
+    }
+    return each;
+  };
+  const Client client(sluiced.socket());
+  Vmm first(sluiced);
+  first.filter();
+  ASSERT_EQ(first.acquire(kA, 2 * kMiB).refused, 0);
+  first.end();
+  ASSERT_TRUE(client.comes_to(kA, SLUICE_STATE_NONE));
+  Vmm second(sluiced);
+  second.filter();
+  ASSERT_EQ(second.acquire(kB, 4 * kMiB).recycled, 2U) << sluiced.log();
+  const auto before = bricks();
+  EXPECT_THAT(before, SizeIs(4));
+  EXPECT_THAT(
+      before,
+      Contains(HasSubstr(R"("recycled":true,"reason":"trust group","allowed_by":"recycle_within_trust_group"})"))
+          .Times(2));
+  EXPECT_THAT(before, Contains(HasSubstr(R"("recycled":false})")).Times(2));
+  sluiced.end(SIGKILL);
+  sluiced.start();
+  EXPECT_EQ(bricks(), before) << "the end of sluiced recycles nothing";
 }
 
 TEST(ApiServerTest, PoolsAndGroupsOutliveACrash) {

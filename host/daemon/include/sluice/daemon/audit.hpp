@@ -14,6 +14,7 @@
 #include "sluice/base/ids.hpp"
 #include "sluice/base/uuid.hpp"
 #include "sluice/memory/error.hpp"
+#include "sluice/policy/recycle_policy.hpp"
 
 namespace sluice::inline daemon {
 
@@ -105,6 +106,8 @@ class Audit {
     Uuid uuid;
     bool returned = true;   ///< Since then.
     bool scrubbed = false;  ///< Something of it, since then.
+    /// Why it was handed over as it was; nullopt: it was scrubbed.
+    std::optional<Reason> recycled;
   };
   /// Of each brick, by their numbers.
   [[nodiscard]] Result<std::vector<BrickFacts>> bricks(std::uint32_t count);

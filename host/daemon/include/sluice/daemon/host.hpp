@@ -107,6 +107,8 @@ class Host {
 
   [[nodiscard]] Leases& leases() { return leases_; }
   [[nodiscard]] Audit& audit() { return *audit_; }
+  /// How a brick was handed over last, also by an earlier process of ours, which a lease that was restored cannot say.
+  [[nodiscard]] const Audit::BrickFacts& last_of(std::uint32_t brick) const { return last_.at(brick); }
   /// By their ids.
   [[nodiscard]] const std::map<VmId, VmRecord>& vms() const { return vms_; }
 
