@@ -2,7 +2,7 @@
 // node page_test.mjs MODULES CHROMIUM SLUICED SLUICECTL SLUICE_QEMU QEMU GUEST: the page of a running sluiced, with real guests, in a
 // browser without a screen. With PAGE_SHOTS=FOLDER pictures stay there.
 import assert from "node:assert/strict";
-import {spawn, execFileSync} from "node:child_process";
+import {spawn} from "node:child_process";
 import {createRequire} from "node:module";
 import {existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync} from "node:fs";
 import {request} from "node:http";
@@ -15,7 +15,8 @@ const {chromium: browserType} = from("playwright-core");
 const axe = readFileSync(from.resolve("axe-core/axe.min.js"), "utf8");
 const shots = process.env.PAGE_SHOTS;
 const PATIENCE_MS = 20_000;
-const UUIDS = ["0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9", "1b2c3d4e-5f60-7182-93a4-b5c6d7e8f90a"];
+const UUIDS = ["0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9", "1b2c3d4e-5f60-7182-93a4-b5c6d7e8f90a", "2c3d4e5f-6071-8293-a4b5-c6d7e8f90a1b",
+  "3d4e5f60-7182-93a4-b5c6-d7e8f90a1b2c"];
 
 const folder = mkdtempSync("/dev/shm/sluice-test-page-");
 const socket = join(folder, "run/api.sock");
@@ -55,6 +56,14 @@ function ask(path, {headers = {}, method = "GET"} = {}) {
     });
     sent.on("error", reject);
     sent.end();
+  });
+}
+/// Of sluiced itself, by whoever sets the host up.
+function order(method, path, body) {
+  return new Promise((resolve, reject) => {
+    const sent = request({socketPath: socket, path, method}, (answer) => answer.resume().on("end", () => resolve(answer.statusCode)));
+    sent.on("error", reject);
+    sent.end(JSON.stringify(body));
   });
 }
 const refreshed = async () => {
@@ -137,15 +146,69 @@ test("why a VM has what it has opens by the keyboard", async () => {
   assert.match(await panel.innerText(), /clean/);
   await refreshed();
   assert.equal(await page.evaluate(() => document.activeElement.id), "explanation", "a refresh leaves the focus where it is");
-  await page.locator("#map button").first().focus();
+  await panel.getByRole("button", {name: "Close"}).focus();
+  await page.keyboard.press("Enter");
+  assert.equal(await page.evaluate(() => document.activeElement.getAttribute("aria-label")), "Explain VM web-1", "the focus goes back");
+});
+
+test("the map is one stop of the tabulator, and the arrows go through it", async () => {
+  const stops = page.locator('#map button[tabindex="0"]');
+  assert.equal(await stops.count(), 1);
+  await stops.focus();
   await page.keyboard.press("ArrowRight");
   await page.keyboard.press("Enter");
   assert.match(await page.locator("#brick").innerText(), /^Brick 1: 32 MiB/);
+  assert.match(await page.locator("#map button:focus").innerText(), /^Brick\s+1\b/);
+  await refreshed();
+  assert.equal(await stops.count(), 1);
+  await page.keyboard.press("Tab");
+  assert.equal(await page.evaluate(() => document.activeElement.id), "vm-table", "one key leaves the map");
+});
+
+test("memory of a trust group says by which field it was recycled, and an explanation follows its VM", async () => {
+  assert.equal(await order("POST", "/v1/trust-groups", {id: 7, customer: 1}), 201);
+  assert.equal(await order("PUT", "/v1/attachments/trust-group/7", {policy: {scrub_timing: "scheduled", scrub_delay_s: 3600}}), 200);
+  for (const uuid of UUIDS.slice(2)) assert.equal(await order("PUT", `/v1/registrations/${uuid}`, {customer: 1, trust_group: 7}), 201);
+  const first = await startGuest(UUIDS[2], "group-1");
+  first.kill("SIGKILL");
+  await until(async () => await inState("dirty") === 1, "what it had is not dirty");
+  const second = await startGuest(UUIDS[3], "group-2");
+  await page.getByRole("button", {name: "Explain VM group-2"}).press("Enter", {timeout: PATIENCE_MS});
+  const panel = page.locator("#explanation");
+  await until(async () => /trust group; allowed by recycle_within_trust_group, now from: built in/.test(await panel.innerText()), "it is not explained");
+  await shoot("recycled");
+  second.kill("SIGKILL");
+  await until(async () => (await panel.innerText()).includes(`VM ${UUIDS[3]} has ended`), "the explanation is still of a VM that runs");
+  assert.equal(await page.evaluate(() => document.activeElement.id), "explanation");
+  assert.equal(await panel.locator("tbody tr").count(), 0);
+});
+
+test("the ready time is that of a VM of the size that was chosen", async () => {
+  const figure = page.locator("#charts figure").nth(1);
+  await page.locator("#size").selectOption({label: "32 MiB"});
+  await until(async () => /^Ready time of a VM of 32 MiB/.test(await figure.locator("figcaption").innerText()), "the chart is of another size");
+  const newest = async () => (await figure.locator("tbody tr:last-child td:last-child").textContent());
+  await until(async () => await newest() === "0.0 ms", "there is clean memory for it at once");
+  // Times that a host has rarely: nothing clean and no rate yet, too little that is free, and one sample alone.
+  const none = [0, 0, 0], size = 256 * 2 ** 20;
+  const columns = {step_ms: 60_000, times_ms: [60_000, 120_000, 180_000], scrub_bytes_per_s: null, recycled_bytes: none, granted_bytes: none,
+    scrubbed_bytes: none, bytes_by_state: {clean: [0, 0, size], dirty: [size, 0, 0], scrubbing: none, cancelling: none}};
+  await page.route("**/v1/series/minute", (route) => route.fulfill({json: columns}));
+  await page.locator("#size").selectOption({label: "256 MiB"});
+  await page.locator("#step").selectOption("minute");
+  await until(async () => (await figure.locator("tbody td:last-child").allTextContents()).join() === "not known,not free,0.0 ms", "an unknown time is a number");
+  assert.equal(await figure.locator("path.curve").getAttribute("d").then((path) => path.match(/[ML]/g).length), 1, "only what is known is drawn");
+  columns.times_ms.length = 1;
+  await until(async () => /there are no two samples yet/.test(await page.locator("#charts").innerText()), "one sample is drawn");
+  assert.ok(!await figure.locator("svg").isVisible(), "no picture of other times stays");
+  await page.unroute("**/v1/series/minute");
+  await page.locator("#step").selectOption("second");
+  await until(async () => await figure.locator("svg").isVisible(), "the chart does not come back");
 });
 
 test("charts, engine and audit show what the service says", async () => {
-  await until(async () => await page.locator("#charts polyline").count() === 6, "the charts have no lines");
-  assert.match(await page.locator("#engine-facts").innerText(), /cpu/);
+  await until(async () => await page.locator("#charts path.curve[d^=M]").count() === 6, "the charts have no lines");
+  assert.match(await page.locator("#engine-facts").innerText(), /cpu[^]*jobs in flight/);
   assert.match(await page.locator("#audit-table").innerText(), /hand.?over/i);
   await page.getByRole("button", {name: "Verify the chain"}).click();
   await until(async () => /All \d+ lines are intact/.test(await page.locator("#verified").innerText()), "the audit is not verified");
@@ -161,6 +224,12 @@ test("it can be used by everybody, in light and dark, on a phone and on paper", 
   await page.locator("#theme").selectOption("dark");
   assert.deepEqual(await violations(), []);
   await shoot("dark");
+  await page.emulateMedia({media: "print", colorScheme: "dark"});
+  const [ink, ground] = await page.evaluate(() => [getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor]
+    .map((colour) => Math.max(...colour.match(/\d+/g).slice(0, 3).map(Number))));
+  assert.ok(ink < 60 && ground > 240, `paper is white: ink ${ink} on ${ground}`);
+  await shoot("print");
+  await page.emulateMedia({media: "screen", colorScheme: "light"});
   await page.locator("#theme").selectOption("");
   await page.setViewportSize({width: 360, height: 800});
   assert.deepEqual(await violations(), []);
@@ -172,6 +241,13 @@ test("it can be used by everybody, in light and dark, on a phone and on paper", 
 
 test("a sluiced that is gone is missed", async () => {
   processes[0].kill("SIGKILL");
-  await page.locator("#alert").filter({hasText: "does not answer"}).waitFor({timeout: PATIENCE_MS});
+  const alert = page.locator("#alert").filter({hasText: "does not answer"});
+  await alert.waitFor({timeout: PATIENCE_MS});
+  await alert.evaluate((node) => {
+    window.changes = 0;
+    new MutationObserver(() => { ++window.changes; }).observe(node, {childList: true, characterData: true, subtree: true, attributes: true});
+  });
+  for (let round = 0; round < 3; ++round) await page.waitForResponse(/v1.memory/, {timeout: PATIENCE_MS});
+  assert.equal(await page.evaluate(() => window.changes), 0, "it is read out once");
   assert.deepEqual(complaints.filter((text) => !text.includes("502")), []);
 });

@@ -6,6 +6,8 @@ const HEIGHT = 190, LEFT = 78, RIGHT = 110, TOP = 14, BOTTOM = 24;
 const DASHES = ["", "7 4", "2 3"];
 const MOST_ROWS = 12;
 
+const isValue = (value) => value !== null && Number.isFinite(value);
+
 /// Where the axis ends: the next round number from `value` on, in powers of `base`, 1024 or 10.
 function roof(value, base) {
   if (value <= 0) return 1;
@@ -23,10 +25,13 @@ export function emptyChart(title) {
 /// {title, times (ms), lines: [{name (of its colour), label, values}], base (of round numbers), format, clock}, in a figure of
 /// emptyChart() that is on the page.
 export function draw(figure, {title, times, lines, base, format, clock}) {
+  const caption = times.length < 2 ? `${title}: there are no two samples yet` : title;
+  if (figure.firstElementChild.textContent !== caption) figure.firstElementChild.textContent = caption;
+  figure.classList.toggle("empty", times.length < 2);
   if (times.length < 2) return;
   const width = Math.max(300, figure.clientWidth);
   const from = times[0], until = times[times.length - 1];
-  const top = roof(Math.max(...lines.flatMap((line) => line.values)), base);
+  const top = roof(Math.max(0, ...lines.flatMap((line) => line.values).filter(isValue)), base);
   const x = (time) => LEFT + (width - LEFT - RIGHT) * (time - from) / (until - from);
   const y = (value) => HEIGHT - BOTTOM - (HEIGHT - BOTTOM - TOP) * value / top;
   const picture = svg("svg", {viewBox: `0 0 ${width} ${HEIGHT}`, "aria-hidden": "true"});
@@ -37,9 +42,13 @@ export function draw(figure, {title, times, lines, base, format, clock}) {
   picture.append(svg("text", {x: LEFT, y: HEIGHT - 6}, clock(from)), svg("text", {x: width - RIGHT, y: HEIGHT - 6, "text-anchor": "end"}, clock(until)));
   const ends = [];
   lines.forEach((line, at) => {
-    const points = line.values.map((value, index) => `${x(times[index]).toFixed(1)},${y(value).toFixed(1)}`).join(" ");
-    picture.append(svg("polyline", {class: `curve s-${line.name}`, points, "stroke-dasharray": DASHES[at % DASHES.length]}));
-    let height = y(line.values[line.values.length - 1]) + 4;
+    // Where a value is missing, the line is broken.
+    const points = line.values.map((value, index) => isValue(value)
+      ? `${index > 0 && isValue(line.values[index - 1]) ? "L" : "M"}${x(times[index]).toFixed(1)},${y(value).toFixed(1)}h0` : "").join("");
+    picture.append(svg("path", {class: `curve s-${line.name}`, d: points, "stroke-dasharray": DASHES[at % DASHES.length]}));
+    const last = line.values.filter(isValue).at(-1);
+    if (last === undefined) return;
+    let height = y(last) + 4;
     while (ends.some((other) => Math.abs(other - height) < 13)) height -= 13;
     ends.push(height);
     picture.append(svg("text", {x: width - RIGHT + 6, y: height}, line.label ?? line.name));

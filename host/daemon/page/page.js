@@ -17,8 +17,11 @@ const bytes = (count) => {
   while (value >= 1024 && unit + 1 < units.length) [value, unit] = [value / 1024, unit + 1];
   return `${value >= 100 || Number.isInteger(value) ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
 };
-const milliseconds = (value) => value === null ? "not known" : value >= 1000 ? `${(value / 1000).toFixed(1)} s` : `${value.toFixed(1)} ms`;
+/// null: not known; Infinity: never, as so much is not free.
+const milliseconds = (value) => value === null ? "not known" : value === Infinity ? "not free"
+  : value >= 1000 ? `${(value / 1000).toFixed(1)} s` : `${value.toFixed(1)} ms`;
 const clock = (time) => new Date(time).toLocaleTimeString();
+const day = (time) => new Date(time).toLocaleString();
 
 class Refused extends Error {
   constructor(status, detail) {
@@ -44,7 +47,7 @@ async function askIfMay(path) {
   }
 }
 
-const shown = {brick: null, vm: null, memory: [], names: new Map()};
+const shown = {brick: null, vm: null, opener: null, memory: [], names: new Map(), uuids: new Set(), seen: null};
 const nameOf = (uuid) => uuid === null ? "nobody" : shown.names.get(uuid) || uuid.slice(0, 8);
 
 function stateOf(brick) {
@@ -78,8 +81,9 @@ function showMap(bricks) {
   bricks.forEach((brick, at) => {
     let item = map.children[at];
     if (!item) {
-      const button = element("button", {type: "button", "aria-pressed": "false"});
+      const button = element("button", {type: "button", "aria-pressed": "false", tabindex: at === 0 ? "0" : "-1"});
       button.addEventListener("click", () => choose(at));
+      button.addEventListener("focus", () => stopAt(button));
       button.addEventListener("keydown", (event) => step(event, at));
       item = element("div", {role: "listitem"}, button);
       map.append(item);
@@ -109,6 +113,12 @@ function choose(at) {
   find("brick").textContent = describe(shown.memory[at]);
 }
 
+/// The map is one stop of the tabulator, however many bricks there are.
+function stopAt(button) {
+  for (const other of find("map").querySelectorAll('[tabindex="0"]')) other.tabIndex = -1;
+  button.tabIndex = 0;
+}
+
 function step(event, at) {
   const steps = {ArrowRight: 1, ArrowLeft: -1, Home: -Infinity, End: Infinity};
   if (!(event.key in steps)) return;
@@ -118,8 +128,9 @@ function step(event, at) {
 }
 
 function showVms(vms) {
+  shown.uuids = new Set(vms.map((vm) => vm.uuid));
   shown.names = new Map(vms.filter((vm) => vm.uuid && vm.name).map((vm) => [vm.uuid, vm.name]));
-  const why = (vm) => vm.uuid === null ? "" : {label: "Explain", name: `Explain VM ${vm.name || vm.uuid}`, act: () => explain(vm.uuid)};
+  const why = (vm) => vm.uuid === null ? "" : {label: "Explain", name: `Explain VM ${vm.name || vm.uuid}`, act: () => explain(vm.uuid).catch((error) => tell(error.message))};
   table(find("vm-table"), vms.length === 0 ? "No VM has memory here." : `${vms.length} with memory, or waiting for it`,
     [["VM", (vm) => vm.name || "without a name"], ["UUID", (vm) => vm.uuid ?? "not known"], ["customer", (vm) => vm.customer, true],
       ["state", (vm) => vm.state], ["memory", (vm) => bytes(vm.bytes), true],
@@ -127,46 +138,83 @@ function showVms(vms) {
     vms, (vm) => vm.id);
 }
 
-async function explain(uuid, focus = true) {
+async function explain(uuid) {
   const panel = find("explanation");
   shown.vm = uuid;
-  let vm;
-  try {
-    vm = await ask(`/v1/vms/${uuid}`);
-  } catch (error) {
-    if (!(error instanceof Refused)) throw error;
-    panel.replaceChildren(element("h3", {}, `VM ${uuid}`), element("p", {}, `It has ended: ${error.message}.`));
-    panel.hidden = false;
-    if (focus) panel.focus();
-    return;
-  }
-  const bricks = element("div", {class: "scrolls", tabindex: "0", role: "region", "aria-label": "Bricks of this VM"});
-  table(bricks, "How it got its memory", [["brick", (brick) => brick.number, true], ["length", (brick) => bytes(brick.length), true],
-    ["handed over", (brick) => brick.recycled ? `as it was: ${brick.reason}` : "clean"]], vm.bricks ?? [], (brick) => brick.number);
-  const policy = element("div", {class: "scrolls", tabindex: "0", role: "region", "aria-label": "Policy of this VM"});
-  table(policy, "What holds for it, and who said so", [["field", ([field]) => field], ["value", ([, entry]) => entry.value],
-    ["from", ([, entry]) => entry.from + (entry.locked ? ", locked" : "")]], Object.entries(vm.policy ?? {}), ([field]) => field);
+  shown.opener = document.activeElement;
+  const part = (id, name) => element("div", {id, class: "scrolls", tabindex: "0", role: "region", "aria-label": name});
   const close = element("button", {type: "button"}, "Close");
   close.addEventListener("click", () => {
     panel.hidden = true;
     shown.vm = null;
-    find("vm-table").focus();
+    (shown.opener?.isConnected ? shown.opener : find("vm-table")).focus();
   });
-  panel.replaceChildren(element("h3", {}, `VM ${vm.name || uuid}: ${vm.state}`), bricks, policy, close);
+  panel.replaceChildren(element("h3", {}, `VM ${uuid}`), part("vm-bricks", "Bricks of this VM"), part("vm-policy", "Policy of this VM"), close);
   panel.hidden = false;
-  if (focus) panel.focus();
+  panel.focus();
+  await showExplanation();
+}
+
+/// How a brick was handed over, and what allowed it: as the policy is now, which may have changed since.
+function howGiven(brick, policy) {
+  if (!brick.recycled) return "clean";
+  const from = policy[brick.allowed_by]?.from;
+  return `as it was: ${brick.reason}; allowed by ${brick.allowed_by}${from ? `, now from: ${from}` : ""}`;
+}
+
+async function showExplanation() {
+  const uuid = shown.vm;
+  const panel = find("explanation");
+  const title = panel.querySelector("h3");
+  let vm = null;
+  try {
+    if (shown.uuids.has(uuid)) vm = await ask(`/v1/vms/${uuid}`);
+  } catch (error) {
+    if (!(error instanceof Refused) || error.status !== 404) throw error;  // 404: it ended just now
+  }
+  if (shown.vm !== uuid) return;  // closed meanwhile, or another one
+  const text = vm ? `VM ${vm.name || uuid}: ${vm.state}` : `VM ${uuid} has ended`;
+  if (title.textContent !== text) title.textContent = text;
+  const policy = vm?.policy ?? {};
+  table(find("vm-bricks"), vm ? "How it got its memory" : "It has no memory any more.", [["brick", (brick) => brick.number, true],
+    ["length", (brick) => bytes(brick.length), true], ["handed over", (brick) => howGiven(brick, policy)]], vm?.bricks ?? [], (brick) => brick.number);
+  table(find("vm-policy"), vm ? "What holds for it, and who said so" : "Nothing holds for it any more.", [["field", ([field]) => field],
+    ["value", ([, entry]) => entry.value], ["from", ([, entry]) => entry.from + (entry.locked ? ", locked" : "")]],
+  Object.entries(policy), ([field]) => field);
 }
 
 const rates = (times, sums) => sums.map((sum, at) => at === 0 ? 0 : Math.max(0, 1000 * (sum - sums[at - 1]) / (times[at] - times[at - 1])));
 
-function showSeries(series) {
+/// Until a VM of this size could have clean memory at each time, in ms.
+function readyTimes(series, size) {
   const states = series.bytes_by_state;
   const rate = series.scrub_bytes_per_s;
-  const unready = states.dirty.map((dirty, at) => rate === null ? 0 : 1000 * (dirty + states.scrubbing[at]) / rate);
+  return states.clean.map((clean, at) => {
+    if (clean >= size) return 0;
+    if (clean + states.dirty[at] + states.scrubbing[at] + states.cancelling[at] < size) return Infinity;
+    return rate === null ? null : 1000 * (size - clean) / rate;
+  });
+}
+
+/// From the shortest brick on; a quarter of the host at first.
+function offerSizes(bricks) {
+  const choice = find("size");
+  if (choice.options.length > 0 || bricks.length === 0) return;
+  const total = bricks.reduce((sum, brick) => sum + brick.length, 0);
+  for (let size = bricks.reduce((least, brick) => Math.min(least, brick.length), Infinity); size <= total; size *= 2) {
+    choice.append(element("option", {value: size}, bytes(size)));
+    if (size <= total / 4) choice.selectedIndex = choice.options.length - 1;
+  }
+}
+
+function showSeries(series) {
+  const states = series.bytes_by_state;
+  const size = Number(find("size").value);
   const charts = [
     {title: "Memory that is free", base: 1024, format: bytes, lines: [{name: "clean", values: states.clean}, {name: "dirty", values: states.dirty},
       {name: "scrubbing", values: states.scrubbing}]},
-    {title: "Ready time: until all that is free would be clean", base: 10, format: milliseconds, lines: [{name: "dirty", label: "ready time", values: unready}]},
+    {title: `Ready time of a VM of ${bytes(size)}`, base: 10, format: milliseconds, lines: [
+      {name: "dirty", label: "ready time", values: readyTimes(series, size)}]},
     {title: "Scrubbed and granted, a second", base: 1024, format: (value) => `${bytes(value)}/s`, lines: [
       {name: "scrubbing", label: "scrubbed", values: rates(series.times_ms, series.scrubbed_bytes)},
       {name: "owned", label: "granted", values: rates(series.times_ms, series.granted_bytes)}]},
@@ -183,7 +231,9 @@ function showEngine(host, series) {
   const last = series.times_ms.length - 1;
   const speed = last < 1 ? 0 : rates(series.times_ms, series.scrubbed_bytes)[last];
   const facts = [["engine", host.engine], ["fault", host.fault ?? "none"], ["scrubs now", `${bytes(speed)}/s`],
-    ["being scrubbed", bytes(host.bytes_by_state.scrubbing)], ["scrub jobs", statistics.scrub_jobs], ["cancelled", statistics.scrubs_cancelled],
+    ["being scrubbed", bytes(host.bytes_by_state.scrubbing)],
+    ["fastest scrub", series.scrub_bytes_per_s === null ? "not known" : `${bytes(series.scrub_bytes_per_s)}/s`],
+    ["jobs in flight", host.jobs_in_flight], ["scrub jobs", statistics.scrub_jobs], ["cancelled", statistics.scrubs_cancelled],
     ["failed", statistics.scrubs_failed], ["saved by cancels", bytes(statistics.saved_by_cancel_bytes)],
     ["granted clean", bytes(statistics.granted_clean_bytes)],
     ["recycled", bytes(Object.values(statistics.recycled_bytes).reduce((sum, count) => sum + count, 0))]];
@@ -192,18 +242,18 @@ function showEngine(host, series) {
 
 function showQuarantine(quarantine) {
   const rows = [
-    ...quarantine.leases.map((lease) => ({what: `VM ${lease.vm ?? "not known"}`, bytes: lease.bytes, why: lease.obstacle,
+    ...quarantine.leases.map((lease, at) => ({key: lease.vm ?? `lease ${at}`, what: `VM ${lease.vm ?? "not known"}`, bytes: lease.bytes, why: lease.obstacle,
       who: lease.holders.map((holder) => `${holder.command} (process ${holder.process})`).join(", ")})),
-    ...quarantine.failed.map((failed) => ({what: `brick ${failed.brick}`, bytes: failed.bytes, why: "a scrub has failed", who: ""})),
+    ...quarantine.failed.map((failed) => ({key: `brick ${failed.brick}`, what: `brick ${failed.brick}`, bytes: failed.bytes, why: "a scrub has failed", who: ""})),
   ];
   table(find("quarantine-table"), rows.length === 0 ? "Nothing is in quarantine." : `${rows.length} in quarantine`,
     [["what", (row) => row.what], ["memory", (row) => bytes(row.bytes), true], ["why", (row) => row.why], ["who has it", (row) => row.who || "nobody"]],
-    rows, (row) => row.what);
+    rows, (row) => row.key);
 }
 
 function showAudit(audit, lines) {
   table(find("audit-table"), `${audit.lines} lines; the last hash is ${audit.head.slice(0, 16)}…`,
-    [["line", (line) => line.number, true], ["time", (line) => clock(line.time_ms)], ["what", (line) => line.kind], ["VM", (line) => nameOf(line.uuid)],
+    [["line", (line) => line.number, true], ["time", (line) => day(line.time_ms)], ["what", (line) => line.kind], ["VM", (line) => nameOf(line.uuid)],
       ["brick", (line) => line.brick, true], ["bytes", (line) => bytes(line.length), true], ["how", (line) => line.how]],
     lines.reverse(), (line) => line.number);
 }
@@ -221,6 +271,7 @@ async function refresh() {
   showVms(vms.vms);
   showLegend(memory.bricks);
   showMap(memory.bricks);
+  offerSizes(memory.bricks);
   if (shown.brick !== null) {
     const text = describe(memory.bricks[shown.brick]);
     if (find("brick").textContent !== text) find("brick").textContent = text;
@@ -236,6 +287,7 @@ async function refresh() {
     showQuarantine(quarantine);
     showAudit(audit, lines);
   }
+  if (shown.vm !== null) await showExplanation();
   tell(host?.fault ? `Nothing can be scrubbed: ${host.fault}` : "");
 }
 
@@ -259,20 +311,30 @@ async function live() {
   for (;;) {
     try {
       await refresh();
+      shown.seen = clock(Date.now());
       document.body.dataset.rounds = String(++rounds);
     } catch (error) {
-      tell(`sluiced does not answer (${error.message}). What you see is of ${clock(Date.now())} or before.`);
+      // The same words until it answers again, so that they are read out once.
+      tell(`sluiced does not answer: ${error.message}. ${shown.seen === null ? "There is nothing to see yet" : `What you see is of ${shown.seen}`}.`);
     }
     await new Promise((wake) => setTimeout(wake, PERIOD_MS));
   }
 }
 
 find("verify").addEventListener("click", verify);
-find("step").addEventListener("change", () => refresh().catch(() => {}));
-find("theme").value = localStorage.getItem("theme") ?? "";
+for (const id of ["step", "size"]) find(id).addEventListener("change", () => refresh().catch(() => {}));
+// A browser may keep nothing: then the choice holds as long as the page.
+const remember = (act) => {
+  try {
+    return act();
+  } catch {
+    return null;
+  }
+};
+find("theme").value = remember(() => localStorage.getItem("theme")) ?? "";
 setTheme(find("theme").value);
 find("theme").addEventListener("change", (event) => {
-  localStorage.setItem("theme", event.target.value);
+  remember(() => localStorage.setItem("theme", event.target.value));
   setTheme(event.target.value);
 });
 live();
