@@ -219,6 +219,8 @@ test("charts, engine and audit show what the service says", async () => {
 });
 
 test("it can be used by everybody, in light and dark, on a phone and on paper", async () => {
+  await page.getByRole("button", {name: "Explain VM web-1"}).press("Enter");
+  await until(async () => await page.locator("#vm-policy tbody tr").count() > 0, "nothing is explained");
   assert.deepEqual(await violations(), []);
   await shoot("light");
   await page.locator("#theme").selectOption("dark");
@@ -235,6 +237,12 @@ test("it can be used by everybody, in light and dark, on a phone and on paper", 
   assert.deepEqual(await violations(), []);
   const [content, view] = await page.evaluate(() => [document.documentElement.scrollWidth, document.documentElement.clientWidth]);
   assert.ok(content <= view, `${content} pixels wide on a screen of ${view}`);
+  await refreshed();  // the charts are as wide as the screen now
+  const overlaps = await page.locator("#charts svg").evaluateAll((pictures) => pictures.filter((picture) => {
+    const until = picture.querySelector(".until");
+    return until.previousElementSibling.getBoundingClientRect().right > until.getBoundingClientRect().left;
+  }).length);
+  assert.equal(overlaps, 0, "two times lie on each other");
   await shoot("phone");
   if (shots) await page.pdf({path: join(shots, "page.pdf")});
 });

@@ -5,6 +5,7 @@ import {element, svg, table} from "./dom.js";
 const HEIGHT = 190, LEFT = 78, RIGHT = 110, TOP = 14, BOTTOM = 24;
 const DASHES = ["", "7 4", "2 3"];
 const MOST_ROWS = 12;
+const NARROW = 480;  // Below, the two times would not fit side by side under the lines alone.
 
 const isValue = (value) => value !== null && Number.isFinite(value);
 
@@ -39,7 +40,7 @@ export function draw(figure, {title, times, lines, base, format, clock}) {
     picture.append(svg("line", {class: "grid", x1: LEFT, x2: width - RIGHT, y1: y(share * top), y2: y(share * top)}),
       svg("text", {x: LEFT - 8, y: y(share * top) + 4, "text-anchor": "end"}, format(share * top)));
   }
-  picture.append(svg("text", {x: LEFT, y: HEIGHT - 6}, clock(from)), svg("text", {x: width - RIGHT, y: HEIGHT - 6, "text-anchor": "end"}, clock(until)));
+  picture.append(svg("text", {x: LEFT, y: HEIGHT - 6}, clock(from)), svg("text", {class: "until", x: width < NARROW ? width : width - RIGHT, y: HEIGHT - 6, "text-anchor": "end"}, clock(until)));
   const ends = [];
   lines.forEach((line, at) => {
     // Where a value is missing, the line is broken.
