@@ -23,6 +23,11 @@ void OrderOracle::restart() {
   knows_ = false;
 }
 
+void OrderOracle::forget(std::size_t page) {
+  pages_[page].earliest = 0;
+  pages_[page].latest = kUnknown;
+}
+
 void OrderOracle::enter(const ExtentTable& table, const Extent& extent, std::size_t first, std::size_t end,
                         std::uint32_t step, bool compares) {
   const Lineage& lineage = table.lineage(extent);

@@ -19,6 +19,8 @@ class OrderOracle {
 
   /// A new process: nobody knows in which order it finds things.
   void restart();
+  /// The page's turn is not known any more: it may have been clean in between.
+  void forget(std::size_t page);
 
   /// After every step in which the manager was called. `compares`: no memory was claimed and given up in the middle of
   /// it. What is wrong; nullopt: nothing.

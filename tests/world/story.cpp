@@ -35,6 +35,7 @@ constexpr std::array<ActFacts, kActs> kFacts = {{
     {"ChangePool", 8},       {"CreatePools", 3},
     {"MoveBetweenPools", 5}, {"KeepShared", 3},
     {"Suspect", 4},          {"Absolve", 4},
+    {"TestSuspect", 8},
 }};
 
 }  // namespace

@@ -49,8 +49,9 @@ enum class Act : std::uint8_t {
   KeepShared,
   Suspect,
   Absolve,
+  TestSuspect,
 };
-inline constexpr std::size_t kActs = 38;
+inline constexpr std::size_t kActs = 39;
 
 struct Step {
   Act act = Act::Poll;

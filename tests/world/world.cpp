@@ -152,6 +152,7 @@ void World::take(const Step& step) {
     case Act::ChangePlacement:
     case Act::Suspect:
     case Act::Absolve:
+    case Act::TestSuspect:
       take_setting_step(step);
       return;
     case Act::Poll:

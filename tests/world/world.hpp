@@ -102,6 +102,20 @@ class World {
     bool grew = false;              ///< By a call, since the last look: nobody knows how much by the rule.
   };
 
+  /// Of suspect memory, which nobody gets before it ends.
+  struct SuspectTest {
+    ClaimId id;
+    Id vm = 0;  ///< For which the memory is suspect; 0: for all.
+    bool abandoned = false;
+    bool known =
+        false;  ///< Which memory is tested: no claim was there, nor a rule, that could take of it when it began.
+    Pages pages;
+    Pages suspect;  ///< What may be tested.
+    ByteCount not_tested;
+    std::uint64_t last_pattern = 0;
+    std::uint64_t losses = 0;  ///< As of Claim.
+  };
+
   void start();
   void try_engine_that_does_not_reach();
   [[nodiscard]] std::unique_ptr<WorldEngine> engine_with(std::vector<std::size_t> windows);
@@ -116,6 +130,13 @@ class World {
   void move_between_pools(Id from, std::size_t pages, std::size_t free, std::uint32_t number);
   void change_pool(const Step& step);
   void take_suspect_step(const Step& step);
+  void take_test_step(const Step& step);
+  void begin_test(const Step& step, Id vm);
+  void tested(std::uint64_t number, const Result<SuspectReport>& result);
+  void check_report(const SuspectTest& test, const SuspectReport& report);
+  void check_tests();
+  [[nodiscard]] bool still_runs(const SuspectTest& test) const;
+  [[nodiscard]] Pages under_test() const;
   [[nodiscard]] bool is_worked_on(std::size_t first, std::size_t end) const;
   /// Without a call of the manager: its memory stays as it was.
   void take_engine_step(const Step& step);
@@ -246,6 +267,7 @@ class World {
   std::map<Id, Pool> pools_;
   std::map<Id, Pool> strays_;  ///< Were found after a crash, and nobody has adopted them yet.
   std::map<std::uint64_t, Claim> claims_;
+  std::map<std::uint64_t, SuspectTest> tests_;
   std::vector<Id> holder_ = std::vector<Id>(kPages);
   Pages suspect_to_all_;
   ByteCount shared_minimum_;

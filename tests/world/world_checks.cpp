@@ -11,6 +11,11 @@ void World::check_step() {
   look_for_losses();
   check(engine_->misuse().empty(), "{}", engine_->misuse());
   check_sums();
+  for (const auto& [number, test] : tests_) {
+    for (std::size_t page = 0; page < kPages; ++page) {
+      if (test.suspect[page]) order_.forget(page);
+    }
+  }
   const bool compares = !reentered_ && !stopped_;
   if (const auto wrong = order_.look(manager_->extents(), static_cast<std::uint32_t>(steps_), compares))
     check(false, "{}", *wrong);
@@ -37,6 +42,7 @@ void World::check_everything() {
   check_jobs();
   check_pools();
   check_suspects();
+  check_tests();
   for (const auto& [id, vm] : vms_) check_available(vm);
 }
 
@@ -165,7 +171,8 @@ void World::check_nobody_waits_beside_free_memory() {
   const ExtentTable& table = manager_->extents();
   ByteCount claimed;
   for (const Extent* extent = table.first_place(); extent != nullptr; extent = table.next_place(*extent)) {
-    if (extent->is_claimed()) claimed += extent->length();
+    const bool is_tested = under_test()[first_page(*extent)];
+    if (extent->is_claimed() && !is_tested) claimed += extent->length();
   }
   for (const Extent* extent = table.first_place(); extent != nullptr; extent = table.next_place(*extent)) {
     const ExtentState state = extent->state();
@@ -200,6 +207,7 @@ void World::end() {
   }
   poll();
   check(claims_.empty(), "{} claims never ended", claims_.size());
+  check(tests_.empty(), "{} tests never ended", tests_.size());
   check(!manager_->has_work(), "there is work left and nothing happens");
   check_rules_at_rest();
   check_sums();

@@ -23,6 +23,8 @@ void World::crash(const Step& step) {
   ending_ = false;
   check(claims_.empty(), "{} claims were forgotten by a manager that is gone", claims_.size());
   claims_.clear();
+  check(tests_.empty(), "{} tests were forgotten by a manager that is gone", tests_.size());
+  tests_.clear();
   engine_.reset();
   ledger_.reset();
   start();

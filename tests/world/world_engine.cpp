@@ -17,6 +17,7 @@ WorldEngine::WorldEngine(MemoryModel& memory, const Layout& layout, const std::b
       windows_(std::move(limits.windows)),
       capabilities_{"world", limits.max_jobs, limits.max_job_length} {
   capabilities_.parallel_jobs = limits.parallel_jobs;
+  capabilities_.verifies = true;  // the memory cannot be read here
   windows_.insert(windows_.begin(), 0);
   windows_.push_back(kPages);
 }
@@ -68,7 +69,7 @@ WorldEngine::Job WorldEngine::job_of(const ScrubJob& job) {
   if (length_of(job.memory) > capabilities_.max_job_length) {
     misuse_ = fmt::format("a job of {} bytes is longer than the engine takes", job.memory.size());
   }
-  return {{0, ++next_}, job.cookie, page, end - page, job.pattern, false};
+  return {{0, ++next_}, job.cookie, page, end - page, job.pattern, false, job.operation == Operation::FillVerify};
 }
 
 Result<std::size_t> WorldEngine::submit(std::span<const ScrubJob> jobs, std::span<JobId> ids) {
@@ -154,7 +155,7 @@ void WorldEngine::end(std::size_t which, Outcome outcome, std::size_t bytes, std
     const std::size_t start = layout_.offset(job.first_page);
     for (std::size_t page = job.first_page; page < job.first_page + job.pages; ++page) {
       const bool before = layout_.offset(page + 1) <= start + written;
-      const bool after = layout_.offset(page) >= start + length - unaffected;
+      const bool after = layout_.offset(page) >= (job.verified ? start + written : start + length - unaffected);
       if (!before && !after) memory_.set_bad(page);
     }
   }

@@ -43,6 +43,7 @@ class WorldEngine final : public Engine {
     std::size_t pages = 0;
     std::uint64_t pattern = 0;
     bool cancel_requested = false;
+    bool verified = false;  ///< A failure is of the page where it stopped: whoever gave it tries the others again.
   };
 
   /// `base`: the first byte of the pool. `steps`: counts the steps of the story.

@@ -85,9 +85,11 @@ void World::check_range(const Claim& claim, const Vm& vm, const GrantedRange& ra
   const std::size_t first = page_of(range.memory.data());
   const std::size_t end = page_of(range.memory.data() + range.memory.size());
   bool unseen = true;
+  const Pages under_test = this->under_test();
   for (std::size_t page = first; page < end; ++page) {
     check(holder_[page] == 0, "page {} of VM {} was granted to VM {}", page, holder_[page], vm.who.vm);
     check(!memory_.bad(page), "page {} is bad and was granted", page);
+    check(!under_test[page], "page {} was granted while it was tested", page);
     for (const WorldEngine::Job& job : engine_->jobs()) {
       check(page < job.first_page || page >= job.first_page + job.pages,
             "page {} was granted while the engine writes it", page);

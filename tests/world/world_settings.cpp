@@ -5,6 +5,10 @@
 namespace sluice::world {
 
 void World::take_setting_step(const Step& step) {
+  if (step.act == Act::TestSuspect) {
+    take_test_step(step);
+    return;
+  }
   if (step.act == Act::Suspect || step.act == Act::Absolve) {
     take_suspect_step(step);
     return;

@@ -136,7 +136,7 @@ void World::allocate(const Step& step, bool reboot) {
   for (const auto& [other, earlier] : claims_) promised += wanted(earlier);
   next.had_room = length(pages, vm.kind) + promised <= length(available, vm.kind);
   const bool alone = claims_.empty() && !has_rules() && !stopped_ && !engine_->dead() && !engine_->lied();
-  const bool comes_back = manager_->extents().bytes(ExtentState::Cancelling) > ByteCount(0);
+  const bool comes_back = manager_->extents().bytes(ExtentState::Cancelling) > ByteCount(0) || !tests_.empty();
   if (reboot && vm.allowed.lend_reserved_memory) rules_change();
   const std::uint64_t number = next_claim_;
   const auto handler = [this, number](const Result<sluice::Grant>& result) { notified(number, result); };
