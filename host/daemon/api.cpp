@@ -194,8 +194,13 @@ ApiResponse Api::answer(const ApiRequest& request, const Caller& caller) {
         {HostErrc::InvalidArgument, fmt::format("{} has a query: no call takes one, leave it out", in_quotes(target))});
   }
   if (request.method == "GET") return read(request, caller);
-  if (auto failed = fails_condition(request, caller)) return std::move(*failed);
+  // First: what is repeated may name the tag that it has changed itself.
   if (request.method == "POST" && !request.idempotency_key.empty()) return answer_once(request, caller);
+  return change(request, caller);
+}
+
+ApiResponse Api::change(const ApiRequest& request, const Caller& caller) {
+  if (auto failed = fails_condition(request, caller)) return std::move(*failed);
   return run(request, caller);
 }
 
@@ -252,7 +257,7 @@ ApiResponse Api::answer_once(const ApiRequest& request, const Caller& caller) {
                    fmt::format("Idempotency-Key {} was that of another request in the last {} hours: give a new one",
                                in_quotes(key), StateStore::kAnswersHours));
   }
-  ApiResponse answered = run(request, caller);
+  ApiResponse answered = change(request, caller);
   if (answered.status >= 300) return answered;  // it has changed nothing, and may be tried again
   const auto put = state_->put_answer(who, key, {fingerprint, answered.status, answered.type, answered.body});
   if (!put)

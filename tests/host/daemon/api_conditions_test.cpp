@@ -112,5 +112,27 @@ TEST_F(ApiTest, ARequestThatWasRefusedMayBeTriedAgainWithItsKey) {
   EXPECT_TRUE(send(request).replayed);
 }
 
+/// The first one has changed the tag that both name.
+TEST_F(ApiTest, ARequestThatIsRepeatedWithItsKeyIsAnsweredAsItWasWhateverTagItNames) {
+  two_customers();
+  const ApiRequest request{.method = "POST",
+                           .target = vm(1, ":reboot"),
+                           .body = {},
+                           .if_match = ask("GET", vm(1)).etag,
+                           .if_none_match = {},
+                           .idempotency_key = "k"};
+  const ApiResponse first = send(request);
+  good(202, first);
+  good(200, ask("PUT", "/v1/attachments/customer/7", kOnes));
+  ASSERT_NE(ask("GET", vm(1)).etag, request.if_match);
+  const ApiResponse again = send(request);
+  EXPECT_TRUE(again.replayed);
+  EXPECT_EQ(again.status, 202U);
+  EXPECT_EQ(again.body, first.body);
+  ApiRequest fresh = request;
+  fresh.idempotency_key = "other";
+  refused(412, "precondition-failed", send(fresh));
+}
+
 }  // namespace
 }  // namespace sluice::test

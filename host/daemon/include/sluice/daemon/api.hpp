@@ -81,6 +81,7 @@ class Api {
 
  private:
   [[nodiscard]] ApiResponse run(const ApiRequest& request, const Caller& caller);
+  [[nodiscard]] ApiResponse change(const ApiRequest& request, const Caller& caller);
   [[nodiscard]] ApiResponse read(const ApiRequest& request, const Caller& caller);
   [[nodiscard]] std::optional<ApiResponse> fails_condition(const ApiRequest& request, const Caller& caller);
   [[nodiscard]] ApiResponse answer_once(const ApiRequest& request, const Caller& caller);
