@@ -100,7 +100,10 @@ Decision RecyclePolicy::decide(const Lineage& lineage, const Claim& claim) {
     if (!owner.left || !own.recycle) return own;
   }
   if (!allowed.recycle_on_reboot && may_hold_earlier_boots(owner, claim)) return {false, Reason::Forbidden};
-  const bool own_allowed = lineage.pool.is_set() ? allowed.recycle_within_dedicated_pool : allowed.recycle_within_vm;
+  // What is in a pool was written there. What is elsewhere the VM may have written in its pool all the same, which it
+  // left.
+  const bool own_allowed =
+      allowed.recycle_within_dedicated_pool && (lineage.pool.is_set() || allowed.recycle_within_vm);
   if (!own_allowed && may_hold_this_boot(owner, claim)) return {false, Reason::Forbidden};
   bool forbidden = false;
   bool changed = false;

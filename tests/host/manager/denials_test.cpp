@@ -213,6 +213,20 @@ TEST_F(Denials, RecyclingOfItsOwnByWayOfItsGroup) {
   give_back(kB, passed);
   EXPECT_EQ(look(more(kA, 8), old), (Seen{8, 0, 8, 0}));
 }
+/// Nor does it come back that way once it has gone out of the pool.
+TEST_F(Denials, RecyclingOfItsOwnByWayOfItsGroupAndOutOfItsPool) {
+  fill_pool(kPool, 8, {.placement = {}, .shares = true});
+  create(kA, kCustomer, kGroup, kPool, {.recycle_within_dedicated_pool = false});
+  create(kB, kCustomer, kGroup, kPool);
+  const Grant grant = take(kA, 8);
+  const Pages old = write(grant);
+  give_back(kA, grant);
+  give_back(kB, more(kB, 8));
+  ASSERT_TRUE(manager_.change_dedicated_pool(kA, {}));
+  ASSERT_TRUE(manager_.shrink_dedicated_pool(kPool, length(8)));
+  const Seen again = look(more(kA, 64), old);
+  EXPECT_EQ(again, (Seen{64, 0, 8, 0}));
+}
 
 TEST_F(Denials, RecyclingOfItsOwnByWayOfItsGroupOutsideOfPools) {
   create(kA, kCustomer, kGroup, {}, {.recycle_within_vm = false});
