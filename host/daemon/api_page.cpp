@@ -1,20 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // The page of sluiced, as the build has made it from host/daemon/page.
-#include <array>
+#include <utility>
 
 #include "api_handlers.hpp"
+#include "sluice/base/embedded_file.hpp"
 
-// A file of the page, with the names of its beginning and of its end.
-#define SLUICE_PAGE_FILE(name, file)                                                            \
-  extern "C" const char name[];       /* NOLINT */                                              \
-  extern "C" const char name##_end[]; /* NOLINT */                                              \
-  asm(".section .rodata\n.global " #name "\n" #name ":\n.incbin \"" SLUICE_PAGE_FOLDER "/" file \
-      "\"\n" /* NOLINT */                                                                       \
-      ".global " #name "_end\n" #name "_end:\n.byte 0\n.previous\n")
-
-SLUICE_PAGE_FILE(sluice_page_html, "index.html");
-SLUICE_PAGE_FILE(sluice_page_script, "page.js");
-SLUICE_PAGE_FILE(sluice_page_style, "page.css");
+SLUICE_EMBEDDED_FILE(sluice_page_html, SLUICE_PAGE_FOLDER "/index.html");
+SLUICE_EMBEDDED_FILE(sluice_page_script, SLUICE_PAGE_FOLDER "/page.js");
+SLUICE_EMBEDDED_FILE(sluice_page_style, SLUICE_PAGE_FOLDER "/page.css");
 
 namespace sluice::inline daemon {
 namespace {

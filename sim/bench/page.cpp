@@ -4,18 +4,10 @@
 #include <boost/json.hpp>
 #include <string_view>
 
+#include "sluice/base/embedded_file.hpp"
+
 // The page as the build has made it from sim/bench/report.
-extern "C" const char sluice_report_page[];      // NOLINT
-extern "C" const char sluice_report_page_end[];  // NOLINT
-asm(".section .rodata\n"                         // NOLINT
-    ".global sluice_report_page\n"               //
-    "sluice_report_page:\n"                      //
-    ".incbin \"" SLUICE_REPORT_PAGE
-    "\"\n"                              //
-    ".global sluice_report_page_end\n"  //
-    "sluice_report_page_end:\n"         //
-    ".byte 0\n"                         //
-    ".previous\n");
+SLUICE_EMBEDDED_FILE(sluice_report_page, SLUICE_REPORT_PAGE);
 
 namespace sluice::bench {
 

@@ -18,20 +18,11 @@
 #include <string_view>
 #include <thread>
 
+#include "sluice/base/embedded_file.hpp"
 #include "sluice/base/input.hpp"
 
 // The guest as the build has made it from sim/guest.
-extern "C" const char sluice_bench_guest[];      // NOLINT
-extern "C" const char sluice_bench_guest_end[];  // NOLINT
-asm(".section .rodata\n"                         // NOLINT
-    ".global sluice_bench_guest\n"               //
-    "sluice_bench_guest:\n"                      //
-    ".incbin \"" SLUICE_GUEST
-    "\"\n"                              //
-    ".global sluice_bench_guest_end\n"  //
-    "sluice_bench_guest_end:\n"         //
-    ".byte 0\n"                         //
-    ".previous\n");
+SLUICE_EMBEDDED_FILE(sluice_bench_guest, SLUICE_GUEST);
 
 namespace sluice::bench {
 namespace {

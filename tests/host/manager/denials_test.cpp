@@ -200,32 +200,31 @@ TEST_F(Denials, RecyclingInItsPool) {
   EXPECT_EQ(again, (Seen{16, 0, 8, 0})) << "scrubbed, and of its own pool";
 }
 
+/// A VM that denies recycling in its pool, and another one of its pool and group that may have what the first wrote.
+class DenialsByWayOfTheGroup : public Denials {
+ protected:
+  DenialsByWayOfTheGroup() {
+    fill_pool(kPool, 8, {.placement = {}, .shares = true});
+    create(kA, kCustomer, kGroup, kPool, {.recycle_within_dedicated_pool = false});
+    create(kB, kCustomer, kGroup, kPool);
+    const Grant grant = take(kA, 8);
+    old_ = write(grant);
+    give_back(kA, grant);
+    const Grant passed = more(kB, 8);
+    EXPECT_EQ(look(passed, old_), (Seen{8, 8, 8, 8}));
+    give_back(kB, passed);
+  }
+  Pages old_;
+};
+
 /// What another VM of its group had meanwhile, and did not write in, is its own still.
-TEST_F(Denials, RecyclingOfItsOwnByWayOfItsGroup) {
-  fill_pool(kPool, 8, {.placement = {}, .shares = true});
-  create(kA, kCustomer, kGroup, kPool, {.recycle_within_dedicated_pool = false});
-  create(kB, kCustomer, kGroup, kPool);
-  const Grant grant = take(kA, 8);
-  const Pages old = write(grant);
-  give_back(kA, grant);
-  const Grant passed = more(kB, 8);
-  EXPECT_EQ(look(passed, old), (Seen{8, 8, 8, 8}));
-  give_back(kB, passed);
-  EXPECT_EQ(look(more(kA, 8), old), (Seen{8, 0, 8, 0}));
-}
+TEST_F(DenialsByWayOfTheGroup, RecyclingOfItsOwn) { EXPECT_EQ(look(more(kA, 8), old_), (Seen{8, 0, 8, 0})); }
+
 /// Nor does it come back that way once it has gone out of the pool.
-TEST_F(Denials, RecyclingOfItsOwnByWayOfItsGroupAndOutOfItsPool) {
-  fill_pool(kPool, 8, {.placement = {}, .shares = true});
-  create(kA, kCustomer, kGroup, kPool, {.recycle_within_dedicated_pool = false});
-  create(kB, kCustomer, kGroup, kPool);
-  const Grant grant = take(kA, 8);
-  const Pages old = write(grant);
-  give_back(kA, grant);
-  give_back(kB, more(kB, 8));
+TEST_F(DenialsByWayOfTheGroup, RecyclingOfItsOwnOutOfItsPool) {
   ASSERT_TRUE(manager_.change_dedicated_pool(kA, {}));
   ASSERT_TRUE(manager_.shrink_dedicated_pool(kPool, length(8)));
-  const Seen again = look(more(kA, 64), old);
-  EXPECT_EQ(again, (Seen{64, 0, 8, 0}));
+  EXPECT_EQ(look(more(kA, 64), old_), (Seen{64, 0, 8, 0}));
 }
 
 TEST_F(Denials, RecyclingOfItsOwnByWayOfItsGroupOutsideOfPools) {

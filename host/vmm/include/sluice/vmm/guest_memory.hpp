@@ -20,7 +20,7 @@ struct GuestMemory {
   std::string largest_other;  ///< "anonymous memory", or a path.
 };
 
-/// Mappings that a guest can write to, from so many bytes on: shorter ones are a VMM's own, video memory, firmware.
+/// The shortest writable mapping that counts: below it are a VMM's own data, video memory and firmware.
 inline constexpr ByteCount kShortestGuestMemory{64ULL << 20};
 
 /// By proc_pid_maps(5). `folder` is that of the bricks, with those in its sub-folders; `proc` is another than /proc in
